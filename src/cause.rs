@@ -1,0 +1,312 @@
+//! Why a call ended: Q.850 causes, SIP statuses, the map between them (RFC 3398), and who is to
+//! blame. Numbers for Microsoft's `ms-diagnostics` live here as well, because every refusal toward
+//! Microsoft carries one.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A cause value of ITU-T Q.850.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cause(pub u8);
+
+impl Cause {
+    /// 1: unallocated number.
+    pub const UNALLOCATED: Cause = Cause(1);
+    /// 16: normal call clearing.
+    pub const NORMAL: Cause = Cause(16);
+    /// 17: user busy.
+    pub const BUSY: Cause = Cause(17);
+    /// 18: no user responding.
+    pub const NO_RESPONSE: Cause = Cause(18);
+    /// 19: alerted, no answer.
+    pub const NO_ANSWER: Cause = Cause(19);
+    /// 21: call rejected.
+    pub const REJECTED: Cause = Cause(21);
+    /// 27: destination out of order.
+    pub const OUT_OF_ORDER: Cause = Cause(27);
+    /// 34: no circuit available.
+    pub const NO_CIRCUIT: Cause = Cause(34);
+    /// 38: network out of order.
+    pub const NETWORK_OUT_OF_ORDER: Cause = Cause(38);
+    /// 41: temporary failure.
+    pub const TEMPORARY: Cause = Cause(41);
+    /// 42: switching equipment congestion.
+    pub const CONGESTION: Cause = Cause(42);
+    /// 47: resource unavailable.
+    pub const NO_RESOURCE: Cause = Cause(47);
+    /// 3: no route to destination.
+    pub const NO_ROUTE: Cause = Cause(3);
+    /// 88: incompatible destination.
+    pub const INCOMPATIBLE: Cause = Cause(88);
+    /// 102: recovery on timer expiry.
+    pub const TIMER: Cause = Cause(102);
+    /// 111: protocol error.
+    pub const PROTOCOL: Cause = Cause(111);
+    /// 127: interworking.
+    pub const INTERWORKING: Cause = Cause(127);
+
+    /// The cause that stands for a SIP failure status (RFC 3398 section 8.2.6.1).
+    pub fn from_status(status: u16) -> Cause {
+        Cause(match status {
+            400 => 41,
+            401 | 402 | 403 | 407 | 603 => 21,
+            404 | 604 => 1,
+            405 => 63,
+            406 | 415 | 488 | 501 => 79,
+            408 | 504 => 102,
+            410 => 22,
+            413 | 414 | 416 | 420 | 421 | 423 | 505 | 513 => 127,
+            480 => 18,
+            481 | 500 | 503 => 41,
+            482 | 483 => 25,
+            484 => 28,
+            485 => 1,
+            486 | 600 => 17,
+            487 => 16,
+            502 => 38,
+            606 => 88,
+            _ => 127,
+        })
+    }
+
+    /// The SIP status that stands for this cause (RFC 3398 section 7.2.4.1).
+    pub fn status(self) -> u16 {
+        match self.0 {
+            1..=3 => 404,
+            16 => 487,
+            17 => 486,
+            18 => 408,
+            19 | 20 => 480,
+            21 | 55 | 57 | 87 => 403,
+            22 | 23 => 410,
+            26 => 404,
+            27 => 502,
+            28 => 484,
+            29 => 501,
+            31 => 480,
+            34 | 38 | 41 | 42 | 44 | 47 | 58 => 503,
+            63 => 405,
+            65 | 70 => 488,
+            69 | 79 => 501,
+            88 => 503,
+            102 => 504,
+            111 | 127 => 500,
+            _ => 500,
+        }
+    }
+
+    /// What Q.850 calls it.
+    pub fn text(self) -> &'static str {
+        match self.0 {
+            1 => "Unallocated number",
+            2 => "No route to transit network",
+            3 => "No route to destination",
+            16 => "Normal call clearing",
+            17 => "User busy",
+            18 => "No user responding",
+            19 => "No answer from user",
+            20 => "Subscriber absent",
+            21 => "Call rejected",
+            22 => "Number changed",
+            23 => "Redirection to new destination",
+            25 => "Exchange routing error",
+            26 => "Non-selected user clearing",
+            27 => "Destination out of order",
+            28 => "Invalid number format",
+            29 => "Facility rejected",
+            31 => "Normal, unspecified",
+            34 => "No circuit available",
+            38 => "Network out of order",
+            41 => "Temporary failure",
+            42 => "Switching equipment congestion",
+            44 => "Requested channel not available",
+            47 => "Resource unavailable",
+            55 => "Incoming calls barred",
+            57 => "Bearer capability not authorized",
+            58 => "Bearer capability not available",
+            63 => "Service not available",
+            65 => "Bearer capability not implemented",
+            69 => "Facility not implemented",
+            79 => "Service not implemented",
+            87 => "User not member of group",
+            88 => "Incompatible destination",
+            102 => "Recovery on timer expiry",
+            111 => "Protocol error",
+            127 => "Interworking",
+            _ => "Unknown cause",
+        }
+    }
+
+    /// The value of a Reason header (RFC 3326, RFC 6432).
+    pub fn reason_header(self) -> String {
+        format!("Q.850;cause={};text=\"{}\"", self.0, self.text())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.0, self.text())
+    }
+}
+
+/// Who made a call end as it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Guilty {
+    /// Nobody: somebody hung up.
+    Nobody,
+    /// The peer broke the protocol or fell silent.
+    Peer,
+    /// The network or the far end refused, for the cause given.
+    Network,
+    /// Our configuration or our own limits.
+    Us,
+}
+
+/// Why a leg ended or shall end: one value from the far end's last word to the near end's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The Q.850 cause.
+    pub cause: Cause,
+    /// The SIP status that the far end gave, or that fits better than the cause's own.
+    pub status: Option<u16>,
+    /// Who is to blame.
+    pub guilty: Guilty,
+    /// One sentence for the operator: what happened and, where we know it, what to do.
+    pub why: Cow<'static, str>,
+    /// What the refusal tells Microsoft, where it says more than the status.
+    pub diagnostics: Option<Diagnostics>,
+}
+
+impl Release {
+    /// Somebody hung up.
+    pub fn normal(why: impl Into<Cow<'static, str>>) -> Release {
+        Release { cause: Cause::NORMAL, status: None, guilty: Guilty::Nobody, why: why.into(), diagnostics: None }
+    }
+
+    /// Ended by `guilty` with `cause`.
+    pub fn new(guilty: Guilty, cause: Cause, why: impl Into<Cow<'static, str>>) -> Release {
+        Release { cause, status: None, guilty, why: why.into(), diagnostics: None }
+    }
+
+    /// The far end answered `status`; `cause` is from its Reason header when it sent one.
+    pub fn refused(status: u16, cause: Option<Cause>, why: impl Into<Cow<'static, str>>) -> Release {
+        Release {
+            cause: cause.unwrap_or(Cause::from_status(status)),
+            status: Some(status),
+            guilty: Guilty::Network,
+            why: why.into(),
+            diagnostics: None,
+        }
+    }
+
+    /// The same with a SIP status of its own.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Release {
+        self.status = Some(status);
+        self
+    }
+
+    /// The final SIP status that this release becomes toward a caller who still waits.
+    pub fn final_status(&self) -> u16 {
+        self.status.filter(|status| (300..700).contains(status)).unwrap_or(self.cause.status())
+    }
+}
+
+/// The content of an `ms-diagnostics` header (facts: number, reason, component, attributes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// Microsoft's error number.
+    pub number: u32,
+    /// The reason text; peers act on the number alone.
+    pub reason: Cow<'static, str>,
+}
+
+/// The reason phrase that goes with a SIP status (RFC 3261 section 21 and successors).
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Trying",
+        180 => "Ringing",
+        181 => "Call Is Being Forwarded",
+        182 => "Queued",
+        183 => "Session Progress",
+        199 => "Early Dialog Terminated",
+        200 => "OK",
+        202 => "Accepted",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Moved Temporarily",
+        305 => "Use Proxy",
+        380 => "Alternative Service",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        410 => "Gone",
+        412 => "Conditional Request Failed",
+        413 => "Request Entity Too Large",
+        414 => "Request-URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Unsupported URI Scheme",
+        420 => "Bad Extension",
+        421 => "Extension Required",
+        422 => "Session Interval Too Small",
+        423 => "Interval Too Brief",
+        429 => "Provide Referrer Identity",
+        480 => "Temporarily Unavailable",
+        481 => "Call/Transaction Does Not Exist",
+        482 => "Loop Detected",
+        483 => "Too Many Hops",
+        484 => "Address Incomplete",
+        485 => "Ambiguous",
+        486 => "Busy Here",
+        487 => "Request Terminated",
+        488 => "Not Acceptable Here",
+        491 => "Request Pending",
+        493 => "Undecipherable",
+        500 => "Server Internal Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Server Time-out",
+        505 => "Version Not Supported",
+        513 => "Message Too Large",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        604 => "Does Not Exist Anywhere",
+        606 => "Not Acceptable",
+        _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_survives_the_way_through_q850() {
+        assert_eq!(Cause::from_status(486), Cause::BUSY);
+        assert_eq!(Cause::BUSY.status(), 486);
+        assert_eq!(Cause::BUSY.reason_header(), "Q.850;cause=17;text=\"User busy\"");
+    }
+
+    #[test]
+    fn a_far_ends_own_status_is_kept() {
+        assert_eq!(Release::refused(480, None, "").final_status(), 480);
+        assert_eq!(Release::new(Guilty::Us, Cause::NO_CIRCUIT, "").final_status(), 503);
+        assert_eq!(Release::normal("").with_status(200).final_status(), 487);
+    }
+
+    #[test]
+    fn every_cause_has_a_final_status() {
+        for value in 0..=127 {
+            let status = Cause(value).status();
+            assert!((400..700).contains(&status), "cause {value} became {status}");
+            assert_ne!(reason_phrase(status), "Unknown");
+        }
+    }
+}

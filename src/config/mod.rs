@@ -1,0 +1,228 @@
+//! A checked configuration: a plain value. Made from INI text, or a list of all its faults.
+//!
+//! Everything else reads [`Config`]; nobody else reads the file. A call keeps the configuration
+//! that it was born with.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::hop::{Target, Transport, TrunkId};
+use crate::session::Codec;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// All trunks: the Microsoft side first, then the gateways in file order. Indexed by
+    /// [`TrunkId`].
+    pub trunks: Vec<Arc<Trunk>>,
+    /// Where the Microsoft side reaches us.
+    pub lync_listen: SocketAddr,
+    /// Our certificate, its key and whom we trust.
+    pub identity: TlsIdentity,
+    /// Where gateways reach us.
+    pub trunk_listen: TrunkListen,
+    /// Media addresses, ports and codecs.
+    pub media: Media,
+    /// `[HybridVoiceRoutes]` in file order: the first whose pattern matches takes the call.
+    pub routes: Vec<Route>,
+    /// The page, the JSON interface, metrics.
+    pub web: Web,
+    /// How much of past calls is kept in memory.
+    pub trace: Trace,
+}
+
+impl Config {
+    /// The Microsoft side.
+    pub fn lync(&self) -> &Arc<Trunk> {
+        &self.trunks[0]
+    }
+
+    /// A trunk by its number; `None` after a reload that removed it.
+    pub fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
+        self.trunks.get(usize::from(id.0))
+    }
+
+    /// The gateways in file order.
+    pub fn gateways(&self) -> &[Arc<Trunk>] {
+        &self.trunks[1..]
+    }
+}
+
+/// A way in or out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trunk {
+    /// Its place in [`Config::trunks`].
+    pub id: TrunkId,
+    /// `lync`, or the gateway's section name (`Gateway1`): the name in logs, metrics, commands.
+    pub name: String,
+    /// Which dialect is spoken there.
+    pub kind: TrunkKind,
+    /// The name or address that we give ourselves there: Contact, Via, From host.
+    pub own_host: String,
+    /// The port on which this trunk reaches us, for Contact.
+    pub own_port: u16,
+    /// Where requests go, in order of preference.
+    pub hops: Vec<Target>,
+    /// Who counts as this trunk.
+    pub peers: Peers,
+    /// May, must or must not media be encrypted?
+    pub srtp: SrtpMode,
+    /// The codecs to offer and accept, best first.
+    pub codecs: Vec<Codec>,
+    /// The parameters of Set-CsTrunkConfiguration, as they hold here.
+    pub switches: Switches,
+    /// Most calls at once; `None` is no limit.
+    pub max_calls: Option<u32>,
+}
+
+/// The dialect of a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrunkKind {
+    /// Microsoft, of some generation.
+    Microsoft(Profile),
+    /// A SIP gateway.
+    Gateway,
+}
+
+/// A generation of Microsoft peers: TLS floor, certificate rules and dialect follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Office Communications Server 2007 R2.
+    Ocs2007R2,
+    /// Lync Server 2010.
+    Lync2010,
+    /// Lync Server 2013.
+    Lync2013,
+    /// Skype for Business Server 2015.
+    Sfb2015,
+    /// Skype for Business Server 2019.
+    Sfb2019,
+    /// Teams Direct Routing.
+    Teams,
+}
+
+/// How a peer is recognised.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// Names that its certificate may carry (lower case; `*.` covers one label).
+    pub names: Vec<String>,
+    /// Addresses it may come from, for TCP and UDP.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Set-CsTrunkConfiguration's SRTPMode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SrtpMode {
+    /// Only encrypted media.
+    Required,
+    /// Encrypted where the peer can.
+    Optional,
+    /// Never encrypted.
+    NotSupported,
+}
+
+/// The parameters of Set-CsTrunkConfiguration that act on the wire, by Microsoft's names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// May the peer receive REFER?
+    pub enable_refer_support: bool,
+    /// Give up on a silent gateway after 10 s.
+    pub enable_fast_failover_timer: bool,
+    /// How long the fast failover timer runs.
+    pub fast_failover_timeout: Duration,
+    /// Send History-Info.
+    pub forward_call_history: bool,
+    /// Send and accept P-Asserted-Identity.
+    pub forward_pai: bool,
+    /// Offer session timers; the peer's are answered either way.
+    pub enable_session_timer: bool,
+    /// Follow the peer's media address (NAT).
+    pub enable_rtp_latching: bool,
+    /// The peer sends RTCP on live calls: silence means it is gone.
+    pub rtcp_active_calls: bool,
+    /// The same for held calls.
+    pub rtcp_calls_on_hold: bool,
+    /// Most early dialogs that the peer can take for an INVITE it sent; 1 collapses forks.
+    pub max_early_dialogs: u16,
+    /// Strip the leading `+` from numbers sent there.
+    pub remove_plus_from_uri: bool,
+    /// Ask for and give reliable provisional responses (RFC 3262).
+    pub enable_100rel: bool,
+    /// Seconds between OPTIONS of ours; zero sends none.
+    pub options_interval: Duration,
+}
+
+/// Files of the TLS identity; read by the shell, never by the parser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsIdentity {
+    /// The one name from which Contact, Via, TLS and OPTIONS identity derive.
+    pub fqdn: String,
+    /// Our chain, leaf first, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub private_key: PathBuf,
+    /// Whom we trust, PEM.
+    pub trusted_roots: PathBuf,
+}
+
+/// `[Trunks]`: listeners for gateways; `None` is off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrunkListen {
+    /// TLS, 5067 by custom.
+    pub tls: Option<SocketAddr>,
+    /// TCP, 5068 by custom.
+    pub tcp: Option<SocketAddr>,
+    /// UDP.
+    pub udp: Option<SocketAddr>,
+}
+
+impl TrunkListen {
+    /// The listener of a transport.
+    pub fn of(&self, transport: Transport) -> Option<SocketAddr> {
+        match transport {
+            Transport::Tls => self.tls,
+            Transport::Tcp => self.tcp,
+            Transport::Udp => self.udp,
+        }
+    }
+}
+
+/// `[Media]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// The address in our SDP.
+    pub address: IpAddr,
+    /// First and last port for RTP and RTCP.
+    pub ports: (u16, u16),
+    /// Media threads; `None` lets the machine decide.
+    pub threads: Option<usize>,
+}
+
+/// One line of `[HybridVoiceRoutes]` with the gateways that take it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The key: the route's name.
+    pub name: String,
+    /// Matched against the called number (.NET meaning, backtracking bounded).
+    pub pattern: fancy_regex::Regex,
+    /// Gateways whose `VoiceRoutes` name it, in file order.
+    pub gateways: Vec<TrunkId>,
+}
+
+/// `[Web]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    /// Where; `None` is off.
+    pub listen: Option<SocketAddr>,
+    /// A file holding the bearer token; needed for anything but loopback.
+    pub token_file: Option<PathBuf>,
+}
+
+/// `[Trace]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Calls whose ladders are kept.
+    pub keep: usize,
+}

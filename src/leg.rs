@@ -1,0 +1,125 @@
+//! The six words that legs speak: Setup, Progress, Answer, Release, Change, Transfer.
+//!
+//! A leg is half a call: a SIP dialog or a Q.931 call. The call above says [`Order`]s to a leg and
+//! hears [`Word`]s from it, and cannot tell which kind it is. What a leg agreed about media comes
+//! up as a finished [`Stream`]; what it shall offer or accept goes down as [`Terms`].
+
+use std::net::SocketAddr;
+
+use crate::cause::Release;
+use crate::private::Private;
+use crate::session::{Codec, Direction, Stream};
+
+/// Who is called, who calls. Users are as on the wire: `+13125556789`, `2160;phone-context=x`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parties {
+    /// The called number.
+    pub called: Private<String>,
+    /// The calling number; empty when withheld.
+    pub calling: Private<String>,
+    /// The caller's display name; empty when unknown.
+    pub name: Private<String>,
+    /// The caller asked not to be shown (RFC 3323 `id`).
+    pub withheld: bool,
+}
+
+/// What a leg may offer or accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Our media address on this side: RTP; RTCP is one port above.
+    pub local: SocketAddr,
+    /// Allowed codecs, best first; never empty.
+    pub codecs: Vec<Codec>,
+    /// Which way sound may go, seen from us.
+    pub direction: Direction,
+    /// May RFC 4733 events be agreed?
+    pub telephone_event: bool,
+}
+
+/// One of several answers to one INVITE (RFC 3261 section 13.2.2.4): 0 is the first heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fork(pub u16);
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The far end rings; the near end plays its own ringing.
+    Ringing,
+    /// Something is heard in the band: tones, announcements.
+    InBand,
+    /// Being forwarded, queued: the status tells (181, 182).
+    Other(u16),
+}
+
+/// What the peer wants to hear and say, before it is agreed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The codecs that both the peer and the media plane know, in the peer's order.
+    pub codecs: Vec<Codec>,
+    /// Which way sound shall go, seen from us.
+    pub direction: Direction,
+}
+
+/// What the call tells a leg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// To a caller: how far it is. With `terms` the caller hears what the far end sends.
+    Progress {
+        /// What to say.
+        stage: Stage,
+        /// Which of the far end's forks it comes from.
+        fork: Fork,
+        /// Agree on media already now.
+        terms: Option<Terms>,
+    },
+    /// To a caller: the far end answered.
+    Answer {
+        /// What may be agreed.
+        terms: Terms,
+        /// Which of the far end's forks answered.
+        fork: Fork,
+    },
+    /// End the leg, whatever it is doing.
+    Release(Release),
+    /// Offer the peer a change (hold, resume, another codec).
+    Change(Terms),
+    /// The peer's [`Word::Change`] is granted on these terms.
+    Grant(Terms),
+    /// The peer's [`Word::Change`] is refused.
+    Deny(Release),
+}
+
+/// What a leg tells the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The called end makes progress. `media` is there when it is to be heard.
+    Progress {
+        /// What the peer said.
+        stage: Stage,
+        /// Who said it.
+        fork: Fork,
+        /// Early media, agreed.
+        media: Option<Stream>,
+    },
+    /// The called end answered.
+    Answer {
+        /// Which fork.
+        fork: Fork,
+        /// Agreed media.
+        media: Stream,
+    },
+    /// What was agreed changed without the call asking: an answer to an offer of ours that came
+    /// late (in an ACK or PRACK), a granted change, a new address of the peer.
+    Media(Stream),
+    /// The peer wants a change and waits for [`Order::Grant`] or [`Order::Deny`].
+    Change(Wish),
+    /// Our [`Order::Change`] was accepted.
+    Changed(Stream),
+    /// Our [`Order::Change`] was refused; all stays as it was.
+    Unchanged(Release),
+    /// The leg is over. It may still have a message or two to repeat, the call need not care.
+    Released(Release),
+    /// The peer asks us to connect its partner with somebody else (RFC 3515): not done by this box yet; the
+    /// leg has refused it. Here so that the call can say so.
+    Transfer,
+}

@@ -1,0 +1,15 @@
+//! demarc: an open mediation server.
+//!
+//! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
+//! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`leg`]);
+//! texts and bytes ([`config`], `wire`); protocol machines (`sip`); calls (`call`). `media` has
+//! its own threads; `shell` holds everything that waits: sockets, clocks, files.
+
+pub mod cause;
+pub mod config;
+pub mod hop;
+pub mod leg;
+pub mod private;
+pub mod random;
+pub mod session;
+pub mod time;

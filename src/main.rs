@@ -1,0 +1,3 @@
+//! The `demarc` command.
+
+fn main() {}

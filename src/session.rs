@@ -1,0 +1,281 @@
+//! What the media plane shall do for a call: a plain value.
+//!
+//! Signalling declares the wanted [`Session`]; the engine applies the difference. A call has two
+//! [`Stream`]s, one a side; each says where its peer is, what is spoken there and under which keys.
+//! The engine opens the ports first ([`MediaOrder::Open`]), because an offer names them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::private::Secret;
+
+/// The engine's name for a call's media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// One of the two sides of a call: `A` called, `B` was called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The caller's side.
+    A,
+    /// The called side.
+    B,
+}
+
+impl Side {
+    /// Both, in order.
+    pub const BOTH: [Side; 2] = [Side::A, Side::B];
+
+    /// The opposite side.
+    pub fn other(self) -> Side {
+        match self {
+            Side::A => Side::B,
+            Side::B => Side::A,
+        }
+    }
+
+    /// 0 for A, 1 for B.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// A way of coding sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// G.711 µ-law, static payload type 0.
+    Pcmu,
+    /// G.711 A-law, static payload type 8.
+    Pcma,
+}
+
+impl Codec {
+    /// All that the media plane can relay.
+    pub const ALL: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+
+    /// The encoding name in `a=rtpmap` (RFC 3551).
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Pcmu => "PCMU",
+            Codec::Pcma => "PCMA",
+        }
+    }
+
+    /// The static payload type (RFC 3551 table 4).
+    pub fn payload_type(self) -> u8 {
+        match self {
+            Codec::Pcmu => 0,
+            Codec::Pcma => 8,
+        }
+    }
+
+    /// RTP clock rate in Hz.
+    pub fn clock_rate(self) -> u32 {
+        8000
+    }
+}
+
+/// Which way sound goes, seen from us (RFC 3264 section 5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    SendRecv,
+    /// From us only.
+    SendOnly,
+    /// To us only.
+    RecvOnly,
+    /// Neither: Microsoft's form of hold.
+    Inactive,
+}
+
+impl Direction {
+    /// Do we send?
+    pub fn sends(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::SendOnly)
+    }
+
+    /// Do we receive?
+    pub fn receives(self) -> bool {
+        matches!(self, Direction::SendRecv | Direction::RecvOnly)
+    }
+
+    /// From what we send and receive.
+    pub fn of(sends: bool, receives: bool) -> Direction {
+        match (sends, receives) {
+            (true, true) => Direction::SendRecv,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::RecvOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+
+    /// The same seen from the other end.
+    #[must_use]
+    pub fn reversed(self) -> Direction {
+        Direction::of(self.receives(), self.sends())
+    }
+
+    /// What both allow.
+    #[must_use]
+    pub fn and(self, other: Direction) -> Direction {
+        Direction::of(self.sends() && other.sends(), self.receives() && other.receives())
+    }
+
+    /// The SDP attribute's name.
+    pub fn attribute(self) -> &'static str {
+        match self {
+            Direction::SendRecv => "sendrecv",
+            Direction::SendOnly => "sendonly",
+            Direction::RecvOnly => "recvonly",
+            Direction::Inactive => "inactive",
+        }
+    }
+}
+
+/// A master key identifier that stands in every packet (RFC 3711 section 3.1): `length` octets,
+/// big endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mki {
+    /// The value.
+    pub value: u32,
+    /// Octets on the wire, 1 to 4.
+    pub length: u8,
+}
+
+/// Key and salt of AES_CM_128_HMAC_SHA1_80 for one direction (RFC 4568 section 6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Master key, 16 octets.
+    pub key: Secret<[u8; 16]>,
+    /// Master salt, 14 octets.
+    pub salt: Secret<[u8; 14]>,
+    /// Present when packets carry it.
+    pub mki: Option<Mki>,
+}
+
+/// Keys of both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Srtp {
+    /// Of what we send: our own crypto line.
+    pub send: Keys,
+    /// Of what we receive: the peer's crypto line.
+    pub receive: Keys,
+}
+
+/// Where the peer's media is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// RTP.
+    pub rtp: SocketAddr,
+    /// RTCP; equal to `rtp` when both share the port (RFC 5761).
+    pub rtcp: SocketAddr,
+}
+
+/// When a silent peer counts as gone: no packet that proves the peer alive for `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// How long (30 s by Microsoft's rule).
+    pub limit: Duration,
+}
+
+/// One side of a call as agreed by its offer and answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Where to send; packets from elsewhere are counted and dropped.
+    pub remote: Remote,
+    /// May the peer's address differ from what it signalled (NAT)? Then the first authenticated
+    /// packet decides.
+    pub latch: bool,
+    /// Which way sound goes, seen from us.
+    pub direction: Direction,
+    /// The codec spoken.
+    pub codec: Codec,
+    /// Payload type of `codec` on this side.
+    pub payload_type: u8,
+    /// Payload type of telephone-event (RFC 4733) on this side.
+    pub telephone_event: Option<u8>,
+    /// Payload type of comfort noise (RFC 3389) on this side.
+    pub comfort_noise: Option<u8>,
+    /// Packet time that the peer asked for, in milliseconds.
+    pub ptime_ms: u8,
+    /// Keys; `None` is plain RTP.
+    pub srtp: Option<Srtp>,
+    /// Watch for a dead peer, as the trunk's switches say for a live or held call.
+    pub watch: Option<Watch>,
+}
+
+/// The media of a call; a side is `None` until its peer's address is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Session {
+    /// Indexed by [`Side::index`].
+    pub sides: [Option<Stream>; 2],
+}
+
+/// What signalling tells the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaOrder {
+    /// Open a pair of ports (RTP even, RTCP odd) for each side; answered by
+    /// [`MediaReport::Opened`] or [`MediaReport::Refused`].
+    Open(SessionId),
+    /// From now on, this.
+    Apply(SessionId, Session),
+    /// The call is over: ports come home; answered by [`MediaReport::Closed`].
+    Close(SessionId),
+}
+
+/// What the engine tells signalling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MediaReport {
+    /// The RTP ports of both sides, indexed by [`Side::index`]; RTCP is one above.
+    Opened(SessionId, [u16; 2]),
+    /// No ports: the range is used up or cannot be bound; the text says which.
+    Refused(SessionId, String),
+    /// Nothing came from this side for as long as its watch allows.
+    Silent(SessionId, Side, Duration),
+    /// How the call's media stands, every 5 s.
+    Counted(SessionId, [Counters; 2]),
+    /// The end, with the last counters.
+    Closed(SessionId, [Counters; 2]),
+}
+
+/// What one side's media saw so far. Packets unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// Good RTP packets received from the peer.
+    pub received: u64,
+    /// RTP packets sent to the peer.
+    pub sent: u64,
+    /// Missing by sequence number.
+    pub lost: u64,
+    /// Interarrival jitter (RFC 3550 section 6.4.1), microseconds.
+    pub jitter_us: u32,
+    /// RTCP packets received.
+    pub rtcp_received: u64,
+    /// RTCP packets sent.
+    pub rtcp_sent: u64,
+    /// Loss that the peer reports of what we sent, packets.
+    pub reported_lost: u64,
+    /// Round trip by RTCP, microseconds; 0 when not known.
+    pub round_trip_us: u32,
+    /// From an address that signalling did not name.
+    pub stranger: u64,
+    /// SRTP tag wrong.
+    pub unauthentic: u64,
+    /// SRTP sequence number seen before or too old.
+    pub replayed: u64,
+    /// Not RTP, or a payload type that was not agreed.
+    pub malformed: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directions_are_a_pair_of_switches() {
+        assert_eq!(Direction::SendOnly.reversed(), Direction::RecvOnly);
+        assert_eq!(Direction::SendRecv.and(Direction::RecvOnly), Direction::RecvOnly);
+        assert_eq!(Direction::SendOnly.and(Direction::RecvOnly), Direction::Inactive);
+    }
+}
