@@ -13,3 +13,4 @@ pub mod private;
 pub mod random;
 pub mod session;
 pub mod time;
+pub mod wire;

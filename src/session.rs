@@ -219,7 +219,7 @@ pub enum MediaOrder {
     /// [`MediaReport::Opened`] or [`MediaReport::Refused`].
     Open(SessionId),
     /// From now on, this.
-    Apply(SessionId, Session),
+    Apply(SessionId, Box<Session>),
     /// The call is over: ports come home; answered by [`MediaReport::Closed`].
     Close(SessionId),
 }

@@ -1,0 +1,3 @@
+//! Bytes to values and back: one module a protocol. Nothing here waits, and no input panics.
+
+pub mod sip;
