@@ -110,6 +110,8 @@ pub struct Local {
     version: u64,
     keys: Keys,
     lines: Vec<Slot>,
+    telephone_event: u8,
+    rtcp_mux: bool,
     last: Option<Text>,
 }
 
@@ -125,7 +127,25 @@ impl Local {
     pub fn new(random: &mut Random) -> Local {
         // Half of what 32 bits hold: there are peers that read the number as signed.
         let session = 1 + random.below(i32::MAX as u64);
-        Local { session, version: 0, keys: sdp::draw(random), lines: vec![Slot::Ours], last: None }
+        Local {
+            session,
+            version: 0,
+            keys: sdp::draw(random),
+            lines: vec![Slot::Ours],
+            telephone_event: TELEPHONE_EVENT,
+            rtcp_mux: false,
+            last: None,
+        }
+    }
+
+    /// Keeps what an answer of ours settles for the offers that follow: media lines and the numbers
+    /// of formats never change their meaning (RFC 3264 section 8).
+    fn settle(&mut self, offer: &Description, agreed: &Agreed<'_>) {
+        let index = agreed.audio.index;
+        self.lines = offer.lines().enumerate().map(|(at, line)| slot(line, at == index)).collect();
+        let dynamic = |number: &u8| *number >= 96;
+        self.telephone_event = named(&agreed.audio, "telephone-event").filter(dynamic).unwrap_or(self.telephone_event);
+        self.rtcp_mux = agreed.audio.rtcp_mux();
     }
 
     /// Renders; the version counts up when the text differs from the one before.
@@ -167,9 +187,19 @@ struct Line<'a> {
     codecs: &'a [(Codec, u8)],
     telephone_event: Option<u8>,
     direction: Direction,
-    rtcp_mux: bool,
+    rtcp: Rtcp,
     crypto: Option<Crypto>,
     configuration: Configuration,
+}
+
+/// The port of our RTCP.
+enum Rtcp {
+    /// One above RTP.
+    Above,
+    /// That of RTP (RFC 5761).
+    Shared,
+    /// An offer: whichever the peer prefers.
+    Either,
 }
 
 /// RFC 5939 attributes of our media line.
@@ -188,10 +218,7 @@ impl Line<'_> {
         let numbers: String = self.codecs.iter().map(|(_, number)| format!(" {number}")).collect();
         let mut lines = vec![format!("m=audio {port} {}{numbers}{events}", self.profile.name())];
         lines.extend(self.configuration.render());
-        lines.push(match self.rtcp_mux {
-            true => "a=rtcp-mux".into(),
-            false => format!("a=rtcp:{}", port.saturating_add(1)),
-        });
+        lines.push(self.rtcp.render(port));
         lines.extend(self.crypto.map(|crypto| format!("a=crypto:{}", crypto.wire())));
         lines.extend(
             self.codecs
@@ -203,6 +230,17 @@ impl Line<'_> {
         }
         lines.push(format!("a=ptime:{PTIME_MS}\r\na={}", self.direction.attribute()));
         lines.join("\r\n") + "\r\n"
+    }
+}
+
+impl Rtcp {
+    fn render(&self, rtp: u16) -> String {
+        let above = rtp.saturating_add(1);
+        match self {
+            Rtcp::Above => format!("a=rtcp:{above}"),
+            Rtcp::Shared => "a=rtcp-mux".into(),
+            Rtcp::Either => format!("a=rtcp:{above}\r\na=rtcp-mux"),
+        }
     }
 }
 
@@ -225,6 +263,7 @@ pub struct Offered {
     direction: Direction,
     srtp: SrtpMode,
     keys: Keys,
+    rtcp_mux: bool,
     line: usize,
 }
 
@@ -237,16 +276,17 @@ pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
         local: terms.local,
         profile: Profile { secure: policy.srtp == SrtpMode::Required, feedback: false },
         codecs: &codecs,
-        telephone_event: terms.telephone_event.then_some(TELEPHONE_EVENT),
+        telephone_event: terms.telephone_event.then_some(local.telephone_event),
         direction,
-        rtcp_mux: false,
+        rtcp: if local.rtcp_mux { Rtcp::Either } else { Rtcp::Above },
         crypto: (policy.srtp != SrtpMode::NotSupported).then_some(Crypto { tag: TAG, keys }),
         configuration: match policy.srtp {
             SrtpMode::Optional => Configuration::Potential,
             SrtpMode::Required | SrtpMode::NotSupported => Configuration::None,
         },
     });
-    Offered { text, terms: terms.clone(), direction, srtp: policy.srtp, keys, line: local.index() }
+    let (rtcp_mux, line) = (local.rtcp_mux, local.index());
+    Offered { text, terms: terms.clone(), direction, srtp: policy.srtp, keys, rtcp_mux, line }
 }
 
 /// Takes the peer's answer to our offer.
@@ -257,7 +297,7 @@ pub fn accept(policy: &Policy, offered: &Offered, answer: &Description) -> Resul
 fn accepted(policy: &Policy, offered: &Offered, answer: &Description) -> Result<Stream, Reason> {
     let audio = answer.audio_at(offered.line).ok_or(Reason::NoAudio)?;
     let profile = audio.profile().ok_or_else(|| Reason::transport(audio.proto()))?;
-    let remote = remote(&audio, offered.terms.local.ip())?;
+    let remote = remote(&audio, offered.terms.local.ip(), offered.rtcp_mux)?;
     let receive = answered_key(offered.srtp, profile, &audio)?;
     let spoken = |codec: &(Codec, u8)| offered.terms.codecs.contains(&codec.0);
     let codec = codecs(&audio).find(spoken).ok_or_else(|| Reason::no_common_codec(&audio, &offered.terms.codecs))?;
@@ -309,7 +349,7 @@ pub struct Answered {
 /// Answers the peer's offer within `terms`: one codec, so that nobody changes it in mid-stream.
 pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Description) -> Result<Answered, Refusal> {
     let agreed = first_usable(policy, offer, |audio| agree(policy, terms, audio))?;
-    local.lines = offer.lines().enumerate().map(|(index, line)| slot(line, index == agreed.audio.index)).collect();
+    local.settle(offer, &agreed);
     let audio = &agreed.audio;
     let send = agreed.crypto.map(|theirs| Keys { mki: theirs.keys.mki, ..local.keys });
     let direction = policy.dialect.spoken(terms.direction.and(wanted(audio)));
@@ -323,16 +363,12 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
         codecs: &[agreed.codec],
         telephone_event,
         direction,
-        rtcp_mux: audio.rtcp_mux(),
+        rtcp: if audio.rtcp_mux() { Rtcp::Shared } else { Rtcp::Above },
         crypto: agreed.crypto.zip(send).map(|(theirs, keys)| Crypto { tag: theirs.tag, keys }),
         configuration: potential.map_or(Configuration::None, Configuration::Chosen),
     });
-    let remote = match audio.rtcp_mux() {
-        true => Remote { rtcp: agreed.remote.rtp, ..agreed.remote },
-        false => agreed.remote,
-    };
     let srtp = agreed.crypto.zip(send).map(|(theirs, send)| Srtp { send, receive: theirs.keys });
-    let stream = Stream { telephone_event, srtp, ..stream(policy, audio, remote, agreed.codec, direction) };
+    let stream = Stream { telephone_event, srtp, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };
     Ok(Answered { text, stream })
 }
 
@@ -347,7 +383,7 @@ struct Agreed<'a> {
 
 fn agree<'a>(policy: &Policy, terms: &Terms, audio: &Audio<'a>) -> Result<Agreed<'a>, Reason> {
     let (profile, crypto) = usable(policy, audio)?;
-    let remote = remote(audio, terms.local.ip())?;
+    let remote = remote(audio, terms.local.ip(), true)?;
     let best = terms.codecs.iter().find_map(|allowed| codecs(audio).find(|(codec, _)| codec == allowed));
     let codec = best.ok_or_else(|| Reason::no_common_codec(audio, &terms.codecs))?;
     Ok(Agreed { audio: *audio, profile, remote, crypto, codec })
@@ -406,9 +442,10 @@ fn wanted(audio: &Audio<'_>) -> Direction {
     if held { written.and(Direction::RecvOnly) } else { written }
 }
 
-fn remote(audio: &Audio<'_>, local: IpAddr) -> Result<Remote, Reason> {
+fn remote(audio: &Audio<'_>, local: IpAddr, may_share: bool) -> Result<Remote, Reason> {
     let rtp = audio.rtp().map_err(Reason::Address)?;
-    let rtcp = audio.rtcp().map_err(Reason::Address)?;
+    let apart = audio.rtcp().map_err(Reason::Address)?;
+    let rtcp = if may_share && audio.rtcp_mux() { rtp } else { apart };
     let foreign = rtp.is_ipv4() != local.is_ipv4() || rtcp.is_ipv4() != local.is_ipv4();
     if foreign { Err(Reason::Address(AddressFault::Family)) } else { Ok(Remote { rtp, rtcp }) }
 }

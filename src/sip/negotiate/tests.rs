@@ -210,6 +210,24 @@ fn media_lines_outlive_the_streams_they_refused() {
 }
 
 #[test]
+fn numbers_and_ports_last_as_long_as_the_dialog() {
+    let mut local = local(1);
+    let policy = microsoft(SrtpMode::NotSupported);
+    let under = "a=rtpmap:126 telephone-event/8000\r\na=rtcp-mux\r\n";
+    let theirs = says("m=audio 4000 RTP/AVP 0 126", under);
+    answer(&policy, &mut local, &terms(), &theirs).unwrap();
+    let again = offer(&policy, &mut local, &terms());
+    assert_eq!(line(&again.text, "m="), Some("m=audio 40000 RTP/AVP 0 8 126"));
+    assert!(line(&again.text, "a=rtcp:40001").is_some() && line(&again.text, "a=rtcp-mux").is_some());
+    let shared = accept(&policy, &again, &theirs).unwrap();
+    assert_eq!(shared.remote.rtcp, shared.remote.rtp);
+    let apart = accept(&policy, &again, &says("m=audio 4000 RTP/AVP 0", "")).unwrap();
+    assert_eq!(apart.remote.rtcp.port(), 4001);
+    let never_asked = offer(&policy, &mut super::tests::local(2), &terms());
+    assert_eq!(accept(&policy, &never_asked, &theirs).unwrap().remote.rtcp.port(), 4001);
+}
+
+#[test]
 fn teams_offers_the_short_tag_first() {
     let short = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:{KEY}|2^31\r\n");
     let offer = says(
