@@ -310,14 +310,13 @@ fn accepted(policy: &Policy, offered: &Offered, answer: &Description) -> Result<
 
 /// The peer's key from an answer; `None` is plain media.
 fn answered_key(offered: SrtpMode, profile: Profile, audio: &Audio<'_>) -> Result<Option<Keys>, Reason> {
-    let lines = || audio.crypto();
-    let ours = lines().find(|line| line.tag == TAG).map(|line| line.keys);
+    let ours = audio.crypto().find(|line| line.tag == TAG).map(|line| line.keys);
     match (offered, profile.secure) {
         (SrtpMode::Required, false) | (SrtpMode::NotSupported, true) => Err(Reason::ProfileChanged(profile)),
         (SrtpMode::NotSupported, false) => Ok(None),
         // A key in an answer is a choice, whatever the profile beside it.
         (SrtpMode::Optional, false) => Ok(ours),
-        (SrtpMode::Required | SrtpMode::Optional, true) => match (ours, lines().next()) {
+        (SrtpMode::Required | SrtpMode::Optional, true) => match (ours, audio.crypto().next()) {
             (Some(keys), _) => Ok(Some(keys)),
             (None, Some(line)) => Err(Reason::ForeignTag(line.tag)),
             (None, None) => Err(Reason::no_usable_key(audio)),

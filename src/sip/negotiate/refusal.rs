@@ -10,6 +10,8 @@ use crate::wire::sdp::{self, AddressFault, Audio, Format, Profile};
 /// Most names of a peer's that a refusal repeats, and most characters of each.
 const MAX_NAMES: usize = 12;
 const MAX_CHARACTERS: usize = 40;
+/// Most characters of a parser's complaint, which may quote the peer.
+const MAX_SENTENCE: usize = 120;
 
 /// What the peer had sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,16 +57,16 @@ pub enum Reason {
 
 impl Reason {
     pub(super) fn transport(proto: &str) -> Reason {
-        Reason::Transport(cut(proto))
+        Reason::Transport(name(proto))
     }
 
     pub(super) fn no_usable_key(audio: &Audio<'_>) -> Reason {
-        Reason::NoUsableKey { suites: audio.suites().take(MAX_NAMES).map(cut).collect() }
+        Reason::NoUsableKey { suites: audio.suites().take(MAX_NAMES).map(name).collect() }
     }
 
     pub(super) fn no_common_codec(audio: &Audio<'_>, allowed: &[Codec]) -> Reason {
         let speech = |format: &Format<'_>| !format.name.eq_ignore_ascii_case("telephone-event");
-        let named = audio.formats().filter(speech).take(MAX_NAMES).map(|format| cut(&format.to_string())).collect();
+        let named = audio.formats().filter(speech).take(MAX_NAMES).map(|format| name(&format.to_string())).collect();
         Reason::NoCommonCodec { named, allowed: allowed.to_vec() }
     }
 
@@ -73,9 +75,13 @@ impl Reason {
     }
 }
 
+fn name(text: &str) -> String {
+    cut(text, MAX_CHARACTERS)
+}
+
 /// A peer's text, short enough and clean enough for a log line.
-fn cut(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(MAX_CHARACTERS).collect()
+fn cut(text: &str, most: usize) -> String {
+    text.chars().filter(|character| !character.is_control()).take(most).collect()
 }
 
 /// An offer or an answer that cannot be taken. Its `Display` is a sentence for the operator.
@@ -153,7 +159,9 @@ impl fmt::Display for Refusal {
             Said::Answer => ("answers with", "answered"),
         };
         match &self.reason {
-            Reason::Unreadable(error) => write!(f, "{peer}'s session description cannot be read: {error}"),
+            Reason::Unreadable(error) => {
+                write!(f, "{peer}'s session description cannot be read: {}", cut(&error.to_string(), MAX_SENTENCE))
+            }
             Reason::NoAudio => write!(f, "{peer} {says} no audio stream"),
             Reason::Transport(proto) => write!(f, "{peer} {says} media over {proto}; only RTP over UDP is spoken"),
             Reason::Address(fault) => write!(f, "{peer} cannot be sent media: {fault}"),

@@ -395,6 +395,30 @@ fn a_held_side_keeps_what_the_terms_allow() {
     assert_eq!(held.stream.direction, Direction::Inactive);
 }
 
+#[test]
+fn a_call_that_hears_nothing_is_watched_by_the_switch_for_held_calls() {
+    for (under, live, held, watched) in [
+        ("", true, false, true),
+        ("", false, true, false),
+        ("a=recvonly\r\n", true, false, false),
+        ("a=recvonly\r\n", false, true, true),
+        ("a=sendonly\r\n", true, false, true),
+        ("a=inactive\r\n", false, true, true),
+    ] {
+        let policy = Policy { watch_live: live, watch_held: held, ..gateway(SrtpMode::Optional) };
+        let stream = answered(&policy, &says("m=audio 4000 RTP/AVP 0", under)).stream;
+        assert_eq!(stream.watch.is_some(), watched, "{under} {live} {held}");
+    }
+}
+
+#[test]
+fn a_static_number_is_not_taken_over_for_events() {
+    let (policy, mut local) = (gateway(SrtpMode::NotSupported), local(1));
+    let odd = says("m=audio 4000 RTP/AVP 0 8", "a=rtpmap:8 telephone-event/8000\r\n");
+    answer(&policy, &mut local, &terms(), &odd).unwrap();
+    assert_eq!(line(&offer(&policy, &mut local, &terms()).text, "m="), Some("m=audio 40000 RTP/AVP 0 8 101"));
+}
+
 // --- what we refuse ---
 
 #[test]
@@ -473,6 +497,9 @@ fn a_refusal_repeats_no_more_than_a_line_can_hold() {
     let why =
         refused(&gateway(SrtpMode::Optional), &says(&format!("m=audio 4000 RTP/AVP{numbers}"), &maps)).to_string();
     assert!(why.len() < 700, "{}", why.len());
+    let version = format!("v=\u{1b}[31m{long}");
+    let why = gateway(SrtpMode::Optional).read(Said::Answer, version.as_bytes()).unwrap_err().to_string();
+    assert!(why.len() < 200 && !why.contains('\u{1b}'), "{why}");
 }
 
 // --- what we accept ---
