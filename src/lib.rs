@@ -12,6 +12,7 @@ pub mod leg;
 pub mod private;
 pub mod random;
 pub mod session;
+pub mod shell;
 pub mod sip;
 pub mod time;
 pub mod wire;

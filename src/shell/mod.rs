@@ -1,0 +1,3 @@
+//! Everything that waits: sockets, clocks, signals, files.
+
+pub mod demo;
