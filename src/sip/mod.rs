@@ -1,0 +1,3 @@
+//! Protocol machines of SIP: pure, time and randomness come in as arguments.
+
+pub mod negotiate;
