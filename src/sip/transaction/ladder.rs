@@ -144,7 +144,8 @@ fn word(output: &Output<u32>) -> String {
     }
 }
 
-fn request_text(method: Method, via: &str) -> String {
+/// A request with these Via lines.
+pub(super) fn request_text(method: Method, via: &str) -> String {
     format!(
         "{method} sip:+13125556789@gw.example SIP/2.0\r\n{via}Max-Forwards: 70\r\n\
          Route: <sip:edge.example;lr>\r\nRoute: <sip:core.example;lr>\r\n\

@@ -183,7 +183,7 @@ impl<U: Copy> Transactions<U> {
         self.len() == 0
     }
 
-    /// Responses dropped so far because they answer nothing of ours.
+    /// Messages dropped so far: responses that answer nothing of ours, and what has no readable Via.
     pub fn strays(&self) -> u64 {
         self.strays
     }
@@ -243,6 +243,7 @@ impl<U: Copy> Transactions<U> {
     /// A valid message came in: one that has the headers every message has.
     pub fn receive(&mut self, now: Now, flow: Flow, message: Message, random: &mut Random, out: &mut Vec<Output<U>>) {
         match message.method() {
+            _ if message.via().is_err() => self.strays += 1,
             None => self.receive_response(now, flow, message, out),
             Some(Method::Ack) => self.receive_ack(now, flow, message, out),
             Some(method) => self.receive_request(now, flow, method, message, random, out),
@@ -261,9 +262,8 @@ impl<U: Copy> Transactions<U> {
     }
 
     fn receive_response(&mut self, now: Now, flow: Flow, message: Message, out: &mut Vec<Output<U>>) {
-        let id = client_id(&message).filter(|(id, method)| {
-            self.clients.get(id).is_some_and(|entry| entry.method == *method && entry.hop.trunk() == flow.trunk)
-        });
+        let ours = |id: &ClientId, method| self.clients.get(id).is_some_and(|entry| entry.method == method);
+        let id = client_id(&message).filter(|(id, method)| ours(id, *method));
         match (id, message.status()) {
             (Some((id, _)), Some(status)) => {
                 self.step_client(now, id, Some(flow), ClientInput::Response(status, message), out)
@@ -537,10 +537,8 @@ fn with_via(message: &Message, transport: Transport, sent_by: &str, branch: u64)
     let rebuilt = |name| name == Name::ContentLength || (name == Name::ContentType && has_body);
     let head = Builder::with_start_of(message).header(Name::Via, via);
     let head = message.lines().filter(|line| !rebuilt(line.name)).fold(head, Builder::line);
-    match message.text(Name::ContentType).filter(|_| has_body) {
-        Some(content_type) => head.body(content_type, message.body()),
-        None => head.empty_body(),
-    }
+    let content_type = message.text(Name::ContentType).unwrap_or("application/octet-stream");
+    if has_body { head.body(content_type, message.body()) } else { head.empty_body() }
 }
 
 /// Which request of ours a response answers, and that request's method.
@@ -581,3 +579,6 @@ fn overload<U>(flow: Flow, request: &Message, random: &mut Random) -> Output<U> 
     let message = refusal.header(Name::RetryAfter, RETRY_AFTER).empty_body();
     Output::Send { hop: response_hop(request, flow), message, ticket: None }
 }
+
+#[cfg(test)]
+mod tests;
