@@ -127,6 +127,7 @@ mod tests {
     use crate::hop::Hop;
     use crate::sip::transaction::Output as Told;
     use crate::wire::sip::Method::{Ack, Cancel, Invite};
+    use crate::wire::sip::Name;
     use Transport::{Tcp, Udp};
 
     const SAME: &str = ";branch=z9hG4bK1";
@@ -246,6 +247,11 @@ mod tests {
         t.answers(Invite, 180);
         t.receives(Cancel, SAME);
         t.receives(Cancel, SAME);
+        let tags = t.out.iter().filter_map(|told| match told {
+            Told::Send { message, .. } => message.tag(Name::To),
+            _ => None,
+        });
+        assert_eq!(tags.collect::<Vec<_>>(), ["us", "us", "us"], "the 200 has the tag of the 180");
         t.sees(0, "send 180, send 200, cancelled, send 200");
         t.answers(Invite, 487);
         t.receives(Ack, SAME);

@@ -141,6 +141,31 @@ fn a_late_answer_of_the_user_goes_nowhere() {
     t.ends(0);
 }
 
+#[test]
+fn a_message_that_lacks_lines_does_no_harm() {
+    let mut t = Ladder::over(Transport::Udp);
+    t.requests(Invite);
+    t.sees(0, "send INVITE");
+    let answer = response_to(&t.sent[0], t.flow, 486, "", Some("peer")).empty_body();
+    let mut texts = vec![answer.bytes().to_vec()];
+    for method in [Invite, Ack, Cancel, Options, Method::Other] {
+        let via = ["Via: SIP/2.0/UDP gw;branch=z9hG4bK1;rport\r\n", "Via: SIP/2.0/UDP gw\r\n"];
+        texts.extend(via.map(|via| request_text(method, via).into_bytes()));
+    }
+    for text in texts {
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<&str> = text.trim_end().split("\r\n").collect();
+        for missing in 1u32..1 << (lines.len() - 1) {
+            let kept = lines.iter().enumerate().filter(|(at, _)| *at == 0 || missing >> (at - 1) & 1 == 0);
+            let kept: Vec<&str> = kept.map(|(_, line)| *line).collect();
+            t.receives_message(message(kept.join("\r\n") + "\r\n\r\n"));
+            t.out.clear();
+        }
+    }
+    t.now = t.now.after(LIFETIME);
+    t.table.tick(t.now, &mut t.out);
+}
+
 /// What the user of a random run was told about one request.
 #[derive(Debug, Default)]
 struct Outcome {
