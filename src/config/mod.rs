@@ -14,8 +14,7 @@ use crate::session::Codec;
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// All trunks: the Microsoft side first, then the gateways in file order. Indexed by
-    /// [`TrunkId`].
+    /// All trunks: the Microsoft side first, then the gateways in file order.
     pub trunks: Vec<Arc<Trunk>>,
     /// Where the Microsoft side reaches us.
     pub lync_listen: SocketAddr,
@@ -41,7 +40,7 @@ impl Config {
 
     /// A trunk by its number; `None` after a reload that removed it.
     pub fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
-        self.trunks.get(usize::from(id.0))
+        self.trunks.iter().find(|trunk| trunk.id == id)
     }
 
     /// The gateways in file order.
@@ -53,7 +52,8 @@ impl Config {
 /// A way in or out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {
-    /// Its place in [`Config::trunks`].
+    /// 0 for the Microsoft side, else the number in the section's name (`[Gateway3]`): it means the
+    /// same trunk before and after a reload.
     pub id: TrunkId,
     /// `lync`, or the gateway's section name (`Gateway1`): the name in logs, metrics, commands.
     pub name: String,
