@@ -8,6 +8,7 @@
 //! A repeated section continues the first one; a repeated key is left to the caller, who knows the
 //! aliases.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Bytes of the text that something occupies.
@@ -123,19 +124,21 @@ pub struct Document {
 pub fn read(bytes: &[u8]) -> (Source, Document, Vec<Fault>) {
     let mut faults = Vec::new();
     let source = Source::new(decode(bytes, &mut faults));
-    let mut reader = Reader { document: Document::default(), open: None, faults };
+    let mut reader = Reader { document: Document::default(), known: HashMap::new(), open: None, faults };
     for line in source.lines() {
         reader.line(line);
     }
     (source, reader.document, reader.faults)
 }
 
-/// UTF-8 unless a byte order mark says UTF-16. Each wrong place becomes U+FFFD and a fault.
+/// UTF-8 unless a byte order mark, or a NUL after the first character, says UTF-16. Each wrong place
+/// becomes U+FFFD and a fault.
 fn decode(bytes: &[u8], faults: &mut Vec<Fault>) -> String {
     match bytes {
         [0xEF, 0xBB, 0xBF, rest @ ..] => decode_utf8(rest, faults),
         [0xFF, 0xFE, rest @ ..] => decode_utf16(rest, u16::from_le_bytes, faults),
         [0xFE, 0xFF, rest @ ..] => decode_utf16(rest, u16::from_be_bytes, faults),
+        [first, 0, ..] if *first != 0 => decode_utf16(bytes, u16::from_le_bytes, faults),
         _ => decode_utf8(bytes, faults),
     }
 }
@@ -180,7 +183,7 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn span(self) -> Extent {
+    fn extent(self) -> Extent {
         self.start..self.start + self.text.len()
     }
 
@@ -197,12 +200,14 @@ impl<'a> Words<'a> {
     }
 
     fn own(self) -> Text {
-        Text { text: self.text.to_owned(), span: self.span() }
+        Text { text: self.text.to_owned(), span: self.extent() }
     }
 }
 
 struct Reader {
     document: Document,
+    /// Lower-case names of the sections so far.
+    known: HashMap<String, usize>,
     /// The section that keys now belong to; an unreadable header opens none.
     open: Option<Open>,
     faults: Vec<Fault>,
@@ -237,44 +242,44 @@ impl Reader {
     fn header(&mut self, line: Words<'_>) {
         self.open = Some(Open::Unreadable);
         let Some((before, after)) = line.split(']') else {
-            return self.faults.push(Fault::OpenHeader(line.span()));
+            return self.faults.push(Fault::OpenHeader(line.extent()));
         };
         let after = after.trim();
         if !after.text.is_empty() && !after.text.starts_with([';', '#']) {
-            self.faults.push(Fault::AfterHeader(after.span()));
+            self.faults.push(Fault::AfterHeader(after.extent()));
         }
         let inside = before.text.get(1..).unwrap_or_default();
         let name = Words { text: inside, start: before.start + 1 }.trim();
         if name.text.is_empty() {
-            return self.faults.push(Fault::NoName(line.span()));
+            return self.faults.push(Fault::NoName(line.extent()));
         }
         self.open = Some(Open::Section(self.section(name)));
     }
 
     fn section(&mut self, name: Words<'_>) -> usize {
         let sections = &mut self.document.sections;
-        if let Some(at) = sections.iter().position(|section| section.name.text.eq_ignore_ascii_case(name.text)) {
-            self.faults.push(Fault::Continued(name.span(), sections[at].name.span.clone()));
-            return at;
+        let at = *self.known.entry(name.text.to_ascii_lowercase()).or_insert(sections.len());
+        match sections.get(at) {
+            Some(first) => self.faults.push(Fault::Continued(name.extent(), first.name.span.clone())),
+            None => sections.push(Section { name: name.own(), entries: Vec::new() }),
         }
-        sections.push(Section { name: name.own(), entries: Vec::new() });
-        sections.len() - 1
+        at
     }
 
     fn entry(&mut self, line: Words<'_>) {
         let Some((key, value)) = line.split('=') else {
-            return self.faults.push(Fault::NoEquals(line.span()));
+            return self.faults.push(Fault::NoEquals(line.extent()));
         };
         let (key, value) = (key.trim(), value.trim());
         if key.text.is_empty() {
-            return self.faults.push(Fault::NoKey(line.span()));
+            return self.faults.push(Fault::NoKey(line.extent()));
         }
         match self.open {
             Some(Open::Section(at)) => {
                 self.document.sections[at].entries.push(Entry { key: key.own(), value: value.own() });
             }
             Some(Open::Unreadable) => {}
-            None => self.faults.push(Fault::NoSection(line.span())),
+            None => self.faults.push(Fault::NoSection(line.extent())),
         }
     }
 }
@@ -327,6 +332,7 @@ mod tests {
         assert_eq!(entries(format!("\u{feff}{text}").as_bytes()), plain);
         assert_eq!(entries(&utf16(text, [0xFF, 0xFE], u16::to_le_bytes)), plain);
         assert_eq!(entries(&utf16(text, [0xFE, 0xFF], u16::to_be_bytes)), plain);
+        assert_eq!(entries(&utf16(text, [0xFF, 0xFE], u16::to_le_bytes)[2..]), plain);
     }
 
     #[test]

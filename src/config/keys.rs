@@ -446,6 +446,7 @@ pub fn sample() -> String {
     for row in SECTIONS.iter().filter(|row| !is_cloud_connector(row.section)) {
         write_section(&mut out, row);
     }
+    write_ignored(&mut out);
     out
 }
 
@@ -455,6 +456,22 @@ const SAMPLE_HEAD: &str = "\
 ; A CloudConnector.ini may be used as it is, or its sections copied in here.
 ; Each key says what it takes, and when a change to it acts.
 ";
+
+/// What a CloudConnector.ini may have besides.
+fn write_ignored(out: &mut String) {
+    out.push('\n');
+    write_comment(
+        out,
+        "From a CloudConnector.ini the following is accepted and ignored, for it belongs to Windows machines.",
+    );
+    for row in SECTIONS.iter().filter(|row| is_cloud_connector(row.section)) {
+        let ignored = KEYS.iter().filter(|key| key.section == row.section && key.standing == Standing::Windows);
+        let names: Vec<&str> = ignored.map(|key| key.name).collect();
+        if !names.is_empty() {
+            write_comment(out, &format!("[{}] {}", row.name, names.join(" ")));
+        }
+    }
+}
 
 fn is_cloud_connector(section: Section) -> bool {
     matches!(section, Common | Network | PrimaryCms | MediationServer | EdgeServer)

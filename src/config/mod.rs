@@ -5,8 +5,9 @@
 //!
 //! The way of a file: [`ini`] takes the bytes apart and keeps their places; [`settings`] looks
 //! sections and keys up in the one table ([`keys`]) and checks each value's form ([`value`]);
-//! [`parse`] checks what spans several keys and builds the value, with [`cloud_connector`] for what
-//! a CloudConnector.ini says in its own way. Each adds [`finding`]s; nothing stops at the first.
+//! [`parse`] checks what spans several keys and builds the value, with [`trunk`] and
+//! [`voice_routes`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
+//! its own way. Each adds [`finding`]s; nothing stops at the first.
 
 pub mod cloud_connector;
 pub mod finding;
@@ -14,7 +15,9 @@ pub mod ini;
 pub mod keys;
 pub mod parse;
 pub mod settings;
+pub mod trunk;
 pub mod value;
+pub mod voice_routes;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! A file seen through the table of keys: which section and key each line means, and whether its
 //! value has the right form.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::ops::Range;
 
 use super::finding::{Finding, Severity};
@@ -115,6 +117,11 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
+    /// What follows the fixed word in the header: `Chicago` of `[DialPlan Chicago]`.
+    pub fn label(&self) -> &'a str {
+        self.header.text.get(self.section.name().len()..).unwrap_or_default().trim()
+    }
+
     /// The line that sets a key.
     pub fn line(&self, name: &str) -> Option<&'a Entry> {
         self.keys.iter().find(|(key, _)| key.name == name).map(|(_, entry)| *entry)
@@ -219,10 +226,11 @@ fn recognise<'a>(kind: Section, header: &'a Text, entries: &'a [Entry], findings
 const STAYS: &str = "it may stay";
 
 fn free_section(entries: &[Entry], form: Form, findings: &mut Findings<'_>) {
-    for (index, entry) in entries.iter().enumerate() {
-        let same = |other: &&Entry| other.key.text.eq_ignore_ascii_case(&entry.key.text);
-        if let Some(first) = entries[..index].iter().find(same) {
-            repeated(first, entry, findings);
+    let mut names: HashMap<String, &Entry> = HashMap::new();
+    for entry in entries {
+        match names.entry(entry.key.text.to_ascii_lowercase()) {
+            Slot::Occupied(first) => repeated(first.get(), entry, findings),
+            Slot::Vacant(slot) => drop(slot.insert(entry)),
         }
         check_form(form, entry, findings);
     }
@@ -258,7 +266,7 @@ fn check_form(form: Form, entry: &Entry, findings: &mut Findings<'_>) {
         }
         Ok(()) => {
             for doubt in pattern(form, &value.text).map(doubts).unwrap_or_default() {
-                let what = format!("`{}` may match more than is meant", key.text);
+                let what = format!("`{}` may match other than is meant", key.text);
                 findings.warning(&part(value, &doubt.at), what, doubt.why, doubt.instead);
             }
         }

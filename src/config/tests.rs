@@ -251,12 +251,12 @@ fn every_fault_has_its_place_and_its_remedy() {
         (
             "Port=5060",
             "VoiceRoutes=Local\n[HybridVoiceRoutes]\nLocal=^(\\d11)$",
-            &["13:9+4 warning `Local` may match more than is meant | \\d{11} if 11 digits are meant"],
+            &["13:9+4 warning `Local` may match other than is meant | \\d{11} if 11 digits are meant"],
         ),
         (
             "Port=5060",
             "VoiceRoutes=Local\n[HybridVoiceRoutes]\nLocal=\\+1\\d*",
-            &["13:7+6 warning `Local` may match more than is meant | ^\\+1\\d*"],
+            &["13:7+6 warning `Local` may match other than is meant | ^\\+1\\d*"],
         ),
         (
             "Port=5060",
@@ -380,6 +380,83 @@ fn what_has_no_effect_is_said_in_a_note() {
     assert_eq!(notes(&text), expected);
 }
 
+/// The interface's own listing, without its remarks.
+#[test]
+fn every_agreed_section_and_key_is_known() {
+    let text = r"
+[Lync]
+Profile=sfb2015
+Fqdn=ms1.contoso.com
+Listen=0.0.0.0:5070
+NextHop=pool01.contoso.com:5061
+Certificate=/etc/demarc/tls/ms1.pem
+PrivateKey=/etc/demarc/tls/ms1.key
+TrustedRoots=/etc/demarc/tls/roots.pem
+TrustedPeers=pool01.contoso.com fe01.contoso.com
+SRTPMode=Required
+[Trunks]
+TlsListen=0.0.0.0:5067
+TcpListen=0.0.0.0:5068
+UdpListen=
+[Media]
+Address=192.0.2.10
+Ports=49152-57500
+Codecs=opus G722 PCMU PCMA
+Threads=auto
+[Gateway1]
+FQDN=gw1.contoso.com
+IP=192.0.2.20
+Port=5067
+Protocol=TLS
+VoiceRoutes=LocalRoute
+Kind=sip
+Span=Span1
+Console=/dev/ttyUSB0
+DialPlan=Chicago
+CalledNumberRules=Chicago-out
+CallingNumberRules=Chicago-cli
+ResponseCodeRules=Chicago-codes
+MaxCalls=23
+EnableReferSupport=False
+[HybridVoiceRoutes]
+LocalRoute=^\+1312\d{7}$
+[TrunkConfiguration]
+EnableReferSupport=True
+EnableFastFailoverTimer=True
+ForwardCallHistory=False
+ForwardPAI=False
+[DialPlan Chicago]
+FourDigits=^(\d{4})$ => +1312555$1
+[CalledNumberRules Chicago-out]
+[CallingNumberRules Chicago-cli]
+[ResponseCodeRules Chicago-codes]
+Congestion=486/34 => 503
+[Span1]
+Driver=simulated
+Line=T1
+Device=1
+Switch=ni2
+Side=user
+[Clock]
+Servers=time1.contoso.com time2.contoso.com
+MaxAhead=1s
+MaxBehind=60s
+Discipline=No
+[Web]
+Listen=127.0.0.1:8085
+TokenFile=/etc/demarc/web.token
+[CDR]
+Database=/var/lib/demarc/cdr.sqlite
+[Trace]
+Keep=5000
+Hep=
+";
+    assert_eq!(faults(text), [""; 0]);
+    assert_eq!(good(text).gateways()[0].max_calls, Some(23));
+    // One note for each thing that nothing reads yet: codecs, six keys of the gateway, five sections.
+    assert_eq!(notes(text).len(), 12, "{:#?}", notes(text));
+}
+
 #[test]
 fn a_gateway_s_own_word_goes_before_the_common_one() {
     let text = format!(
@@ -413,7 +490,7 @@ fn a_gateway_without_routes_takes_what_is_left() {
     let config = good(&format!("{LEAST}VoiceRoutes=local\n{routes}"));
     let taken: Vec<_> = config.routes.iter().map(|route| (route.name.as_str(), route.gateways.clone())).collect();
     let (first, second) = (TrunkId(1), TrunkId(2));
-    assert_eq!(taken, [("Local", vec![first, second]), (super::parse::ANY_NUMBER, vec![second])]);
+    assert_eq!(taken, [("Local", vec![first, second]), (voice_routes::ANY_NUMBER, vec![second])]);
 }
 
 /// Bytes of good files, damaged: whatever comes of it, there is no panic, every place lies in the
@@ -437,11 +514,11 @@ fn no_damage_breaks_the_reader() {
 
 fn damaged(bytes: &mut Vec<u8>, at: usize, how: u8, octet: u8) {
     let at = at % (bytes.len() + 1);
-    match how % 16 {
-        0..4 => bytes.insert(at, octet),
-        4..10 => bytes.insert(at, *b"=[]\n;\\(){}*+\xFF\0".get(usize::from(octet) % 14).unwrap_or(&b'=')),
-        10..14 => bytes.drain(at..(at + usize::from(octet % 16)).min(bytes.len())).for_each(drop),
-        14 => bytes.truncate(at),
+    match how {
+        0..60 => bytes.insert(at, octet),
+        60..160 => bytes.insert(at, *b"=[]\n;\\(){}*+\xFF\0".get(usize::from(octet) % 14).unwrap_or(&b'=')),
+        160..250 => bytes.drain(at..(at + usize::from(octet % 16)).min(bytes.len())).for_each(drop),
+        250..253 => bytes.truncate(at),
         _ => bytes.rotate_left(at),
     }
 }
