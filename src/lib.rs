@@ -6,6 +6,7 @@
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod cause;
+pub mod cli;
 pub mod config;
 pub mod hop;
 pub mod leg;

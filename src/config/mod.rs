@@ -2,6 +2,28 @@
 //!
 //! Everything else reads [`Config`]; nobody else reads the file. A call keeps the configuration
 //! that it was born with.
+//!
+//! The way of a file: [`ini`] takes the bytes apart and keeps their places; [`settings`] looks
+//! sections and keys up in the one table ([`keys`]) and checks each value's form ([`value`]);
+//! [`parse`] checks what spans several keys and builds the value, with [`trunk`] and
+//! [`voice_routes`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
+//! its own way. Each adds [`finding`]s; nothing stops at the first.
+
+pub mod cloud_connector;
+pub mod finding;
+pub mod ini;
+pub mod keys;
+pub mod parse;
+pub mod settings;
+pub mod trunk;
+pub mod value;
+pub mod voice_routes;
+
+#[cfg(test)]
+mod tests;
+
+pub use finding::{Finding, Severity};
+pub use parse::{Report, check, parse};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -30,6 +52,10 @@ pub struct Config {
     pub web: Web,
     /// How much of past calls is kept in memory.
     pub trace: Trace,
+    /// What is logged.
+    pub logging: Logging,
+    /// How long a stopping daemon waits for its calls to end.
+    pub drain_timeout: Duration,
 }
 
 impl Config {
@@ -225,4 +251,28 @@ pub struct Web {
 pub struct Trace {
     /// Calls whose ladders are kept.
     pub keep: usize,
+}
+
+/// `[Logging]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// The least that is logged.
+    pub level: Level,
+    /// Do telephone numbers and addresses of persons stand in the log?
+    pub show_numbers: bool,
+}
+
+/// How much is logged, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What is broken.
+    Error,
+    /// What will break.
+    Warn,
+    /// What happened.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Every step.
+    Trace,
 }
