@@ -54,8 +54,7 @@ fn wav(samples: &[u8]) -> Vec<u8> {
 /// The root mean square of a recording's samples.
 pub fn loudness(recording: &Path) -> f64 {
     let file = std::fs::read(recording).unwrap();
-    let samples: Vec<f64> =
-        pcm(&file).chunks_exact(2).map(|s| f64::from(i16::from_le_bytes([s[0], s[1]]))).collect();
+    let samples: Vec<f64> = pcm(&file).chunks_exact(2).map(|s| f64::from(i16::from_le_bytes([s[0], s[1]]))).collect();
     (samples.iter().map(|s| s * s).sum::<f64>() / samples.len().max(1) as f64).sqrt()
 }
 

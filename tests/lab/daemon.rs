@@ -40,7 +40,7 @@ pub struct Setup {
     pub gateways: Vec<Gateway>,
     /// The port range for media.
     pub ports: (u16, u16),
-    /// Lines of `[TrunkConfiguration]`.
+    /// Lines of `[TrunkConfiguration]`; the Microsoft side gets them too.
     pub trunk_configuration: Vec<String>,
     /// The pattern of the one route.
     pub route: String,
@@ -64,9 +64,10 @@ impl Setup {
         let key = lab.write("demarc.key", leaf.key);
         let roots = lab.write("roots.pem", lab.authority.root());
         let us = lab.net.host(1);
+        let switches = self.trunk_configuration.join("\n");
         let mut ini = format!(
             "[Lync]\nProfile=sfb2019\nFqdn={OUR_NAME}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
-             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n\n[Trunks]\nTlsListen=\nTcpListen={us}:5068\n\
+             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen=\nTcpListen={us}:5068\n\
              UdpListen={us}:5068\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs=PCMU PCMA\n\n[Web]\nListen={us}:8085\n\n",
             self.next_hop,
             certificate.display(),
@@ -86,8 +87,8 @@ impl Setup {
                 gateway.more.join("\n"),
             );
         }
-        let _ = write!(ini, "[HybridVoiceRoutes]\nLocalRoute={}\n\n[TrunkConfiguration]\n", self.route);
-        ini + &self.trunk_configuration.join("\n") + "\n"
+        let _ = write!(ini, "[HybridVoiceRoutes]\nLocalRoute={}\n\n[TrunkConfiguration]\n{switches}\n", self.route);
+        ini
     }
 
     /// Starts the daemon and waits until it says that it is ready.

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 mod audio;
+mod bad_line;
 mod child;
 mod daemon;
 mod net;
@@ -23,6 +24,7 @@ mod pki;
 mod sipp;
 
 pub use audio::{Verdict, loudness, pesq, speech};
+pub use bad_line::BadLine;
 pub use daemon::{Demarc, Gateway, Setup, get};
 pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};
@@ -101,9 +103,8 @@ fn tail(path: &Path, lines: usize) -> String {
 /// Is a peer there? When not, says how to get it; under `DEMARC_REQUIRE_PEERS=1` that fails the test.
 pub fn installed(program: &str, package: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .chain([PathBuf::from("/usr/sbin")])
-        .any(|folder| folder.join(program).is_file());
+    let found =
+        std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]).any(|folder| folder.join(program).is_file());
     found || missing(&format!("{program} is not installed (apt-get install {package})"))
 }
 

@@ -30,7 +30,7 @@ pub struct Message {
 
 impl Message {
     /// The first whole message in `bytes` and its length; blank lines before it are skipped.
-    fn first(bytes: &[u8]) -> Option<(Message, usize)> {
+    pub fn first(bytes: &[u8]) -> Option<(Message, usize)> {
         let blank = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         let rest = &bytes[blank..];
         let head = rest.windows(4).position(|w| w == b"\r\n\r\n")?;
@@ -347,9 +347,15 @@ impl Peer {
 
     /// Calls a number with further header lines in the INVITE.
     pub fn call_with(&self, link: &Link, number: &str, extra: &str, sdp: &str) -> Dialog {
+        let mut dialog = self.dialog(link, number);
+        dialog.request("INVITE", extra, sdp);
+        dialog
+    }
+
+    fn dialog(&self, link: &Link, number: &str) -> Dialog {
         let peer = link.socket.peer_addr().unwrap();
         let target = format!("sip:{number}@{peer};user=phone;transport={}", link.via.to_ascii_lowercase());
-        let mut dialog = Dialog {
+        Dialog {
             link: link.clone(),
             call_id: unique("call"),
             local: format!("<sip:+13125550100@{};user=phone>;tag={}", self.host, unique("t")),
@@ -358,9 +364,13 @@ impl Peer {
             route: Vec::new(),
             cseq: 0,
             branch: String::new(),
-        };
-        dialog.request("INVITE", extra, sdp);
-        dialog
+        }
+    }
+
+    /// Asks whether somebody is there.
+    pub fn probe(&self, link: &Link) {
+        let mut dialog = self.dialog(link, "probe");
+        dialog.request("OPTIONS", "Accept: application/sdp\r\n", "");
     }
 
     /// The next message of a kind: `INVITE`, `200 BYE`. Others stay for later, 100s are dropped.
@@ -546,8 +556,7 @@ impl Dialog {
         for route in &self.route {
             let _ = write!(out, "Route: {route}\r\n");
         }
-        let _ =
-            write!(out, "From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n");
+        let _ = write!(out, "From: {local}\r\nTo: {remote}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n");
         finish(out, extra, sdp)
     }
 }

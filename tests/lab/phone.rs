@@ -40,15 +40,7 @@ pub struct Phone {
 impl Phone {
     /// A telephone of this name (`lync`, `gateway`) and number. `place` is 0 to 4 and differs between the telephones
     /// of a lab.
-    pub fn start(
-        lab: &Lab,
-        name: &str,
-        place: u16,
-        number: &str,
-        line: Line,
-        codecs: &str,
-        source: &Path,
-    ) -> Phone {
+    pub fn start(lab: &Lab, name: &str, place: u16, number: &str, line: Line, codecs: &str, source: &Path) -> Phone {
         let folder = lab.folder(name);
         fs::create_dir_all(folder.join("heard")).unwrap();
         let sip = lab.net.local(place * 4);
