@@ -5,6 +5,8 @@
 //!         SIP over TLS, SRTP  <------------->  SIP over UDP or TCP, RTP
 //! ```
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic and say what they saw")]
+
 mod lab;
 
 use std::path::PathBuf;
@@ -25,7 +27,7 @@ struct Stage {
     demarc: Demarc,
     said_by_lync: PathBuf,
     said_by_gateway: PathBuf,
-    lab: Lab,
+    _lab: Lab,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl Stage {
         let gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, line, codecs, &said_by_gateway);
         let protocol = if line == Line::Udp { "UDP" } else { "TCP" };
         let demarc = Setup::new(lync.address, &[Gateway::new(gateway.address, protocol)]).start(&lab);
-        Some(Stage { lync, gateway, demarc, said_by_lync, said_by_gateway, lab })
+        Some(Stage { lync, gateway, demarc, said_by_lync, said_by_gateway, _lab: lab })
     }
 
     /// One side calls the other; both are connected when it returns.

@@ -1,6 +1,8 @@
 //! The torture messages of RFC 4475, each over a TCP connection of its own: the answer is right, nothing falls over,
 //! and after each of them a normal call works.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic and say what they saw")]
+
 mod lab;
 
 use std::fs;

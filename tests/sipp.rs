@@ -1,12 +1,14 @@
 //! SIPp as the gateway, a scripted peer behind mutual TLS as the Microsoft side: one test, one story.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic and say what they saw")]
+
 mod lab;
 
 use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lab::{BadLine, Demarc, Dialog, Gateway, Lab, Peer, Received, Scenario, Sdp, Setup, Sipp, seconds};
+use lab::{BadLine, Demarc, Dialog, Gateway, Lab, Peer, Received, Scenario, Sdp, Setup, Sipp, seconds, until};
 
 const GATEWAY_NUMBER: &str = "+13125556789";
 const LYNC_NUMBER: &str = "+13125550100";
@@ -541,6 +543,31 @@ fn a_stranger_gets_no_call_through() {
     stranger.call(&link, LYNC_NUMBER, &Sdp::plain(stranger.host, "sendrecv"));
     stage.lync.refute("INVITE", seconds(1));
     stage.demarc.idle();
+}
+
+// OPTIONS.
+
+#[test]
+fn a_trunk_is_up_while_its_options_are_answered() {
+    let Some(stage) = Stage::set_with("UDP", 1, &["OptionsInterval=1s"]) else { return };
+    let trunk_up = |stage: &Stage| stage.demarc.metric_where("demarc_trunk_up", "Gateway1");
+    let mut gateway = stage.gateway("gateway_rings", "UDP");
+    until(seconds(10), "the trunk is up", || (trunk_up(&stage) == 1.0).then_some(()));
+    gateway.cut();
+    until(seconds(45), "the trunk is down", || (trunk_up(&stage) == 0.0).then_some(()));
+}
+
+#[test]
+fn options_are_answered_on_both_sides() {
+    let Some(mut stage) = Stage::set("TCP", 1) else { return };
+    let link = stage.lync.connect(stage.demarc.lync);
+    stage.lync.probe(&link);
+    let answer = stage.lync.expect("200 OPTIONS");
+    assert!(answer.header("Allow").is_some_and(|allow| allow.contains("INVITE")), "{:?}", answer.headers);
+    let mut gateway = Peer::gateway(stage.lab.net.host(3));
+    let link = gateway.connect(stage.demarc.trunk);
+    gateway.probe(&link);
+    gateway.expect("200 OPTIONS");
 }
 
 // The scenarios themselves, with nothing between caller and gateway.
