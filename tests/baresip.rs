@@ -247,5 +247,7 @@ fn the_telephones_alone() {
     assert_eq!(called.digits(), "7");
     if let Some(verdict) = lab::pesq(&source, &called.heard()) {
         assert!(verdict.pesq >= 4.0 && verdict.seconds >= 6.0, "{verdict:?}");
+        let other = lab::speech(&lab, "demo-abouttotry").and_then(|other| lab::pesq(&other, &called.heard()));
+        assert!(other.as_ref().is_none_or(|verdict| verdict.pesq < 3.0), "other speech is told apart: {other:?}");
     }
 }

@@ -692,3 +692,20 @@ fn the_scenarios_answer_options() {
     peer.expect("200 BYE");
     assert_eq!(gateway.account(), ["INVITE", "ACK", "BYE"], "{}", gateway.surprises());
 }
+
+/// The scripted peer calls itself: both ends of mutual TLS are its own.
+#[test]
+fn the_scripted_peer_alone() {
+    let lab = Lab::new();
+    let mut peer = Peer::answering(&lab);
+    let link = peer.connect(peer.address);
+    let mut call = peer.call(&link, LYNC_NUMBER, &Sdp::encrypted(peer.host, "sendrecv"));
+    peer.expect("180 INVITE");
+    let answer = peer.expect("200 INVITE");
+    assert!(answer.body.contains("RTP/SAVP"));
+    call.acknowledge(&answer);
+    call.request("BYE", "", "");
+    peer.expect("200 BYE");
+    peer.probe(&link);
+    peer.expect("200 OPTIONS");
+}

@@ -94,11 +94,17 @@ impl Setup {
     /// Starts the daemon and waits until it says that it is ready.
     #[track_caller]
     pub fn start(&self, lab: &Lab) -> Demarc {
+        self.start_with(lab, "RUST_LOG", "demarc=debug")
+    }
+
+    /// The same with an environment variable, unless it is set already.
+    #[track_caller]
+    pub fn start_with(&self, lab: &Lab, variable: &str, value: &str) -> Demarc {
         let ini = lab.write("demarc.ini", self.ini(lab));
         let mut command = Command::new(program());
         command.arg("run").arg("--config").arg(ini).env("RUST_BACKTRACE", "1").env_remove("NOTIFY_SOCKET");
-        if std::env::var_os("RUST_LOG").is_none() {
-            command.env("RUST_LOG", "demarc=debug");
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, value);
         }
         let mut demarc = Demarc {
             running: Running::start(&mut command, &lab.log("demarc")),

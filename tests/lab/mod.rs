@@ -25,6 +25,7 @@ mod sipp;
 
 pub use audio::{Verdict, loudness, pesq, speech};
 pub use bad_line::BadLine;
+pub use child::Running;
 pub use daemon::{Demarc, Gateway, Setup, get};
 pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};
