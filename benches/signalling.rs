@@ -99,7 +99,7 @@ fn demarc(load: &Load, protocol: &'static str) -> Figure {
     let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), protocol)]);
     setup.trunk_configuration.push("OptionsInterval=0".to_owned());
     setup.ports = (16_000, 19_999);
-    let demarc = setup.start_with(&lab, "RUST_LOG", "demarc=info");
+    let demarc = setup.start_with(&lab, "DEMARC_LOG", "demarc=info");
     offer(&lab, load, protocol, demarc.trunk, demarc.id())
 }
 

@@ -40,7 +40,6 @@ const MAP: &[(&str, Floor)] = &[
     ("route", Calls),
     ("media", Media),
     ("cli", Shell),
-    ("demo", Shell),
     ("shell", Shell),
     ("lib", Shell),
     ("main", Shell),

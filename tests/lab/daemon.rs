@@ -94,7 +94,7 @@ impl Setup {
     /// Starts the daemon and waits until it says that it is ready.
     #[track_caller]
     pub fn start(&self, lab: &Lab) -> Demarc {
-        self.start_with(lab, "RUST_LOG", "demarc=debug")
+        self.start_with(lab, "DEMARC_LOG", "demarc=debug")
     }
 
     /// The same with an environment variable, unless it is set already.
