@@ -153,6 +153,7 @@ impl Sdp {
 pub struct Link {
     stream: Arc<Mutex<Stream>>,
     socket: Arc<TcpStream>,
+    /// What Contact and Via say.
     local: SocketAddr,
     via: &'static str,
 }
@@ -182,7 +183,9 @@ impl Link {
     /// Over a connected stream whose handshake is done.
     fn new(stream: Stream, socket: TcpStream, via: &'static str) -> Link {
         socket.set_nonblocking(true).unwrap();
-        let local = socket.local_addr().unwrap();
+        // Whoever listens is reached there; a gateway that only calls, on its connection.
+        let own = socket.local_addr().unwrap();
+        let local = if via == "TLS" { (own.ip(), 5061).into() } else { own };
         Link { stream: Arc::new(Mutex::new(stream)), socket: Arc::new(socket), local, via }
     }
 
