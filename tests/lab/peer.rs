@@ -155,6 +155,7 @@ pub struct Link {
     socket: Arc<TcpStream>,
     /// What Contact and Via say.
     local: SocketAddr,
+    remote: SocketAddr,
     via: &'static str,
 }
 
@@ -186,7 +187,8 @@ impl Link {
         // Whoever listens is reached there; a gateway that only calls, on its connection.
         let own = socket.local_addr().unwrap();
         let local = if via == "TLS" { (own.ip(), 5061).into() } else { own };
-        Link { stream: Arc::new(Mutex::new(stream)), socket: Arc::new(socket), local, via }
+        let remote = socket.peer_addr().unwrap_or(own);
+        Link { stream: Arc::new(Mutex::new(stream)), socket: Arc::new(socket), local, remote, via }
     }
 
     /// Sends octets.
@@ -356,7 +358,7 @@ impl Peer {
     }
 
     fn dialog(&self, link: &Link, number: &str) -> Dialog {
-        let peer = link.socket.peer_addr().unwrap();
+        let peer = link.remote;
         let target = format!("sip:{number}@{peer};user=phone;transport={}", link.via.to_ascii_lowercase());
         Dialog {
             link: link.clone(),
