@@ -342,3 +342,37 @@ fn seed() -> io::Result<[u8; 32]> {
     rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
     Ok(seed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_behind_still_takes_every_closing() {
+        let (orders, mut taken) = RingBuffer::new(ORDERS * 2);
+        let (_, home) = RingBuffer::new(2);
+        let wake = Arc::new(EventFd::new().unwrap());
+        let mut desk = Desk { orders: Some(orders), home, wake, free: Vec::new(), kept: 2, thread: None };
+        let order = || Command::Apply(0, Box::default());
+        let accepted = (0..20).take_while(|_| desk.order(order()).is_ok()).count();
+        assert_eq!(accepted, 6);
+        assert_eq!([desk.close(0), desk.close(1)], [Ok(()); 2]);
+        assert_eq!(desk.order(order()), Err(Behind));
+        while taken.pop().is_ok() {}
+        assert_eq!(desk.order(order()), Ok(()), "it caught up");
+        desk.stop();
+        assert_eq!(desk.order(order()), Err(Behind), "it stopped");
+    }
+
+    #[test]
+    fn a_missing_priority_is_said_with_its_remedy() {
+        let text = Pace::Ordinary(libc::EPERM).to_string();
+        assert!(text.contains("Operation not permitted") && text.contains("LimitRTPRIO"), "{text}");
+    }
+
+    #[test]
+    fn threads_are_as_configured_and_at_least_one() {
+        assert_eq!([thread_count(Some(0)), thread_count(Some(9))], [1, 9]);
+        assert!((1..=MOST_THREADS).contains(&thread_count(None)));
+    }
+}

@@ -17,13 +17,17 @@ use crate::session::{
 use crate::wire::rtcp;
 use crate::wire::rtp::Header;
 
-const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST: u16 = 20_000;
 
-/// A range of ports that nothing else on this machine uses, one for each test.
-fn config(test: u16, sessions: u16) -> Media {
-    let first = 21_000 + test * 100;
-    Media { address: LOCAL.into(), ports: (first, first + 4 * sessions - 1), threads: Some(1) }
+/// The loopback address of a test: its ports are used by nothing else on this machine.
+fn local(test: u8) -> Ipv4Addr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high, low, 1 + test)
+}
+
+fn config(test: u8, sessions: u16) -> Media {
+    Media { address: local(test).into(), ports: (FIRST, FIRST + 4 * sessions - 1), threads: Some(1) }
 }
 
 /// The next report that is not only counters; fails the test when none comes.
@@ -50,15 +54,15 @@ struct FarEnd {
 }
 
 fn socket() -> UdpSocket {
-    let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }
 
 impl FarEnd {
-    fn new(port: u16) -> FarEnd {
-        let ssrc = u32::from(port);
-        FarEnd { rtp: socket(), rtcp: socket(), to: (LOCAL, port).into(), srtp: None, ssrc, sequence: 100 }
+    fn new(to: SocketAddr) -> FarEnd {
+        let ssrc = u32::from(to.port());
+        FarEnd { rtp: socket(), rtcp: socket(), to, srtp: None, ssrc, sequence: 100 }
     }
 
     fn remote(&self) -> Remote {
@@ -122,12 +126,12 @@ fn keys(seed: u64, mki: Option<Mki>) -> Keys {
 }
 
 impl Call {
-    fn new(test: u16) -> Call {
+    fn new(test: u8) -> Call {
         let (sender, mut reports) = channel(16);
         let mut engine = Engine::start(&config(test, 1), sender).unwrap();
         engine.order(MediaOrder::Open(ID)).unwrap();
-        let MediaReport::Opened(ID, [a, b]) = report(&mut reports) else { panic!("not opened") };
-        let (a, b) = (FarEnd::new(a), FarEnd::new(b));
+        let MediaReport::Opened(ID, ports) = report(&mut reports) else { panic!("not opened") };
+        let [a, b] = ports.map(|port| FarEnd::new((local(test), port).into()));
         let sides = [&a, &b].map(|end| {
             Some(Stream {
                 remote: end.remote(),
@@ -308,7 +312,7 @@ fn a_silent_side_is_reported() {
 fn rtcp_goes_to_the_rtcp_port_and_ends_with_a_goodbye() {
     let mut call = Call::new(9);
     call.cross(b"sound");
-    let rtcp_port = SocketAddr::new(LOCAL.into(), call.b.to.port() + 1);
+    let rtcp_port = SocketAddr::new(call.b.to.ip(), call.b.to.port() + 1);
     let theirs = rtcp::Writer::report(9, None, None);
     call.b.rtcp.send_to(theirs.octets(), rtcp_port).unwrap();
     let mut octets = [0; 500];
@@ -341,22 +345,22 @@ fn all_ports_are_handed_out_and_come_home() {
         assert!(ports.windows(2).all(|pair| pair[0] + 2 == pair[1]) && ports.len() == 20, "{ports:?}");
         engine.order(MediaOrder::Open(SessionId(99))).unwrap();
         let MediaReport::Refused(SessionId(99), why) = report(&mut reports) else { panic!("not refused") };
-        assert_eq!(why, "all media ports from 22000 to 22039 are in use");
+        assert_eq!(why, "all media ports from 20000 to 20039 are in use");
         for id in [0, 2, 4, 6, 8, 1, 3, 5, 7, 9, 99] {
             engine.order(MediaOrder::Close(SessionId(id))).unwrap();
             assert!(matches!(report(&mut reports), MediaReport::Closed(..)));
         }
-        assert!(UdpSocket::bind((LOCAL, 22_000)).is_ok(), "the port is free");
+        assert!(UdpSocket::bind((local(10), FIRST)).is_ok(), "the port is free");
     }
 }
 
 #[test]
 fn a_port_that_somebody_else_has_is_passed_over() {
-    let somebody = UdpSocket::bind((LOCAL, 22_103)).unwrap();
+    let somebody = UdpSocket::bind((local(11), FIRST + 3)).unwrap();
     let (sender, mut reports) = channel(16);
     let mut engine = Engine::start(&config(11, 2), sender).unwrap();
     engine.order(MediaOrder::Open(ID)).unwrap();
-    assert_eq!(report(&mut reports), MediaReport::Opened(ID, [22_100, 22_104]));
+    assert_eq!(report(&mut reports), MediaReport::Opened(ID, [FIRST, FIRST + 4]));
     drop(somebody);
 }
 
