@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod hop;
 pub mod leg;
+pub mod media;
 pub mod private;
 pub mod random;
 pub mod session;
