@@ -12,4 +12,5 @@ pub mod leg;
 pub mod private;
 pub mod random;
 pub mod session;
+pub mod shell;
 pub mod time;
