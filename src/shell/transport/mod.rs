@@ -37,6 +37,7 @@ use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 pub use self::identity::{Expiry, IdentityError, Warning};
 pub use self::lookup::NoAddress;
@@ -53,9 +54,9 @@ use crate::hop::{Flow, Hop, Target, Transport, TrunkId};
 use crate::random::Random;
 
 /// Makes messages of bytes: one value per connection, cloned from the one given at start.
-pub trait Reader: Clone + Send + Sync + 'static {
+pub trait Reader: Clone + fmt::Debug + Send + Sync + 'static {
     /// A whole message.
-    type Message: Send;
+    type Message: fmt::Debug + Send;
     /// What was wrong with one that is none.
     type Fault: fmt::Debug + fmt::Display + Send;
 
@@ -389,7 +390,7 @@ impl<R: Reader> Shared<R> {
 
     /// Counts a refusal and tells it. A stranger never makes anybody wait: a full channel loses the line, not the count.
     fn refuse(&self, remote: SocketAddr, at: Option<Listener>, trunk: Option<TrunkId>, reason: Refusal) {
-        let told = self.tally().refuse(Refused { remote, at, trunk, reason, unsaid: 0 });
+        let told = self.tally().refuse(Instant::now(), Refused { remote, at, trunk, reason, unsaid: 0 });
         if let Some(refused) = told {
             let _ = self.events.try_send(Event::Refused(refused));
         }
