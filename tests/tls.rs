@@ -1,5 +1,7 @@
 //! The transports against Debian's openssl: who is let in, who is not and why, and what it costs the others.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use demarc::shell::transport::{
 };
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
+use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
@@ -89,6 +92,12 @@ enum Usage {
 }
 
 fn key() -> PKey<Private> {
+    let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap()
+}
+
+/// Teams wants RSA of us.
+fn own_key() -> PKey<Private> {
     PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()
 }
 
@@ -121,7 +130,7 @@ impl Authority {
     }
 
     fn issue(&self, host: &str, usage: Usage, days: (i64, i64), digest: MessageDigest) -> Leaf {
-        let key = key();
+        let key = if host == OWN { own_key() } else { key() };
         let mut builder = builder("the holder", days, &key);
         builder.set_issuer_name(self.certificate.subject_name()).unwrap();
         let context = builder.x509v3_context(Some(&self.certificate), None);
@@ -140,6 +149,17 @@ impl Authority {
         }
         builder.sign(&self.key, digest).unwrap();
         Leaf { chain: vec![builder.build()], key }
+    }
+
+    /// An authority below this one whose own certificate is for `usage` only.
+    fn intermediate(&self, usage: &str) -> Authority {
+        let key = key();
+        let mut builder = builder("Contoso Issuing", (-1, 90), &key);
+        builder.set_issuer_name(self.certificate.subject_name()).unwrap();
+        builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+        builder.append_extension(ExtendedKeyUsage::new().other(usage).build().unwrap()).unwrap();
+        builder.sign(&self.key, MessageDigest::sha256()).unwrap();
+        Authority { certificate: builder.build(), key }
     }
 
     fn good(&self, host: &str, usage: Usage) -> Leaf {
@@ -305,6 +325,16 @@ impl House {
         }
     }
 
+    /// Refused connections are counted until they are gone.
+    async fn settles_at(&self, connections: usize) {
+        let settled = async {
+            while self.transports.connections() != connections {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, settled).await.expect("refused connections do not linger");
+    }
+
     async fn closed(&mut self) -> (Flow, Closed) {
         loop {
             if let Event::Closed { flow, why } = self.event().await {
@@ -343,7 +373,9 @@ impl House {
     fn certificate(&self, name: &str, leaf: Option<&Leaf>) -> Vec<String> {
         let Some(leaf) = leaf else { return Vec::new() };
         let (certificate, key) = leaf.write(self.directory.path(), name);
-        ["-cert".to_owned(), certificate.display().to_string(), "-key".to_owned(), key.display().to_string()].to_vec()
+        // openssl takes the leaf of the one file and the rest of the other.
+        let files = [("-cert", &certificate), ("-cert_chain", &certificate), ("-key", &key)];
+        files.into_iter().flat_map(|(option, file)| [option.to_owned(), file.display().to_string()]).collect()
     }
 
     fn send(&self, target: &Target, text: &str, ticket: u64) {
@@ -443,7 +475,6 @@ async fn everybody_else_is_refused_by_name_of_the_fault_before_a_byte_is_answere
         for version in ["-tls1_2", "-tls1_3"] {
             let weak = *kind == "weak_signature";
             let mut client = match leaf {
-                // openssl itself would not show such a certificate.
                 Some(leaf) if weak => house.weak_client(leaf, version),
                 leaf => house.client(Listener::Microsoft, leaf.as_ref(), version),
             };
@@ -464,7 +495,7 @@ async fn everybody_else_is_refused_by_name_of_the_fault_before_a_byte_is_answere
         assert!(house.transports.refusals().contains(&(None, kind, 2)), "{kind}: {:?}", house.transports.refusals());
     }
     assert!(house.events.try_recv().is_err());
-    assert_eq!(house.transports.connections(), 0);
+    house.settles_at(0).await;
 }
 
 /// The reasons carry what the operator needs.
@@ -485,12 +516,16 @@ fn check_detail(reason: &Refusal) {
 }
 
 impl House {
+    /// openssl itself shows no weak certificate and speaks no TLS 1.0 unless told to.
     fn weak_client(&self, leaf: &Leaf, version: &str) -> Foreign {
-        let mut arguments = ["s_client", "-quiet", "-no_ign_eof", version, "-cipher", "ALL:@SECLEVEL=0", "-connect"]
-            .map(str::to_owned)
-            .to_vec();
-        arguments.push(self.at(Listener::Microsoft).to_string());
-        arguments.extend(self.certificate("weak", Some(leaf)));
+        self.client_of(Listener::Microsoft, leaf, &[version, "-cipher", "ALL:@SECLEVEL=0"])
+    }
+
+    fn client_of(&self, listener: Listener, leaf: &Leaf, options: &[&str]) -> Foreign {
+        let mut arguments = ["s_client", "-quiet", "-no_ign_eof", "-connect"].map(str::to_owned).to_vec();
+        arguments.push(self.at(listener).to_string());
+        arguments.extend(options.iter().map(|&option| option.to_owned()));
+        arguments.extend(self.certificate("peer", Some(leaf)));
         Foreign::start(&arguments)
     }
 }
@@ -514,6 +549,42 @@ async fn a_client_certificate_for_servers_passes_for_microsoft_and_not_for_gatew
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_usages_of_an_issuer_bind_its_leaves() {
+    for (usage, passes) in [("clientAuth", true), ("2.5.29.37.0", true), ("emailProtection", false)] {
+        let mut house = House::new(Profile::Sfb2019).await;
+        let issuing = house.authority.intermediate(usage);
+        let mut leaf = issuing.good(GATEWAY, Usage::Both);
+        leaf.chain.push(issuing.certificate);
+        let mut client = house.client(Listener::Tls, Some(&leaf), "-tls1_2");
+        client.say("hello");
+        if passes {
+            house.answer().await;
+            client.line_with("got: hello");
+        } else {
+            let expected = Refusal::KeyUsage { role: Role::Client, seen: vec!["emailProtection"] };
+            assert_eq!(house.refused().await.reason, expected);
+            assert_eq!(client.rest(), "");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_message_survives_a_slow_reader() {
+    let mut house = House::new(Profile::Sfb2019).await;
+    let mut client = house.client(Listener::Microsoft, Some(&house.authority.good(POOL, Usage::Both)), "-tls1_3");
+    client.say("hello");
+    let (flow, _) = house.received().await;
+    // More than the pipe, both sockets' buffers and a TLS record hold.
+    let large: String = (0..1_200_000).map(|n: u32| char::from(b'a' + (n % 26) as u8)).collect();
+    house.transports.send(&Hop::Flow(flow), format!("{large}\n").into(), 1).unwrap();
+    house.transports.send(&Hop::Flow(flow), "short\n".into(), 2).unwrap();
+    client.say("still there");
+    house.received().await;
+    assert_eq!(client.line_with("abc").trim_end(), large);
+    client.line_with("short");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_1_0_is_for_old_generations_only_and_announced() {
     let mut house = House::new(Profile::Sfb2019).await;
     let client = |house: &House| {
@@ -530,6 +601,38 @@ async fn tls_1_0_is_for_old_generations_only_and_announced() {
     client.say("hello");
     house.answer().await;
     client.line_with("got: hello");
+
+    // Gateways keep their own floor.
+    let leaf = house.authority.good(GATEWAY, Usage::Both);
+    let gateway = house.client_of(Listener::Tls, &leaf, &["-tls1", "-cipher", "ALL:@SECLEVEL=0"]);
+    assert_eq!(house.refused().await.reason, Refusal::Version);
+    assert_eq!(gateway.rest(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_generation_finds_a_suite_and_teams_keeps_to_its_four() {
+    for (profile, suite, passes) in [
+        (Profile::Sfb2015, "ECDHE-RSA-AES256-SHA384", true),
+        (Profile::Sfb2015, "ECDHE-RSA-AES128-SHA", true),
+        (Profile::Sfb2015, "AES256-GCM-SHA384", true),
+        (Profile::Sfb2015, "AES256-SHA", false),
+        (Profile::Lync2013, "AES256-SHA", true),
+        (Profile::Teams, "ECDHE-RSA-AES128-SHA256", true),
+        (Profile::Teams, "ECDHE-RSA-AES128-SHA", false),
+        (Profile::Teams, "AES256-GCM-SHA384", false),
+    ] {
+        let mut house = House::new(profile).await;
+        let leaf = house.authority.good(POOL, Usage::Both);
+        let mut client = house.client_of(Listener::Microsoft, &leaf, &["-tls1_2", "-cipher", suite]);
+        client.say("hello");
+        if passes {
+            house.answer().await;
+            client.line_with("got: hello");
+        } else {
+            assert_eq!(house.refused().await.reason, Refusal::NoSharedCipher, "{profile:?} {suite}");
+            assert_eq!(client.rest(), "");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -545,7 +648,7 @@ async fn what_is_not_tls_is_named_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_client_holds_nothing_up_and_is_sent_away() {
-    let limits = Limits { handshake: Duration::from_millis(400), strangers: 2, ..Limits::default() };
+    let limits = Limits { handshake: Duration::from_secs(3), strangers: 2, ..Limits::default() };
     let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
     let mut silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
 
@@ -557,7 +660,7 @@ async fn a_silent_client_holds_nothing_up_and_is_sent_away() {
 
     assert_eq!(house.refused().await.reason, Refusal::Slow);
     assert_eq!(silent.read(&mut [0; 16]).await.unwrap(), 0);
-    assert_eq!(house.transports.connections(), 1);
+    house.settles_at(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -879,6 +982,36 @@ async fn a_gateway_known_by_name_is_recognised_by_the_address_behind_it() {
     assert_eq!((&buffer[..length], from), (&b"by name\n"[..], house.at(Listener::Udp)));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_reached_by_name_must_have_that_name() {
+    let hosts = vec![(POOL, Ipv4Addr::LOCALHOST), ("fe01.contoso.com", Ipv4Addr::LOCALHOST)];
+    let options = Options { dns: Some(dns(Vec::new(), hosts).await), ..Options::default() };
+    let mut house = House::with(Profile::Sfb2019, options, |_| {}).await;
+    let leaf = house.authority.good("pool01.CONTOSO.com", Usage::Both);
+    let (mut server, port) = house.server(&leaf, "-tls1_3", "roots.pem");
+    house.send(&target(0, Transport::Tls, POOL, Some(port)), "to the pool\n", 1);
+    server.line_with("to the pool");
+
+    // A name of the trunk, and yet not the host that was asked for.
+    let (_server, port) = house.server(&leaf, "-tls1_3", "roots.pem");
+    house.send(&target(0, Transport::Tls, "fe01.contoso.com", Some(port)), "to the front end\n", 2);
+    let (ticket, why) = house.unsent().await;
+    let (seen, expected) = (vec![POOL.to_owned()], vec!["fe01.contoso.com".to_owned()]);
+    assert_eq!((ticket, why), (2, Unsent::Tls { reason: Refusal::NameMismatch { seen, expected } }));
+}
+
+#[tokio::test]
+async fn our_own_connections_are_kept_alive() {
+    let limits = Limits { keep_alive: Duration::from_millis(100), ..Limits::default() };
+    let house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let gateway = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    house.send(&target(2, Transport::Tcp, "127.0.0.1", Some(gateway.local_addr().unwrap().port())), "hello\n", 1);
+    let (mut served, _) = gateway.accept().await.unwrap();
+    let mut read = [0; 14];
+    tokio::time::timeout(PATIENCE, served.read_exact(&mut read)).await.unwrap().unwrap();
+    assert_eq!(&read, b"hello\n\r\n\r\n\r\n\r\n");
+}
+
 // ---- a new configuration ----
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -964,6 +1097,25 @@ async fn a_reload_renumbers_live_connections_and_moves_listeners() {
     house.transports.stop_accepting();
     gateway.write_all(b"draining\n").await.unwrap();
     assert_eq!(house.received().await.1, "draining");
+}
+
+#[tokio::test]
+async fn our_own_certificate_is_looked_at_when_it_is_read() {
+    let house = House::new(Profile::Sfb2019).await;
+    let directory = house.directory.path();
+    house.authority.issue("old.contoso.com", Usage::Client, (-9, 9), MessageDigest::sha256()).write(directory, "own");
+    house.transports.reload(Arc::new(house.config.clone())).await.unwrap();
+    let own = house.transports.expiries()[0];
+    let name = Warning::OwnName { fqdn: OWN.to_owned(), seen: vec!["old.contoso.com".to_owned()] };
+    assert_eq!(house.transports.warnings(), [Warning::Expires(own), name, Warning::OwnUsage]);
+
+    house.authority.issue(OWN, Usage::Both, (-9, 9), MessageDigest::sha1()).write(directory, "own");
+    let error = house.transports.reload(Arc::new(house.config.clone())).await.unwrap_err();
+    assert!(matches!(&error, StartError::Identity(IdentityError::Weak { .. })), "{error}");
+    std::fs::remove_file(directory.join("roots.pem")).unwrap();
+    let error = house.transports.reload(Arc::new(house.config.clone())).await.unwrap_err();
+    assert!(matches!(&error, StartError::Identity(IdentityError::Unreadable { .. })), "{error}");
+    assert!(error.to_string().contains("roots.pem"), "{error}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! writing go on side by side in one task.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, Wr
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_openssl::SslStream;
 
 use super::handshake::{Secured, of_error};
 use super::table::{Order, Place, canonical, ours};
@@ -25,16 +26,47 @@ const ROOM: usize = 8 * 1024;
 /// Tickets remembered while the peer has not spoken yet.
 const MOST_UNPROVEN: usize = 1024;
 
+/// An accepted connection's share of the limits, given back on every way out.
+pub(super) struct Admission<R: Reader> {
+    pub(super) shared: Arc<Shared<R>>,
+    address: IpAddr,
+    known: bool,
+}
+
+impl<R: Reader> Admission<R> {
+    /// For a connection that the table has just admitted.
+    pub(super) fn new(shared: &Arc<Shared<R>>, address: IpAddr) -> Admission<R> {
+        Admission { shared: Arc::clone(shared), address, known: false }
+    }
+
+    /// The peer is no stranger any more.
+    pub(super) fn known(&mut self) {
+        self.known = true;
+        self.shared.table().known();
+    }
+}
+
+impl<R: Reader> Drop for Admission<R> {
+    fn drop(&mut self) {
+        let mut table = self.shared.table();
+        if !self.known {
+            table.known();
+        }
+        table.dismiss(self.address);
+    }
+}
+
 /// A connection's place in the table, given up on every way out.
 pub(super) struct Seat<R: Reader> {
     pub(super) shared: Arc<Shared<R>>,
     pub(super) number: u64,
     pub(super) place: Place,
+    _admission: Option<Admission<R>>,
 }
 
 impl<R: Reader> Seat<R> {
-    pub(super) fn new(shared: &Arc<Shared<R>>, number: u64, place: Place) -> Seat<R> {
-        Seat { shared: Arc::clone(shared), number, place }
+    pub(super) fn new(shared: &Arc<Shared<R>>, number: u64, place: Place, admission: Option<Admission<R>>) -> Seat<R> {
+        Seat { shared: Arc::clone(shared), number, place, _admission: admission }
     }
 
     /// Leaves the table, then gives back what is still queued: in this order nothing can slip in between.
@@ -115,16 +147,22 @@ pub(super) async fn run<R: Reader>(
     let (input, output) = tokio::io::split(stream);
     let spoken = AtomicBool::new(false);
     let mut reading = Reading { shared: &shared, seat: &seat, flow, input, orders, spoken: &spoken };
-    let mut writing =
-        Writing { output, limits: &shared.limits, ours: ours(seat.number), spoken: &spoken, unproven: Vec::new() };
+    let mut writing = Writing {
+        output,
+        limits: &shared.limits,
+        ours: ours(seat.number),
+        spoken: &spoken,
+        unproven: Vec::new(),
+        current: None,
+    };
     let why = tokio::select! {
         why = reading.run() => why,
         why = writing.run(&mut queue) => why,
     };
     let _ = timeout(shared.limits.linger, writing.output.shutdown()).await;
 
-    let unproven = std::mem::take(&mut writing.unproven);
-    let lost = if spoken.load(Ordering::Relaxed) { Vec::new() } else { unproven };
+    let mut lost = if spoken.load(Ordering::Relaxed) { Vec::new() } else { writing.unproven };
+    lost.extend(writing.current);
     let flow = Flow { trunk: seat.place.get(), ..flow };
     let unsent = match &why {
         Closed::Tls(reason) => {
@@ -225,9 +263,11 @@ struct Writing<'a> {
     limits: &'a Limits,
     ours: bool,
     spoken: &'a AtomicBool,
-    /// Tickets handed to a connection of ours on which nothing has come yet, and the one being written. Under TLS
-    /// 1.3 the peer may still refuse our certificate: then they never arrived.
+    /// Tickets written to a connection of ours on which nothing has come yet. Under TLS 1.3 the peer may still refuse
+    /// our certificate: then they never arrived.
     unproven: Vec<u64>,
+    /// The ticket being written.
+    current: Option<u64>,
 }
 
 impl Writing<'_> {
@@ -254,7 +294,7 @@ impl Writing<'_> {
     }
 
     async fn write(&mut self, bytes: &[u8], ticket: Option<u64>) -> Result<(), Closed> {
-        self.unproven.extend(ticket);
+        self.current = ticket;
         let write = async {
             self.output.write_all(bytes).await?;
             self.output.flush().await
@@ -264,8 +304,9 @@ impl Writing<'_> {
             Ok(Err(error)) => return Err(broken(&error)),
             Err(_) => return Err(Closed::NotReading),
         }
-        if !self.ours || self.spoken.load(Ordering::Relaxed) || self.unproven.len() > MOST_UNPROVEN {
-            self.unproven.clear();
+        let written = self.current.take();
+        if self.ours && !self.spoken.load(Ordering::Relaxed) && self.unproven.len() < MOST_UNPROVEN {
+            self.unproven.extend(written);
         }
         Ok(())
     }
@@ -287,4 +328,11 @@ fn broken(error: &io::Error) -> Closed {
 pub(super) async fn drain<S: AsyncRead + Unpin>(input: &mut S, limit: std::time::Duration) {
     let mut sink = [0; 4096];
     let _ = timeout(limit, async { while matches!(input.read(&mut sink).await, Ok(1..)) {} }).await;
+}
+
+/// Hangs up on a peer that TLS refused, once it had time to read the alert.
+pub(super) async fn part(mut stream: SslStream<TcpStream>, limit: std::time::Duration) {
+    let stream = stream.get_mut();
+    let _ = stream.shutdown().await;
+    drain(stream, limit).await;
 }

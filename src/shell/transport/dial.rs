@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::{self, Peer, Seat};
+use super::connection::{self, Peer, Seat, part};
 use super::handshake::{self, Failed, Judge};
 use super::listen::tune;
 use super::peer::Expected;
@@ -97,7 +97,12 @@ async fn attempt<R: Reader>(
         Ok(Ok(secured)) => {
             return Peer::secured(secured).map_err(|error| Unsent::Unreachable(address, error.kind()));
         }
-        Ok(Err(Failed { reason, .. })) => reason,
+        Ok(Err(Failed { reason, stream })) => {
+            if let Some(stream) = stream {
+                tokio::spawn(part(stream, shared.limits.linger));
+            }
+            reason
+        }
         Err(_) => Refusal::Slow,
     };
     shared.refuse(address, None, Some(id), reason.clone());

@@ -125,7 +125,7 @@ fn verify_step(good: bool, chain: &mut X509StoreContextRef, usage: KeyUsage, jud
 fn judge_leaf(chain: &X509StoreContextRef, usage: KeyUsage, judge: &Judge) -> Result<(TrunkId, Names), Refusal> {
     let certificates = chain.chain().ok_or(Refusal::NoCertificate)?;
     usage.judge(judge.role, certificates)?;
-    let names = certificates.get(0).map(|leaf| Names::of(leaf)).ok_or(Refusal::NoCertificate)?;
+    let names = certificates.get(0).map(Names::of).ok_or(Refusal::NoCertificate)?;
     Ok((judge.expected.recognise(&names, judge.remote)?, names))
 }
 

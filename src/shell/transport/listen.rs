@@ -1,6 +1,6 @@
 //! Listeners: every accepted connection gets its own task at once, so that the loop never waits for a peer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::connection::{self, Peer, Seat, drain};
+use super::connection::{self, Admission, Peer, Seat, part};
 use super::handshake::{self, Failed, Judge};
 use super::peer::Expected;
 use super::table::{Place, canonical};
@@ -23,7 +23,7 @@ const BACKLOG: u32 = 1024;
 const UDP_ROOM: usize = 4 * 1024 * 1024;
 /// The largest datagram.
 const DATAGRAM: usize = 64 * 1024;
-/// The pause after a failed accept: out of descriptors, most likely.
+/// The pause after a failed accept or receive: out of descriptors or memory, most likely.
 const BREATH: Duration = Duration::from_millis(50);
 
 /// A bound socket that nobody reads yet.
@@ -74,7 +74,7 @@ pub(super) fn open<R: Reader>(shared: &Arc<Shared<R>>, bound: Bound) -> Open {
     let Bound { listener, configured, bound, socket } = bound;
     let shared = Arc::clone(shared);
     let task = match socket {
-        Socket::Stream(socket) => tokio::spawn(accept(shared, listener, socket)),
+        Socket::Stream(socket) => tokio::spawn(accept(shared, listener, socket, bound)),
         Socket::Datagram(socket) => {
             let socket = Arc::new(socket);
             *shared.udp.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&socket));
@@ -84,11 +84,14 @@ pub(super) fn open<R: Reader>(shared: &Arc<Shared<R>>, bound: Bound) -> Open {
     Open { listener, configured, bound, _task: Task(task) }
 }
 
-async fn accept<R: Reader>(shared: Arc<Shared<R>>, listener: Listener, socket: TcpListener) {
+async fn accept<R: Reader>(shared: Arc<Shared<R>>, listener: Listener, socket: TcpListener, here: SocketAddr) {
     loop {
         match socket.accept().await {
             Ok((stream, remote)) => admit(&shared, listener, stream, canonical(remote)),
-            Err(_) => tokio::time::sleep(BREATH).await,
+            Err(error) => {
+                shared.refuse(here, Some(listener), None, Refusal::Accept(error.kind()));
+                tokio::time::sleep(BREATH).await;
+            }
         }
     }
 }
@@ -103,33 +106,9 @@ fn admit<R: Reader>(shared: &Arc<Shared<R>>, listener: Listener, stream: TcpStre
     match refused {
         Some(reason) => shared.refuse(remote, Some(listener), trunk, reason),
         None => {
-            let admission = Admission { shared: Arc::clone(shared), address: remote.ip(), known: false };
+            let admission = Admission::new(shared, remote.ip());
             tokio::spawn(welcome(admission, listener, stream, remote, trunk));
         }
-    }
-}
-
-/// An accepted connection's share of the limits, given back on every way out.
-struct Admission<R: Reader> {
-    shared: Arc<Shared<R>>,
-    address: IpAddr,
-    known: bool,
-}
-
-impl<R: Reader> Admission<R> {
-    fn known(&mut self) {
-        self.known = true;
-        self.shared.table().known();
-    }
-}
-
-impl<R: Reader> Drop for Admission<R> {
-    fn drop(&mut self) {
-        let mut table = self.shared.table();
-        if !self.known {
-            table.known();
-        }
-        table.dismiss(self.address);
     }
 }
 
@@ -150,10 +129,10 @@ async fn welcome<R: Reader>(
     // Without a peer the refusal has been told, or the connection was gone before it was looked at.
     let Some(peer) = peer else { return };
     admission.known();
-    let (orders, queue) = mpsc::channel(shared.limits.queue);
+    let (orders, queue) = mpsc::channel(shared.limits.queue.max(1));
     let place = Place::new(peer.trunk);
     let number = shared.table().enter(orders.clone(), place.clone(), peer.names());
-    connection::run(Seat::new(&shared, number, place), peer, orders, queue).await;
+    connection::run(Seat::new(&shared, number, place, Some(admission)), peer, orders, queue).await;
 }
 
 /// The server's handshake. The trunk that has the address serves only to say whose refusal it was.
@@ -177,21 +156,24 @@ async fn secure<R: Reader>(
         Err(_) => Failed { reason: Refusal::Slow, stream: None },
     };
     shared.refuse(remote, Some(listener), trunk, failed.reason);
-    if let Some(mut stream) = failed.stream {
-        let stream = stream.get_mut();
-        let _ = tokio::io::AsyncWriteExt::shutdown(stream).await;
-        drain(stream, shared.limits.linger).await;
+    if let Some(stream) = failed.stream {
+        part(stream, shared.limits.linger).await;
     }
     None
 }
 
-/// No waiting for full segments; a dead peer is found out within two minutes.
+/// What we sent and the peer's machine did not acknowledge in this time breaks the connection: the next message
+/// shall not follow it into the void.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+
+/// No waiting for full segments; a dead peer is found out within two minutes of silence.
 pub(super) fn tune(stream: &TcpStream) {
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
     // A connection without these still works.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
 /// Reads datagrams of known addresses; the others are counted and forgotten unread.
@@ -200,8 +182,7 @@ async fn receive<R: Reader>(shared: Arc<Shared<R>>, socket: Arc<UdpSocket>, loca
     let mut buffer = vec![0; DATAGRAM];
     loop {
         let Ok((length, remote)) = socket.recv_from(&mut buffer).await else {
-            // An ICMP message to an earlier datagram shows up here.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(BREATH).await;
             continue;
         };
         let known = canonical(remote);

@@ -6,7 +6,7 @@
 //!    target by A and AAAA; without SRV records A and AAAA on the transport's port.
 //!
 //! The transport is configured, so NAPTR has nothing to decide. The resolver keeps answers for their TTL and reads
-//! the hosts file first. IPv4 goes before IPv6.
+//! the hosts file first. Addresses of one name come in random order, IPv4 before IPv6.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,8 +86,18 @@ impl Lookup {
     pub(super) async fn host(&self, host: &Arc<str>, port: u16) -> Result<Vec<SocketAddr>, NoAddress> {
         let found = self.resolver.lookup_ip(&**host).await.map_err(|error| failed(&error, host))?;
         let mut addresses: Vec<_> = found.iter().map(|address| SocketAddr::new(address, port)).collect();
+        self.shuffle(&mut addresses);
         addresses.sort_by_key(SocketAddr::is_ipv6);
         if addresses.is_empty() { Err(NoAddress::Unknown(host.clone())) } else { Ok(addresses) }
+    }
+
+    /// A pool behind one name wants its load spread.
+    fn shuffle(&self, addresses: &mut [SocketAddr]) {
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        for last in (1..addresses.len()).rev() {
+            let other = usize::try_from(random.below(last as u64 + 1)).unwrap_or(last);
+            addresses.swap(last, other);
+        }
     }
 
     /// The SRV targets in order; none when there are no records or DNS fails: the hosts file may know more.

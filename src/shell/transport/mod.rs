@@ -17,8 +17,10 @@
 
 mod connection;
 mod dial;
+mod event;
 mod handshake;
 mod identity;
+mod known;
 mod listen;
 mod lookup;
 mod peer;
@@ -26,25 +28,26 @@ mod refusal;
 mod table;
 mod tally;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+pub use self::event::{Closed, Event, Read, Reader, Security, Unsent};
 pub use self::identity::{Expiry, IdentityError, Warning};
 pub use self::lookup::NoAddress;
 pub use self::peer::Names;
 pub use self::refusal::{Bound, Refusal, Refused, Role};
 
 use self::identity::Tls;
+use self::known::Found;
 use self::lookup::Lookup;
 use self::peer::Addresses;
 use self::table::{Place, Table, canonical, key};
@@ -52,153 +55,6 @@ use self::tally::Tally;
 use crate::config::Config;
 use crate::hop::{Flow, Hop, Target, Transport, TrunkId};
 use crate::random::Random;
-
-/// Makes messages of bytes: one value per connection, cloned from the one given at start.
-pub trait Reader: Clone + fmt::Debug + Send + Sync + 'static {
-    /// A whole message.
-    type Message: fmt::Debug + Send;
-    /// What was wrong with one that is none.
-    type Fault: fmt::Debug + fmt::Display + Send;
-
-    /// Takes the next message off a stream's buffer. Anything but [`Read::More`] takes at least one byte.
-    fn next(&mut self, buffer: &mut BytesMut) -> Read<Self::Message, Self::Fault>;
-
-    /// Reads a datagram, which holds one message.
-    fn datagram(&mut self, datagram: Bytes) -> Read<Self::Message, Self::Fault>;
-}
-
-/// What a [`Reader`] found.
-#[derive(Debug)]
-pub enum Read<M, F> {
-    /// Not a whole message yet.
-    More,
-    /// A message.
-    Message(M),
-    /// A keep-alive, to be answered with these bytes (RFC 5626 section 3.5.1); empty when it needs none.
-    Pong(Bytes),
-    /// Nothing that can be used.
-    Refuse {
-        /// The answer to send, if there can be one.
-        answer: Option<Bytes>,
-        /// Is the stream beyond repair? It is closed after the answer.
-        close: bool,
-        /// What is wrong.
-        fault: F,
-    },
-}
-
-/// What the transports tell.
-#[derive(Debug)]
-pub enum Event<R: Reader> {
-    /// A connection is up, and its peer known.
-    Opened {
-        /// The connection.
-        flow: Flow,
-        /// Its TLS.
-        security: Option<Security>,
-    },
-    /// A message came.
-    Received {
-        /// By which connection.
-        flow: Flow,
-        /// The message.
-        message: R::Message,
-    },
-    /// Something came that is no message.
-    Unreadable {
-        /// By which connection.
-        flow: Flow,
-        /// What is wrong with it.
-        fault: R::Fault,
-    },
-    /// A message did not leave, or left on a connection that failed before the peer ever spoke.
-    Unsent {
-        /// The sender's number for it.
-        ticket: u64,
-        /// Why.
-        why: Unsent,
-    },
-    /// A connection is over.
-    Closed {
-        /// The connection.
-        flow: Flow,
-        /// Why.
-        why: Closed,
-    },
-    /// A peer was refused, or refused us. Told at most once in [`tally::QUIET`] for an address and kind;
-    /// [`Transports::refusals`] counts them all.
-    Refused(Refused),
-}
-
-/// The TLS of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Security {
-    /// `TLSv1.3`.
-    pub version: &'static str,
-    /// The suite's name.
-    pub cipher: &'static str,
-    /// What the peer proved to be.
-    pub peer: Names,
-}
-
-/// Why a message did not leave.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsent {
-    /// The name gave no address.
-    #[error(transparent)]
-    NoAddress(#[from] NoAddress),
-    /// Nobody listens there.
-    #[error("{0} refused the connection; check the port and that the peer runs")]
-    Refused(SocketAddr),
-    /// No answer from there in time.
-    #[error("{0} did not answer in time; check the route and firewalls")]
-    TimedOut(SocketAddr),
-    /// The network has no way there.
-    #[error("{0} cannot be reached ({1}); check the route")]
-    Unreachable(SocketAddr, std::io::ErrorKind),
-    /// TLS failed.
-    #[error("{reason}; {}", reason.remedy())]
-    Tls {
-        /// Why.
-        reason: Refusal,
-    },
-    /// The connection's queue is full: the peer reads slower than we write.
-    #[error("the peer does not read: its queue is full")]
-    QueueFull,
-    /// The connection is over.
-    #[error("the connection is over")]
-    Closed,
-    /// All connections are in use.
-    #[error("all {0} connections are in use")]
-    TooMany(usize),
-    /// UDP goes out by the listener's socket, and there is none.
-    #[error("no UDP listener: set UdpListen in [Trunks]")]
-    NoUdp,
-    /// The trunk is not in the configuration any more.
-    #[error("the trunk is not configured any more")]
-    NoTrunk,
-}
-
-/// Why a connection is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Closed {
-    /// The peer closed it.
-    ByPeer,
-    /// Nothing came for [`Limits::idle`].
-    Idle,
-    /// A message was begun and not finished in [`Limits::message`].
-    Unfinished,
-    /// A message has no end in [`MOST_UNREAD`] bytes.
-    TooLarge,
-    /// The [`Reader`] found the stream beyond repair.
-    Unreadable,
-    /// The peer stopped reading.
-    NotReading,
-    /// The network broke it.
-    Broken(std::io::ErrorKind),
-    /// TLS failed, or the peer refused us after the handshake (TLS 1.3).
-    Tls(Refusal),
-}
 
 /// The most bytes of an unfinished message; the reader's own limit is lower.
 pub const MOST_UNREAD: usize = 128 * 1024;
@@ -357,6 +213,7 @@ struct Shared<R: Reader> {
     tally: Mutex<Tally>,
     rules: RwLock<Arc<Rules>>,
     addresses: RwLock<Arc<Addresses>>,
+    found: Mutex<Found>,
     udp: RwLock<Option<Arc<UdpSocket>>>,
     reloaded: Notify,
 }
@@ -376,6 +233,10 @@ impl<R: Reader> Shared<R> {
 
     fn addresses(&self) -> Arc<Addresses> {
         Arc::clone(&self.addresses.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_addresses(&self, addresses: Addresses) {
+        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(addresses);
     }
 
     fn udp(&self) -> Option<Arc<UdpSocket>> {
@@ -452,15 +313,20 @@ impl<R: Reader> Transports<R> {
             table: Mutex::default(),
             tally: Mutex::default(),
             addresses: RwLock::new(Arc::new(Addresses::of(&config, &[]))),
+            found: Mutex::default(),
             rules: RwLock::new(Arc::new(Rules { config: Arc::clone(&config), tls })),
             udp: RwLock::default(),
             reloaded: Notify::new(),
         });
         let bound = listen::bind(Listener::wanted(&config))?;
-        let mut names = HashMap::new();
-        let _ = tokio::time::timeout(FIRST_LOOK_UP, refresh(&shared, &mut names)).await;
+        // Names that DNS gives later are known later.
+        let first = tokio::spawn({
+            let shared = Arc::clone(&shared);
+            async move { known::refresh(&shared).await }
+        });
+        let _ = tokio::time::timeout(FIRST_LOOK_UP, first).await;
         let listeners = bound.into_iter().map(|bound| listen::open(&shared, bound)).collect();
-        let refresh = Task(tokio::spawn(keep_fresh(Arc::clone(&shared), names)));
+        let refresh = Task(tokio::spawn(known::keep_fresh(Arc::clone(&shared))));
         Ok(Transports { shared, listeners: Mutex::new(listeners), _refresh: refresh })
     }
 
@@ -497,12 +363,12 @@ impl<R: Reader> Transports<R> {
         if table.total() >= self.shared.limits.connections {
             return Err(Unsent::TooMany(self.shared.limits.connections));
         }
-        let (orders, queue) = mpsc::channel(self.shared.limits.queue);
+        let (orders, queue) = mpsc::channel(self.shared.limits.queue.max(1));
         let place = Place::new(target.trunk);
         let number = table.open(&target, orders.clone(), place.clone());
         table.hand(number, bytes, ticket)?;
         drop(table);
-        let seat = connection::Seat::new(&self.shared, number, place);
+        let seat = connection::Seat::new(&self.shared, number, place, None);
         self.shared.runtime.spawn(dial::run(seat, target, orders, queue));
         Ok(())
     }
@@ -532,7 +398,7 @@ impl<R: Reader> Transports<R> {
         let old = std::mem::replace(&mut *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner), rules);
         self.shared.table().renumber(&old.config, &config);
         listeners.extend(bound.into_iter().map(|bound| listen::open(&self.shared, bound)));
-        self.shared.set_addresses(Addresses::of(&config, &[]));
+        known::recall(&self.shared, &config);
         self.shared.reloaded.notify_one();
         Ok(())
     }
@@ -575,6 +441,9 @@ impl<R: Reader> Transports<R> {
     }
 }
 
+/// The start waits at most this long for the gateways' names.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
+
 /// A flow whose connection, opened by us, is gone.
 fn again(flow: &Flow) -> Target {
     Target {
@@ -589,61 +458,4 @@ async fn load(config: &Arc<Config>) -> Result<Tls, StartError> {
     let config = Arc::clone(config);
     let loaded = tokio::task::spawn_blocking(move || identity::load(&config)).await;
     Ok(loaded.map_err(|_| StartError::Interrupted)??)
-}
-
-/// The start waits this long for the gateways' names, and they are looked up again this often (from the resolver's cache
-/// while their TTL lasts).
-const FIRST_LOOK_UP: Duration = Duration::from_secs(2);
-const FRESH: Duration = Duration::from_secs(30);
-
-impl<R: Reader> Shared<R> {
-    fn set_addresses(&self, addresses: Addresses) {
-        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(addresses);
-    }
-}
-
-async fn keep_fresh<R: Reader>(shared: Arc<Shared<R>>, mut names: HashMap<Target, Vec<IpAddr>>) {
-    loop {
-        refresh(&shared, &mut names).await;
-        tokio::select! {
-            () = tokio::time::sleep(FRESH) => {}
-            () = shared.reloaded.notified() => {}
-        }
-    }
-}
-
-/// Looks up the names by which gateways are known. A name that cannot be looked up now keeps what it had.
-async fn refresh<R: Reader>(shared: &Arc<Shared<R>>, names: &mut HashMap<Target, Vec<IpAddr>>) {
-    let config = Arc::clone(&shared.rules().config);
-    let wanted: Vec<Target> = config.gateways().iter().flat_map(|trunk| names_of(trunk)).collect();
-    names.retain(|target, _| wanted.contains(target));
-    let mut found = JoinSet::new();
-    for target in wanted {
-        let shared = Arc::clone(shared);
-        found.spawn(async move { shared.lookup.addresses(&target).await.map(|addresses| (target, addresses)) });
-    }
-    while let Some(result) = found.join_next().await {
-        if let Ok(Ok((target, addresses))) = result {
-            names.insert(target, addresses.iter().map(SocketAddr::ip).collect());
-        }
-    }
-    let found: Vec<_> =
-        names.iter().flat_map(|(target, ips)| ips.iter().map(|address| (target.trunk, *address))).collect();
-    // A reload in between has asked for another round.
-    if Arc::ptr_eq(&config, &shared.rules().config) {
-        shared.set_addresses(Addresses::of(&config, &found));
-    }
-}
-
-/// The names of a gateway that stand for addresses, with the port that keeps SRV out where the file gives one.
-fn names_of(trunk: &crate::config::Trunk) -> Vec<Target> {
-    let named = |host: &str| host.parse::<IpAddr>().is_err() && !host.starts_with("*.");
-    let hops = trunk.hops.iter().filter(|hop| named(&hop.host)).map(key);
-    let peers = trunk.peers.names.iter().filter(|name| named(name)).map(|name| Target {
-        trunk: trunk.id,
-        transport: Transport::Udp,
-        host: name.as_str().into(),
-        port: Some(0),
-    });
-    hops.chain(peers).collect()
 }

@@ -36,6 +36,8 @@ pub enum Refusal {
         /// What it bounds.
         of: Bound,
     },
+    /// The system gave us no socket for it.
+    Accept(std::io::ErrorKind),
     /// The handshake took too long.
     Slow,
     /// The connection ended in the middle of the handshake.
@@ -128,6 +130,7 @@ impl Refusal {
         match self {
             Refusal::UnknownAddress => "unknown_address",
             Refusal::TooMany { .. } => "too_many",
+            Refusal::Accept(_) => "accept",
             Refusal::Slow => "timeout",
             Refusal::HungUp => "hung_up",
             Refusal::NotTls => "not_tls",
@@ -155,6 +158,7 @@ impl Refusal {
                 "if this is a gateway of yours, write its address as IP= (or its name as FQDN=) into its [Gateway] section"
             }
             Refusal::TooMany { .. } => "look for what opens so many connections at that address; nothing was answered",
+            Refusal::Accept(_) => "raise the daemon's limit of open files (LimitNOFILE=)",
             Refusal::Slow => "look for a firewall or a port check between the peer and us; a TLS peer speaks at once",
             Refusal::HungUp => "look at the peer's own log: it gave up before it named a reason",
             Refusal::NotTls => "set the peer to TLS on this port, or let it use the TCP port of [Trunks]",
@@ -233,6 +237,7 @@ impl fmt::Display for Refusal {
             Refusal::TooMany { limit, of: Bound::Strangers } => {
                 write!(f, "{limit} peers have yet to show who they are")
             }
+            Refusal::Accept(kind) => write!(f, "a connection could not be accepted ({kind})"),
             Refusal::Slow => f.write_str("the TLS handshake was not finished in time"),
             Refusal::HungUp => f.write_str("the peer hung up during the TLS handshake"),
             Refusal::NotTls => f.write_str("what came was not TLS"),

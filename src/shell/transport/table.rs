@@ -64,7 +64,7 @@ pub(super) struct Table {
 
 /// Numbers of connections that we opened are even, of those that peers opened odd.
 pub(super) fn ours(connection: u64) -> bool {
-    connection % 2 == 0
+    connection.is_multiple_of(2)
 }
 
 /// A target as a key: names do not differ by case.
