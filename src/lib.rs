@@ -15,5 +15,6 @@ pub mod private;
 pub mod random;
 pub mod session;
 pub mod sip;
+pub mod shell;
 pub mod time;
 pub mod wire;
