@@ -6,9 +6,11 @@
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod cause;
+pub mod cli;
 pub mod config;
 pub mod hop;
 pub mod leg;
+pub mod media;
 pub mod private;
 pub mod random;
 pub mod session;

@@ -1,3 +1,4 @@
-//! Everything that waits: sockets, clocks, signals, files.
+//! Everything that waits: sockets, clocks, files.
 
 pub mod demo;
+pub mod transport;
