@@ -15,7 +15,7 @@ use demarc::config::{
 };
 use demarc::hop::{Flow, Hop, Target, Transport, TrunkId};
 use demarc::shell::transport::{
-    Closed, Event, IdentityError, Limits, Listener, NoAddress, Options, Read, Reader, Refusal, Refused, Role,
+    Bound, Closed, Event, IdentityError, Limits, Listener, NoAddress, Options, Read, Reader, Refusal, Refused, Role,
     StartError, Transports, Unsent, Warning,
 };
 use openssl::asn1::Asn1Time;
@@ -665,11 +665,17 @@ async fn a_silent_client_holds_nothing_up_and_is_sent_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_and_one_address_have_their_limits() {
-    let limits = Limits { strangers: 1, per_address: 2, ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
-    let _silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
-    let _second = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
-    assert_eq!(house.refused().await.reason.kind(), "too_many");
+    for (strangers, strangers_per_address, of) in [(1, 9, Bound::Strangers), (9, 1, Bound::AddressStrangers)] {
+        let limits = Limits { strangers, strangers_per_address, ..Limits::default() };
+        let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+        let silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
+        let _second = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
+        assert_eq!(house.refused().await.reason, Refusal::TooMany { limit: 1, of });
+        drop(silent);
+        house.settles_at(0).await;
+        let _third = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
+        house.settles_at(1).await;
+    }
 
     let limits = Limits { per_address: 2, ..Limits::default() };
     let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
@@ -681,7 +687,7 @@ async fn strangers_and_one_address_have_their_limits() {
         held.push(one);
     }
     let mut third = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
-    assert!(matches!(house.refused().await.reason, Refusal::TooMany { limit: 2, .. }));
+    assert!(matches!(house.refused().await.reason, Refusal::TooMany { limit: 2, of: Bound::Address }));
     assert_eq!(third.read(&mut [0; 16]).await.unwrap_or(0), 0);
     drop(held.pop());
     house.closed().await;
@@ -876,8 +882,10 @@ async fn a_peer_that_does_not_read_fills_only_its_own_queue() {
     other.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"got: hello\n");
 
-    let (_, why) = house.unsent().await;
-    assert_eq!(why, Unsent::Closed);
+    // The one on its way comes back like those behind it.
+    for ticket in 0..handed {
+        assert_eq!(house.unsent().await, (ticket, Unsent::Closed));
+    }
     assert_eq!(house.closed().await.1, Closed::NotReading);
     drop(deaf);
 }
@@ -960,6 +968,19 @@ async fn a_name_is_looked_up_by_srv_and_the_next_address_tried() {
     assert_eq!(house.unsent().await, (3, NoAddress::NotOffered("nothere.example".into()).into()));
     house.send(&target(2, Transport::Tcp, "unknown.example", Some(5060)), "hello\n", 4);
     assert_eq!(house.unsent().await, (4, NoAddress::Unknown("unknown.example".into()).into()));
+}
+
+#[tokio::test]
+async fn without_dns_the_hosts_file_still_answers() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let options = Options { dns: Some(silent.local_addr().unwrap()), ..Options::default() };
+    let mut house = House::with(Profile::Sfb2019, options, |_| {}).await;
+    let gateway = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = gateway.local_addr().unwrap().port();
+    house.send(&target(2, Transport::Tcp, "localhost", Some(port)), "hello\n", 1);
+    let _served = tokio::time::timeout(PATIENCE, gateway.accept()).await.unwrap().unwrap();
+    house.send(&target(2, Transport::Tcp, "gw9.contoso.com", Some(5060)), "hello\n", 2);
+    assert_eq!(house.unsent().await, (2, NoAddress::Silent("gw9.contoso.com".into()).into()));
 }
 
 #[tokio::test]

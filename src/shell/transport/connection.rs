@@ -30,29 +30,27 @@ const MOST_UNPROVEN: usize = 1024;
 pub(super) struct Admission<R: Reader> {
     pub(super) shared: Arc<Shared<R>>,
     address: IpAddr,
-    known: bool,
+    stranger: bool,
 }
 
 impl<R: Reader> Admission<R> {
     /// For a connection that the table has just admitted.
-    pub(super) fn new(shared: &Arc<Shared<R>>, address: IpAddr) -> Admission<R> {
-        Admission { shared: Arc::clone(shared), address, known: false }
+    pub(super) fn new(shared: &Arc<Shared<R>>, address: IpAddr, stranger: bool) -> Admission<R> {
+        Admission { shared: Arc::clone(shared), address, stranger }
     }
 
-    /// The peer is no stranger any more.
+    /// The peer is a stranger no more.
     pub(super) fn known(&mut self) {
-        self.known = true;
-        self.shared.table().known();
+        if std::mem::take(&mut self.stranger) {
+            self.shared.table().known(self.address);
+        }
     }
 }
 
 impl<R: Reader> Drop for Admission<R> {
     fn drop(&mut self) {
-        let mut table = self.shared.table();
-        if !self.known {
-            table.known();
-        }
-        table.dismiss(self.address);
+        self.known();
+        self.shared.table().dismiss(self.address);
     }
 }
 

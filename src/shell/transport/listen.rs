@@ -99,14 +99,15 @@ async fn accept<R: Reader>(shared: Arc<Shared<R>>, listener: Listener, socket: T
 /// Gives a connection its task, or closes it: an address that no gateway has, or a limit.
 fn admit<R: Reader>(shared: &Arc<Shared<R>>, listener: Listener, stream: TcpStream, remote: SocketAddr) {
     let trunk = shared.addresses().trunk(remote, listener.transport());
+    let stranger = listener != Listener::Tcp;
     let refused = match (listener, trunk) {
         (Listener::Tcp, None) => Some(Refusal::UnknownAddress),
-        _ => shared.table().admit(remote.ip(), &shared.limits).err(),
+        _ => shared.table().admit(remote.ip(), stranger, &shared.limits).err(),
     };
     match refused {
         Some(reason) => shared.refuse(remote, Some(listener), trunk, reason),
         None => {
-            let admission = Admission::new(shared, remote.ip());
+            let admission = Admission::new(shared, remote.ip(), stranger);
             tokio::spawn(welcome(admission, listener, stream, remote, trunk));
         }
     }

@@ -68,6 +68,8 @@ pub struct Limits {
     pub per_address: usize,
     /// Accepted connections whose peer is not known yet.
     pub strangers: usize,
+    /// The same, of one address.
+    pub strangers_per_address: usize,
     /// Messages waiting on one connection.
     pub queue: usize,
     /// A TLS handshake.
@@ -94,6 +96,7 @@ impl Default for Limits {
             connections: 4096,
             per_address: 512,
             strangers: 512,
+            strangers_per_address: 64,
             queue: 256,
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(3),
