@@ -52,6 +52,9 @@ impl Reader for Lines {
             let _ = buffer.split_to(4);
             return Read::Pong(Bytes::from_static(b"\r\n"));
         }
+        if buffer.len() < 4 && buffer.starts_with(b"\r") {
+            return Read::More;
+        }
         match buffer.iter().position(|octet| *octet == b'\n') {
             None => Read::More,
             Some(end) => self.datagram(buffer.split_to(end + 1).freeze()),
@@ -753,6 +756,15 @@ async fn a_message_without_end_is_cut_off_by_size_and_by_time() {
     gateway.write_all(b"hel").await.unwrap();
     assert_eq!(house.closed().await.1, Closed::Unfinished);
     assert_eq!(gateway.read(&mut [0; 16]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_keep_alive_begins_no_message() {
+    let limits = Limits { message: Duration::from_millis(100), idle: Duration::from_millis(400), ..Limits::default() };
+    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut gateway = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
+    gateway.write_all(b"\r\n").await.unwrap();
+    assert_eq!(house.closed().await.1, Closed::Idle);
 }
 
 #[tokio::test]

@@ -202,6 +202,11 @@ impl<R: Reader> Reading<'_, R> {
             };
             buffer.reserve(ROOM);
             match timeout_at(deadline, self.input.read_buf(&mut buffer)).await {
+                Err(_) if begun.is_some() && blank(&buffer) => {
+                    buffer.clear();
+                    begun = None;
+                    continue;
+                }
                 Err(_) => return late,
                 Ok(Ok(0)) => return Closed::ByPeer,
                 Ok(Ok(_)) => self.spoken.store(true, Ordering::Relaxed),
@@ -308,6 +313,11 @@ impl Writing<'_> {
         }
         Ok(())
     }
+}
+
+/// Half a keep-alive, or the answer to one of ours: no message was begun.
+fn blank(buffer: &[u8]) -> bool {
+    buffer.iter().all(|octet| matches!(octet, b'\r' | b'\n'))
 }
 
 /// What an error of a stream means.
