@@ -85,8 +85,8 @@ impl Table {
         self.last + u64::from(!ours)
     }
 
-    /// Counts an accepted connection in, unless a limit is reached. Without its own limit on strangers one silent address
-    /// could take all their seats.
+    /// Counts an accepted connection in, unless a limit is reached. Without its own limit on strangers one silent
+    /// address could take all their seats.
     pub(super) fn admit(&mut self, address: IpAddr, stranger: bool, limits: &super::Limits) -> Result<(), Refusal> {
         let here = self.accepted.get(&address).copied().unwrap_or_default();
         let bounds = [
