@@ -133,12 +133,19 @@ impl Authority {
     }
 
     fn issue(&self, host: &str, usage: Usage, days: (i64, i64), digest: MessageDigest) -> Leaf {
-        let key = if host == OWN { own_key() } else { key() };
-        let mut builder = builder("the holder", days, &key);
+        self.leaf("the holder", Some(host), usage, days, digest)
+    }
+
+    /// A leaf with a common name, and one alternative name or none.
+    fn leaf(&self, common: &str, host: Option<&str>, usage: Usage, days: (i64, i64), digest: MessageDigest) -> Leaf {
+        let key = if host == Some(OWN) { own_key() } else { key() };
+        let mut builder = builder(common, days, &key);
         builder.set_issuer_name(self.certificate.subject_name()).unwrap();
-        let context = builder.x509v3_context(Some(&self.certificate), None);
-        let names = SubjectAlternativeName::new().dns(host).build(&context).unwrap();
-        builder.append_extension(names).unwrap();
+        if let Some(host) = host {
+            let context = builder.x509v3_context(Some(&self.certificate), None);
+            let names = SubjectAlternativeName::new().dns(host).build(&context).unwrap();
+            builder.append_extension(names).unwrap();
+        }
         let mut allowed = ExtendedKeyUsage::new();
         match usage {
             Usage::None => {}
@@ -548,6 +555,32 @@ async fn a_client_certificate_for_servers_passes_for_microsoft_and_not_for_gatew
         let refused = house.refused().await;
         assert_eq!(refused.reason, Refusal::KeyUsage { role: Role::Client, seen: vec!["serverAuth"] });
         assert_eq!(client.rest(), "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_common_name_counts_only_without_alternative_names() {
+    let cases = [
+        (POOL, None, true),
+        ("Pool01.Contoso.com", None, true),
+        (POOL, Some("fe01.contoso.com"), false),
+        ("the holder", Some("*.contoso.com"), true),
+        ("the holder", Some("*.com"), false),
+    ];
+    for (common, host, passes) in cases {
+        let mut house = House::new(Profile::Sfb2019).await;
+        let leaf = house.authority.leaf(common, host, Usage::Both, (-1, 90), MessageDigest::sha256());
+        let mut client = house.client(Listener::Microsoft, Some(&leaf), "-tls1_3");
+        client.say("hello");
+        if passes {
+            house.answer().await;
+            client.line_with("got: hello");
+        } else {
+            let expected = vec![POOL.to_owned()];
+            let seen = vec![host.unwrap_or(common).to_owned()];
+            assert_eq!(house.refused().await.reason, Refusal::NameMismatch { seen, expected });
+            assert_eq!(client.rest(), "");
+        }
     }
 }
 
