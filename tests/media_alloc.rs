@@ -112,7 +112,7 @@ fn a_relayed_packet_allocates_nothing() {
         [(); 2].map(|()| Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None });
     let (a, b) = (socket(), socket());
     let sides = [Some(stream(&a, Some(Srtp { send, receive }))), Some(stream(&b, None))];
-    engine.order(MediaOrder::Apply(SessionId(1), Session { sides })).unwrap();
+    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides }))).unwrap();
 
     let (mut outbound, mut inbound) = (Outbound::new(&receive), Inbound::new(&send));
     let mut heard = [0; 300];

@@ -152,7 +152,7 @@ impl Call {
     }
 
     fn apply(&mut self) {
-        self.engine.order(MediaOrder::Apply(ID, self.session.clone())).unwrap();
+        self.engine.order(MediaOrder::Apply(ID, Box::new(self.session.clone()))).unwrap();
     }
 
     fn change(&mut self, side: Side, change: impl FnOnce(&mut Stream)) {
