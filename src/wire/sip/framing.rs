@@ -296,7 +296,9 @@ mod tests {
         ] {
             assert_eq!(faults(&with_length(lines)), [expected], "{lines:?}");
         }
-        assert_eq!(faults(&with_length("Content-Length: 5\r\nl: 05\r\n")), []);
+        for lines in ["Content-Length: 5\r\nl: 05\r\n", "Content-Length:\r\n\t5\r\n", "L\t:\r\n \r\n 5\r\n"] {
+            assert!(matches!(frame(&with_length(lines))[..], [Framed::Message(_)]), "{lines:?}");
+        }
     }
 
     #[test]

@@ -294,10 +294,10 @@ fn params<'a>(all: Params<'a>, key_name: &[u8]) -> Result<Option<&'a [u8]>, Faul
     Ok(found)
 }
 
-/// What ends a value without quotes.
+/// What ends a value without quotes; of these only white space and `;` may follow one.
 static LOOSE: [bool; 256] = {
     let mut set = [false; 256];
-    let ends = b" \t\r\n;\"";
+    let ends = b" \t\r\n;,\"<>";
     let mut at = 0;
     while at < ends.len() {
         set[ends[at] as usize] = true;
