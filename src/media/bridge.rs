@@ -440,6 +440,16 @@ mod tests {
         assert_eq!(rig.counters(Side::A).lost, 2);
     }
 
+    #[test]
+    fn a_restart_that_begins_with_what_is_left_out_is_spliced_all_the_same() {
+        let mut rig = Rig::new(|[_, b]| b.comfort_noise = None);
+        let before = rig.sound(Side::A, 9, 1).unwrap();
+        assert_eq!(rig.rtp(Side::A, &packet(13, 9, 30_000, &[60])), None);
+        assert_eq!(rig.rtp(Side::A, &packet(13, 9, 30_001, &[60])), None);
+        let after = rig.sound(Side::A, 9, 30_002).unwrap();
+        assert_eq!((after.sequence, after.marker), (before.sequence.wrapping_add(1), true));
+    }
+
     fn keys(seed: u64) -> Keys {
         let mut random = Random::test(seed);
         Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None }

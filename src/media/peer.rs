@@ -370,6 +370,9 @@ impl Peer {
 
     /// A packet of the other side is not for this peer: it leaves no gap.
     pub fn skip(&mut self, heard: &Heard) {
+        if heard.first {
+            self.splice.cut();
+        }
         self.splice.skip(heard.header.ssrc, heard.header.sequence);
     }
 

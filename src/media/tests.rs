@@ -330,8 +330,14 @@ fn rtcp_goes_to_the_rtcp_port_and_ends_with_a_goodbye() {
 
 #[test]
 fn all_ports_are_handed_out_and_come_home() {
+    for threads in [1, 2] {
+        hand_out_all_ports(threads);
+    }
+}
+
+fn hand_out_all_ports(threads: usize) {
     let (sender, mut reports) = channel(64);
-    let mut engine = Engine::start(&Media { threads: Some(2), ..config(10, 10) }, sender).unwrap();
+    let mut engine = Engine::start(&Media { threads: Some(threads), ..config(10, 10) }, sender).unwrap();
     for round in 0..5 {
         let mut ports = Vec::new();
         for id in 0..10 {
