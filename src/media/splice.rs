@@ -165,5 +165,8 @@ mod tests {
         let mut splice = Splice::new(0, 1000);
         splice.place(1, 0, 0, at(0)).unwrap();
         assert_eq!(splice.timestamp(at(10)), 1080);
+        splice.place(1, 2, 320, at(40)).unwrap();
+        splice.place(1, 1, 160, at(45)).unwrap();
+        assert_eq!(splice.timestamp(at(50)), 1400, "a late packet does not turn it back");
     }
 }

@@ -367,7 +367,16 @@ fn a_port_that_somebody_else_has_is_passed_over() {
     let mut engine = Engine::start(&config(11, 2), sender).unwrap();
     engine.order(MediaOrder::Open(ID)).unwrap();
     assert_eq!(report(&mut reports), MediaReport::Opened(ID, [FIRST, FIRST + 4]));
+    engine.order(MediaOrder::Open(SessionId(2))).unwrap();
+    assert!(
+        matches!(report(&mut reports), MediaReport::Refused(SessionId(2), _)),
+        "one pair is left, a call takes two"
+    );
     drop(somebody);
+    engine.order(MediaOrder::Open(SessionId(3))).unwrap();
+    let MediaReport::Opened(SessionId(3), mut ports) = report(&mut reports) else { panic!("the rest is free") };
+    ports.sort_unstable();
+    assert_eq!(ports, [FIRST + 2, FIRST + 6]);
 }
 
 #[test]
