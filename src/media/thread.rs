@@ -2,7 +2,7 @@
 //!
 //! It owns its sessions outright. Orders come over one ring, ports go home over another; reports go to
 //! signalling's channel. Bounds: a wake-up takes all orders, then at
-//! most [`EVENTS`] sockets with one batch each; deadlines are looked at no more often than every [`GRAIN`].
+//! most 256 sockets with one batch each; deadlines are looked at no more often than 20 ms.
 
 use std::collections::VecDeque;
 use std::io;
