@@ -1,8 +1,8 @@
 //! A media thread: sleeps until a packet, an order or a deadline, and does what is there.
 //!
 //! It owns its sessions outright. Orders come over one ring, ports go home over another; reports go to
-//! signalling's channel. Bounds: a wake-up takes all orders, then at
-//! most 256 sockets with one batch each; deadlines are looked at no more often than 20 ms.
+//! signalling's channel. Bounds: a wake-up takes all orders, then at most 256 sockets with one batch
+//! each; deadlines are looked at no more often than every 20 ms.
 
 use std::collections::VecDeque;
 use std::io;
