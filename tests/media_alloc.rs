@@ -1,6 +1,6 @@
 //! On the way of an RTP packet nothing is allocated: 10,000 packets from SRTP to RTP and as many back, counted by
 //! the allocator itself.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
