@@ -12,5 +12,6 @@ pub mod leg;
 pub mod private;
 pub mod random;
 pub mod session;
+pub mod sip;
 pub mod time;
 pub mod wire;

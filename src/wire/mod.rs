@@ -1,3 +1,5 @@
 //! Bytes to values and back: one module a protocol. Nothing here waits, and no input panics.
 
+pub mod multipart;
+pub mod sdp;
 pub mod sip;

@@ -1,0 +1,6 @@
+//! Protocol machines of SIP: pure, time and randomness come in as arguments.
+
+pub mod dialog;
+pub mod negotiate;
+pub mod reliable;
+pub mod session_timer;
