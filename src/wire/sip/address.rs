@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Uri, is_lws, split_outside, trim};
+use memchr::{memchr, memchr3};
+
+use super::{Uri, angle_end, quoted_end, split_outside, trim, trim_end, trim_start};
 
 /// Parameters of a header: `;name=value` in any order, as written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -14,14 +16,31 @@ impl<'a> Params<'a> {
         Params(text)
     }
 
+    /// Any value with parameters: what stands before the first `;`, and the parameters.
+    pub fn behind(value: &'a [u8]) -> (&'a [u8], Params<'a>) {
+        let (head, params) = split_outside(value, b';');
+        (trim(head), Params(params.unwrap_or_default()))
+    }
+
     /// All of them in order: name and value, `None` without `=`. Empty ones (`;;`) are passed over.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
         let mut rest = Some(self.0);
         std::iter::from_fn(move || {
-            let (param, tail) = split_outside(rest?, b';');
+            let text = rest?;
+            let stop = text.iter().position(|octet| matches!(octet, b';' | b'=' | b'"' | b'<'));
+            let (name, value, tail) = match stop {
+                Some(at) if text[at] == b'=' => {
+                    let (value, tail) = split_outside(&text[at + 1..], b';');
+                    (&text[..at], Some(trim(value)), tail)
+                }
+                Some(at) if text[at] == b';' => (&text[..at], None, Some(&text[at + 1..])),
+                _ => {
+                    let (name, tail) = split_outside(text, b';');
+                    (name, None, tail)
+                }
+            };
             rest = tail;
-            let (name, value) = split_outside(param, b'=');
-            Some((trim(name), value.map(trim)))
+            Some((trim(name), value))
         })
         .filter(|(name, _)| !name.is_empty())
     }
@@ -59,60 +78,71 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     /// Reads one address; `None` when its URI cannot be found or is no URI.
     pub fn parse(value: &'a [u8]) -> Option<Address<'a>> {
-        match bracket(value) {
-            Some(open) => {
-                let close = open + value[open..].iter().position(|octet| *octet == b'>')?;
-                let uri = Uri::parse(trim(&value[open + 1..close]))?;
-                let after = trim(&value[close + 1..]);
-                let params = after.strip_prefix(b";").or(after.is_empty().then_some(after))?;
-                Some(Address { display: trim(&value[..open]), uri, params: Params::new(params) })
+        Address::first(value).filter(|(_, rest)| rest.is_none()).map(|(address, _)| address)
+    }
+
+    /// The first of the addresses in a value, and what stands behind the comma that ends it.
+    pub fn first(value: &'a [u8]) -> Option<(Address<'a>, Option<&'a [u8]>)> {
+        let open = match value.first()? {
+            b'<' => Some(0),
+            b'"' => {
+                let behind = trim_start(&value[quoted_end(value, 0)?..]);
+                behind.starts_with(b"<").then_some(Some(value.len() - behind.len()))?
             }
-            None => {
-                let (uri, params) = split_outside(value, b';');
-                let uri = Uri::parse(trim(uri))?;
-                Some(Address { display: b"", uri, params: Params::new(params.unwrap_or_default()) })
+            _ => memchr3(b'<', b';', b',', value),
+        };
+        let (display, uri, after) = match open {
+            Some(open) if value[open] == b'<' => {
+                let close = angle_end(value, open)?;
+                (trim_end(&value[..open]), &value[open + 1..close - 1], trim_start(&value[close..]))
             }
-        }
+            bare => {
+                // Without brackets a `?` may not stand in a URI (RFC 3261 section 20.10).
+                let (uri, after) = value.split_at(bare.unwrap_or(value.len()));
+                memchr(b'?', uri).is_none().then_some((&b""[..], trim(uri), after))?
+            }
+        };
+        let (params, rest) = match after.split_first() {
+            None => (after, None),
+            Some((b';', list)) => split_outside(list, b','),
+            Some((b',', rest)) => (&b""[..], Some(rest)),
+            Some(_) => return None,
+        };
+        Some((Address { display, uri: Uri::parse(uri)?, params: Params::new(params) }, rest))
     }
 
     /// The display name as text without quotes and escapes; what is not UTF-8 is replaced.
     pub fn display_text(&self) -> String {
-        let text = String::from_utf8_lossy(self.display);
-        let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        let Some(bare) = bare else { return text.split_ascii_whitespace().collect::<Vec<_>>().join(" ") };
-        let mut plain = String::with_capacity(bare.len());
-        let mut escaped = false;
-        for letter in bare.chars() {
-            match letter {
-                '\\' if !escaped => escaped = true,
-                letter => {
-                    escaped = false;
-                    plain.push(letter);
+        unquote(self.display)
+    }
+}
+
+/// A quoted string or words as text: without quotes, escapes and folds; what is not UTF-8 is replaced.
+pub(super) fn unquote(written: &[u8]) -> String {
+    let text = String::from_utf8_lossy(written);
+    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let Some(bare) = bare else { return text.split_ascii_whitespace().collect::<Vec<_>>().join(" ") };
+    let mut plain = String::with_capacity(bare.len());
+    let (mut escaped, mut folded) = (false, false);
+    for letter in bare.chars() {
+        match letter {
+            '\\' if !escaped => escaped = true,
+            '\r' | '\n' => folded = true,
+            ' ' | '\t' if folded => {}
+            letter => {
+                if std::mem::take(&mut folded) {
+                    plain.push(' ');
                 }
+                escaped = false;
+                plain.push(letter);
             }
         }
-        plain
     }
+    plain
 }
 
 impl fmt::Debug for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{:?}>", self.uri)
     }
-}
-
-/// Where the `<` of a name-addr stands: the first one outside quotes.
-fn bracket(value: &[u8]) -> Option<usize> {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, octet) in value.iter().enumerate() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'<' if !quoted => return Some(at),
-            octet if !quoted && !is_lws(octet) && *octet == b';' => return None,
-            _ => {}
-        }
-    }
-    None
 }

@@ -68,11 +68,18 @@ impl Builder {
 
     /// A line of another message, byte for byte.
     #[must_use]
-    pub fn line(mut self, line: Line<'_>) -> Builder {
+    pub fn line(self, line: Line<'_>) -> Builder {
+        self.line_then(line, "")
+    }
+
+    /// The same with more behind the value.
+    #[must_use]
+    pub(super) fn line_then(mut self, line: Line<'_>, more: &str) -> Builder {
         let out = &mut self.0.0;
         out.extend_from_slice(line.text);
         out.extend_from_slice(b": ");
         out.extend_from_slice(line.value);
+        out.extend_from_slice(more.as_bytes());
         out.extend_from_slice(b"\r\n");
         self
     }

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memchr::{memchr, memmem};
+use memchr::{memchr, memchr2, memrchr_iter};
 
-use super::{Address, Builder, Method, Name, Uri, Via, split_outside, trim};
+use super::{Address, Builder, Method, Name, Uri, Via, is_lws, of_token, split_outside, trim, trim_end, trim_start};
 
 /// Why some bytes are no SIP message or a view cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,11 +75,13 @@ pub struct CSeq {
     pub method: Method,
 }
 
+/// Where a header line is: its name and its value, both without white space around them.
 #[derive(Clone, Copy)]
 struct LineAt {
     name: Name,
     start: u32,
-    colon: u32,
+    name_end: u32,
+    value: u32,
     end: u32,
 }
 
@@ -94,6 +96,7 @@ struct Inner {
     start: StartAt,
     lines: Vec<LineAt>,
     body: u32,
+    bare_cr: bool,
 }
 
 /// A whole SIP message. Cheap to clone.
@@ -115,22 +118,21 @@ impl Message {
         if bytes.len() > u32::MAX as usize {
             return Err(Unreadable::TooLarge);
         }
-        let first_end = memchr(b'\n', &bytes).ok_or(Unreadable::NoEnd)?;
-        let start = parse_start(&bytes, strip_cr(&bytes, 0, first_end))?;
+        let mut bare_cr = false;
+        let (first_end, mut at) = line_end(&bytes, 0, &mut bare_cr).ok_or(Unreadable::NoEnd)?;
+        let start = parse_start(&bytes, first_end)?;
         let mut lines = Vec::with_capacity(32);
-        let mut at = first_end + 1;
         loop {
-            let end = line_end(&bytes, at).ok_or(Unreadable::NoEnd)?;
-            let text_end = strip_cr(&bytes, at, end);
-            if text_end == at {
-                let inner = Inner { body: (end + 1) as u32, bytes, start, lines };
+            let (end, next) = line_end(&bytes, at, &mut bare_cr).ok_or(Unreadable::NoEnd)?;
+            if end == at {
+                let inner = Inner { body: next as u32, bytes, start, lines, bare_cr };
                 return Ok(Message(Arc::new(inner)));
             }
             if lines.len() == most_lines {
                 return Err(Unreadable::TooLarge);
             }
-            lines.push(parse_line(&bytes, at, text_end)?);
-            at = end + 1;
+            lines.push(parse_line(&bytes, at, end)?);
+            at = next;
         }
     }
 
@@ -223,14 +225,14 @@ impl Message {
 
     /// The top Via.
     pub fn via(&self) -> Result<Via<'_>, Unreadable> {
-        let top = self.elements(Name::Via).next().ok_or(Unreadable::Missing(Name::Via))?;
-        Via::parse(top).ok_or(Unreadable::Malformed(Name::Via))
+        let value = self.value(Name::Via).ok_or(Unreadable::Missing(Name::Via))?;
+        Via::parse(split_outside(value, b',').0).ok_or(Unreadable::Malformed(Name::Via))
     }
 
     /// The first address in a header: From, To, Contact, Refer-To, Referred-By, Route.
     pub fn address(&self, name: Name) -> Result<Address<'_>, Unreadable> {
-        let first = self.elements(name).next().ok_or(Unreadable::Missing(name))?;
-        Address::parse(first).ok_or(Unreadable::Malformed(name))
+        let value = self.value(name).ok_or(Unreadable::Missing(name))?;
+        Address::first(value).map(|(address, _)| address).ok_or(Unreadable::Malformed(name))
     }
 
     /// The tag in From or To; `None` when there is none.
@@ -253,7 +255,7 @@ impl Message {
     /// The method word of the CSeq as written.
     pub fn cseq_method(&self) -> Option<&[u8]> {
         let value = self.value(Name::CSeq)?;
-        value.rsplit(super::is_lws).next()
+        value.rsplit(is_lws).next()
     }
 
     /// A header that is one number, perhaps followed by parameters or a comment.
@@ -268,17 +270,18 @@ impl Message {
         self.0.bytes.get(self.0.body as usize..).unwrap_or_default()
     }
 
+    /// Is there a CR without LF before the body? Some would end a line there, we do not.
+    pub(super) fn has_bare_cr(&self) -> bool {
+        self.0.bare_cr
+    }
+
     /// Where the body begins.
     pub fn body_start(&self) -> usize {
         self.0.body as usize
     }
 
     fn line(&self, at: &LineAt) -> Line<'_> {
-        Line {
-            name: at.name,
-            text: trim(self.slice(&(at.start..at.colon))),
-            value: trim(self.slice(&(at.colon + 1..at.end))),
-        }
+        Line { name: at.name, text: self.slice(&(at.start..at.name_end)), value: self.slice(&(at.value..at.end)) }
     }
 
     fn slice(&self, range: &Range<u32>) -> &[u8] {
@@ -304,29 +307,49 @@ impl PartialEq for Message {
 
 impl Eq for Message {}
 
-/// The end (position of the LF) of the header line that begins at `at`, its folds included.
-fn line_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut end = at + memchr(b'\n', bytes.get(at..)?)?;
-    if strip_cr(bytes, at, end) == at {
-        return Some(end);
+/// Where the header line that begins at `at` ends, its folds included, and where the next begins. LF
+/// ends a line as CR LF does; a CR alone does not, and is told.
+pub(super) fn line_end(bytes: &[u8], at: usize, bare_cr: &mut bool) -> Option<(usize, usize)> {
+    let mut from = at;
+    loop {
+        let end = from + memchr2(b'\r', b'\n', bytes.get(from..)?)?;
+        let next = match bytes.get(end..)? {
+            [b'\n', ..] => end + 1,
+            [_, b'\n', ..] => end + 2,
+            _ => {
+                *bare_cr = true;
+                from = end + 1;
+                continue;
+            }
+        };
+        match bytes.get(next) {
+            Some(b' ' | b'\t') if end > at => from = next,
+            _ => return Some((end, next)),
+        }
     }
-    while let Some(b' ' | b'\t') = bytes.get(end + 1) {
-        end += 1 + memchr(b'\n', &bytes[end + 1..])?;
-    }
-    Some(end)
-}
-
-fn strip_cr(bytes: &[u8], start: usize, end: usize) -> usize {
-    if end > start && bytes[end - 1] == b'\r' { end - 1 } else { end }
 }
 
 fn parse_line(bytes: &[u8], start: usize, end: usize) -> Result<LineAt, Unreadable> {
-    let colon = start + memchr(b':', &bytes[start..end]).ok_or(Unreadable::HeaderLine)?;
-    let name = trim(&bytes[start..colon]);
-    if name.is_empty() || name.iter().any(super::is_lws) {
+    let line = &bytes[start..end];
+    // Most names are tokens right up to their colon: one look at each octet.
+    let word = line.iter().position(|octet| !of_token(octet)).unwrap_or(line.len());
+    let (name, colon) = match line.get(word) {
+        Some(b':') => (&line[..word], word),
+        _ => memchr(b':', line).map(|colon| (trim_end(&line[..colon]), colon)).ok_or(Unreadable::HeaderLine)?,
+    };
+    if name.is_empty() || (name.len() > word && name.iter().any(is_lws)) {
         return Err(Unreadable::HeaderLine);
     }
-    Ok(LineAt { name: Name::of(name), start: start as u32, colon: colon as u32, end: end as u32 })
+    let value = trim_start(&line[colon + 1..]);
+    let value_at = end - value.len();
+    let value_end = value_at + trim_end(value).len();
+    Ok(LineAt {
+        name: Name::of(name),
+        start: start as u32,
+        name_end: (start + name.len()) as u32,
+        value: value_at as u32,
+        end: value_end as u32,
+    })
 }
 
 fn parse_start(bytes: &[u8], end: usize) -> Result<StartAt, Unreadable> {
@@ -335,7 +358,8 @@ fn parse_start(bytes: &[u8], end: usize) -> Result<StartAt, Unreadable> {
         return parse_status(line).ok_or(Unreadable::StartLine);
     }
     let first = memchr(b' ', line).filter(|at| *at > 0).ok_or(Unreadable::StartLine)?;
-    let version = memmem::rfind(line, b" SIP/").filter(|at| *at > first).ok_or(Unreadable::StartLine)?;
+    let versioned = |at: &usize| line.get(at + 1..at + 5).is_some_and(|word| word.eq_ignore_ascii_case(b"SIP/"));
+    let version = memrchr_iter(b' ', line).find(versioned).filter(|at| *at > first).ok_or(Unreadable::StartLine)?;
     let method = Method::of(&line[..first]);
     let (first, version, end) = (first as u32, version as u32, end as u32);
     Ok(StartAt::Request { method, text: 0..first, uri: first + 1..version, version: version + 1..end })
@@ -354,12 +378,12 @@ fn parse_cseq(value: &[u8]) -> Option<CSeq> {
     let digits = value.iter().position(|octet| !octet.is_ascii_digit())?;
     let number: u32 = std::str::from_utf8(&value[..digits]).ok()?.parse().ok()?;
     let method = trim(&value[digits..]);
-    let separated = value[digits..].first().is_some_and(super::is_lws);
+    let separated = value[digits..].first().is_some_and(is_lws);
     (number < 1 << 31 && separated && !method.is_empty()).then(|| CSeq { number, method: Method::of(method) })
 }
 
-/// The comma-separated elements of one value.
-fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The comma-separated elements of one value, empty ones too.
+pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
         let (element, tail) = split_outside(rest?, b',');

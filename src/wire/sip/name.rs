@@ -101,14 +101,59 @@ names! {
     ProxyAuthorization "Proxy-Authorization",
 }
 
+/// Open addressing over length, first and last letter, built by the compiler: a message has some
+/// thirty header lines, and each is looked up once.
+static SLOTS: [Option<(Name, &str)>; 256] = {
+    let mut slots = [None; 256];
+    let mut at = 0;
+    while at < Name::KNOWN.len() {
+        let (name, long, _) = Name::KNOWN[at];
+        let mut slot = slot(long.as_bytes());
+        while slots[slot].is_some() {
+            slot = (slot + 1) % slots.len();
+        }
+        slots[slot] = Some((name, long));
+        at += 1;
+    }
+    slots
+};
+
+/// The compact forms by letter.
+static COMPACT: [Name; 26] = {
+    let mut letters = [Name::Other; 26];
+    let mut at = 0;
+    while at < Name::KNOWN.len() {
+        if let (name, _, Some(letter)) = Name::KNOWN[at] {
+            letters[(letter - b'a') as usize] = name;
+        }
+        at += 1;
+    }
+    letters
+};
+
+const fn slot(text: &[u8]) -> usize {
+    let (first, last) = (text[0] | 0x20, text[text.len() - 1] | 0x20);
+    (text.len() * 7 + first as usize * 5 + last as usize * 31) % 256
+}
+
 impl Name {
     /// The header with this name in any case, long or compact.
     pub fn of(text: &[u8]) -> Name {
-        let known = Name::KNOWN.iter().find(|(_, long, compact)| match (text, compact) {
-            ([one], Some(compact)) => one.to_ascii_lowercase() == *compact,
-            _ => long.len() == text.len() && long.as_bytes().eq_ignore_ascii_case(text),
-        });
-        known.map_or(Name::Other, |(name, ..)| *name)
+        match text {
+            [] => Name::Other,
+            [letter] if letter.is_ascii_alphabetic() => COMPACT[usize::from((letter | 0x20) - b'a')],
+            text => {
+                let mut slot = slot(text);
+                while let Some((name, long)) = SLOTS[slot] {
+                    // Most peers write the standard's own case, and comparing that is cheaper.
+                    if long.as_bytes() == text || long.as_bytes().eq_ignore_ascii_case(text) {
+                        return name;
+                    }
+                    slot = (slot + 1) % SLOTS.len();
+                }
+                Name::Other
+            }
+        }
     }
 }
 
@@ -136,6 +181,14 @@ mod tests {
             ("z", Name::Other),
         ] {
             assert_eq!(Name::of(text.as_bytes()), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_name_is_found_by_its_own_text() {
+        for (name, long, compact) in Name::KNOWN {
+            assert_eq!(Name::of(long.to_uppercase().as_bytes()), *name);
+            assert!(compact.is_none_or(|letter| Name::of(&[letter.to_ascii_uppercase()]) == *name));
         }
     }
 

@@ -1,70 +1,108 @@
 //! URIs as text (RFC 3261 section 19.1): parts are read off, nothing is normalised.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use memchr::memchr;
+
+use super::{cut, of_host};
 
 /// A URI of any scheme, as written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Uri<'a>(&'a str);
+pub struct Uri<'a> {
+    /// Printable ASCII, and only made text of where somebody reads it.
+    bytes: &'a [u8],
+    scheme: Scheme,
+    /// Where the scheme ends.
+    colon: usize,
+    /// Behind the user part and its `@`; the end for schemes without a host.
+    host: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Sip,
+    Sips,
+    Tel,
+    Other,
+}
+
+impl Scheme {
+    fn of(text: &[u8]) -> Option<Scheme> {
+        let letters = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.');
+        match text {
+            b"sip" => Some(Scheme::Sip),
+            text if text.eq_ignore_ascii_case(b"sip") => Some(Scheme::Sip),
+            text if text.eq_ignore_ascii_case(b"sips") => Some(Scheme::Sips),
+            text if text.eq_ignore_ascii_case(b"tel") => Some(Scheme::Tel),
+            [first, rest @ ..] => (first.is_ascii_alphabetic() && rest.iter().all(letters)).then_some(Scheme::Other),
+            [] => None,
+        }
+    }
+}
 
 impl<'a> Uri<'a> {
-    /// A URI from its bytes; `None` when they are not printable ASCII or have no scheme.
+    /// A URI from its bytes; `None` when they are not printable ASCII, hold `<`, `>` or quotes (which
+    /// peers write into the headers of History-Info, so behind a `?` quotes pass), or have no scheme.
     pub fn parse(bytes: &'a [u8]) -> Option<Uri<'a>> {
-        let printable = bytes.iter().all(|octet| (0x21..0x7f).contains(octet) && !b"<>\"".contains(octet));
-        let text = std::str::from_utf8(bytes).ok()?;
-        let scheme = text.split_once(':')?.0;
-        let letters = |text: &str| text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet));
-        (printable && !scheme.is_empty() && letters(scheme)).then_some(Uri(text))
+        if !printable(bytes) {
+            let headers = memchr(b'?', bytes)?;
+            let quoted = bytes[headers..].split(|octet| *octet == b'"').all(printable);
+            (printable(&bytes[..headers]) && quoted).then_some(())?;
+        }
+        let colon = bytes.iter().position(|octet| *octet == b':')?;
+        let scheme = Scheme::of(&bytes[..colon])?;
+        let host = match scheme {
+            Scheme::Tel => bytes.len(),
+            _ => memchr(b'@', &bytes[colon..]).map_or(colon + 1, |at| colon + at + 1),
+        };
+        Some(Uri { bytes, scheme, colon, host })
     }
 
     /// As written.
     pub fn as_str(self) -> &'a str {
-        self.0
+        text(self.bytes)
     }
 
     /// The scheme as written.
     pub fn scheme(self) -> &'a str {
-        self.0.split_once(':').map_or("", |(scheme, _)| scheme)
+        text(&self.bytes[..self.colon])
     }
 
     /// Is it `sip:`?
     pub fn is_sip(self) -> bool {
-        self.scheme().eq_ignore_ascii_case("sip")
+        self.scheme == Scheme::Sip
     }
 
     /// Is it `sips:`?
     pub fn is_sips(self) -> bool {
-        self.scheme().eq_ignore_ascii_case("sips")
+        self.scheme == Scheme::Sips
     }
 
     /// Is it `tel:`?
     pub fn is_tel(self) -> bool {
-        self.scheme().eq_ignore_ascii_case("tel")
+        self.scheme == Scheme::Tel
     }
 
     /// What stands before the `@`, its own parameters (`;phone-context=`, `;ext=`) included and a
     /// password left out; for `tel:` the number with its parameters. `None` without a user part.
     pub fn user(self) -> Option<&'a str> {
+        let rest = &self.bytes[self.colon + 1..self.host.max(self.colon + 1)];
         if self.is_tel() {
-            return Some(self.rest());
+            return Some(text(rest));
         }
-        let user = self.before_headers().split_once('@')?.0;
-        Some(user.split_once(':').map_or(user, |(user, _)| user))
+        let user = rest.strip_suffix(b"@")?;
+        Some(text(cut(user, b':').map_or(user, |(user, _)| user)))
     }
 
     /// The host; an IPv6 address without its brackets. Empty for `tel:`.
     pub fn host(self) -> &'a str {
-        let host = self.host_port();
-        match host.strip_prefix('[') {
-            Some(v6) => v6.split_once(']').map_or("", |(v6, _)| v6),
-            None => host.split_once(':').map_or(host, |(host, _)| host),
-        }
+        text(self.host_port().0)
     }
 
     /// The port; `None` when there is none or it is no port.
     pub fn port(self) -> Option<u16> {
-        let host = self.host_port();
-        let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
-        after.rsplit_once(':')?.1.parse().ok()
+        text(self.host_port().1.strip_prefix(b":")?).parse().ok()
     }
 
     /// A URI parameter: `Some("")` when it has no value. Names in any case; the value may hold `:`
@@ -75,45 +113,109 @@ impl<'a> Uri<'a> {
 
     /// All URI parameters in order, those without a value with an empty one.
     pub fn params(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let after_host = if self.is_tel() { "" } else { self.after_user() };
-        let list = after_host.split_once(';').map_or("", |(_, list)| list);
-        list.split(';').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
+        let behind = self.behind_user();
+        let after = cut(behind, b'?').map_or(behind, |(after, _)| after);
+        let list = cut(after, b';').map_or(&b""[..], |(_, list)| list);
+        let parts = list.split(|octet| *octet == b';').filter(|part| !part.is_empty());
+        parts.map(|part| cut(part, b'=').unwrap_or((part, b""))).map(|(name, value)| (text(name), text(value)))
     }
 
-    /// What stands behind the `?`.
+    /// What stands behind the `?`, escapes and all.
     pub fn headers(self) -> Option<&'a str> {
-        self.rest().split_once('?').filter(|_| !self.is_tel()).map(|(_, headers)| headers)
+        let behind = self.behind_user();
+        cut(behind, b'?').map(|(_, headers)| text(headers))
     }
 
-    /// Without scheme.
-    fn rest(self) -> &'a str {
-        self.0.split_once(':').map_or("", |(_, rest)| rest)
+    /// A header of the URI with its escapes resolved: `Replaces` in a Refer-To.
+    pub fn header(self, name: &str) -> Option<Cow<'a, [u8]>> {
+        let all = self.headers()?.split('&').map(|header| header.split_once('=').unwrap_or((header, "")));
+        let mut named = all.filter(|(key, _)| *unescape(key) == *name.as_bytes() || key.eq_ignore_ascii_case(name));
+        named.next().map(|(_, value)| unescape(value))
     }
 
-    /// Without scheme and headers. A `?` may stand in a user part, so headers begin behind the `@`.
-    fn before_headers(self) -> &'a str {
-        let rest = self.rest();
-        let user_end = rest.find('@').map_or(0, |at| at + 1);
-        let end = rest[user_end..].find('?').map_or(rest.len(), |at| user_end + at);
-        &rest[..end]
-    }
-
-    fn after_user(self) -> &'a str {
-        let text = self.before_headers();
-        text.split_once('@').map_or(text, |(_, after)| after)
-    }
-
-    fn host_port(self) -> &'a str {
-        if self.is_tel() {
-            return "";
+    /// Do both name the same user? Escapes mean their characters, case counts (RFC 3261 section 19.1.4).
+    pub fn same_user(self, other: Uri<'_>) -> bool {
+        match (self.user(), other.user()) {
+            (Some(ours), Some(theirs)) => unescape(ours) == unescape(theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
         }
-        let after = self.after_user();
-        after.split_once(';').map_or(after, |(host, _)| host)
     }
+
+    /// Can a request go there? A SIP URI needs a host and a port that is one; of other schemes
+    /// nothing is known here.
+    pub(super) fn has_target(self) -> bool {
+        if !self.is_sip() && !self.is_sips() {
+            return self.bytes.len() > self.colon + 1;
+        }
+        let behind = self.behind_user();
+        let host_end = match behind.first() {
+            Some(b'[') => {
+                behind.iter().position(|octet| *octet == b']').filter(|end| *end > 2).map_or(0, |end| end + 1)
+            }
+            _ => behind.iter().position(|octet| !of_host(octet)).unwrap_or(behind.len()),
+        };
+        let after = &behind[host_end..];
+        let after = match after.strip_prefix(b":") {
+            Some(port) if self.port().is_some() => {
+                &port[port.iter().take_while(|octet| octet.is_ascii_digit()).count()..]
+            }
+            _ => after,
+        };
+        host_end > 0 && matches!(after, [] | [b';' | b'?', ..])
+    }
+
+    /// What stands behind the user part, headers included: a `?` may stand in a user part, so
+    /// headers begin behind the `@`. Empty for `tel:`.
+    fn behind_user(self) -> &'a [u8] {
+        &self.bytes[self.host..]
+    }
+
+    /// The host without brackets, and what follows it up to the parameters.
+    fn host_port(self) -> (&'a [u8], &'a [u8]) {
+        let behind = self.behind_user();
+        let end = behind.iter().position(|octet| matches!(octet, b';' | b'?')).unwrap_or(behind.len());
+        let host = &behind[..end];
+        match host.strip_prefix(b"[") {
+            Some(v6) => cut(v6, b']').unwrap_or_default(),
+            None => host.split_at(host.iter().position(|octet| *octet == b':').unwrap_or(host.len())),
+        }
+    }
+}
+
+/// ASCII as text.
+fn text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).unwrap_or_default()
 }
 
 impl fmt::Debug for Uri<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:(hidden)", self.scheme())
     }
+}
+
+/// `%HH` as the octet it stands for; anything else behind a `%` stays as written.
+pub fn unescape(text: &str) -> Cow<'_, [u8]> {
+    let Some(first) = text.find('%') else { return Cow::Borrowed(text.as_bytes()) };
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = &text.as_bytes()[first..];
+    plain.extend_from_slice(&text.as_bytes()[..first]);
+    while let Some((octet, behind)) = rest.split_first() {
+        let digits = (*octet == b'%').then(|| behind.first_chunk::<2>()).flatten();
+        let escaped = digits.and_then(|[high, low]| Some(hex(*high)? << 4 | hex(*low)?));
+        plain.push(escaped.unwrap_or(*octet));
+        rest = if escaped.is_some() { &behind[2..] } else { behind };
+    }
+    Cow::Owned(plain)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+/// Printable ASCII without `<`, `>` and quotes. Looks at every octet, so that the compiler can take
+/// many at once.
+fn printable(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, octet| {
+        all & (octet.wrapping_sub(0x21) < 0x5e) & (*octet != b'<') & (*octet != b'>') & (*octet != b'"')
+    })
 }
