@@ -236,6 +236,13 @@ mod tests {
     }
 
     #[test]
+    fn of_two_alternatives_the_later_is_the_better() {
+        let part = |word: &str| format!("--b\r\nContent-Type: application/sdp\r\n\r\n{word}\r\n");
+        let body = part("v=0 first") + &part("v=0 second") + "--b--";
+        assert_eq!(session_part("multipart/alternative;boundary=b", body.as_bytes()).unwrap().octets, b"v=0 second");
+    }
+
+    #[test]
     fn a_plain_description_is_its_own_part() {
         let plain = Ok(SessionPart { octets: b"v=0", content_id: None });
         assert_eq!(session_part("application/sdp", b"v=0"), plain);

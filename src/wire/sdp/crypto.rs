@@ -63,7 +63,7 @@ fn key_parameter(word: &str) -> Option<Keys> {
         return None;
     }
     let mut fields = rest.split('|');
-    let (key, salt) = key_and_salt(fields.next()?)?;
+    let keys = key_and_salt(fields.next()?)?;
     let mut field = fields.next();
     if let Some(lifetime) = field.filter(|field| !field.contains(':')) {
         lifetime_is_sound(lifetime).then_some(())?;
@@ -73,17 +73,17 @@ fn key_parameter(word: &str) -> Option<Keys> {
         Some(field) => Some(master_key_identifier(field)?),
         None => None,
     };
-    fields.next().is_none().then_some(Keys { key, salt, mki })
+    fields.next().is_none().then_some(Keys { mki, ..keys })
 }
 
-fn key_and_salt(text: &str) -> Option<(Secret<[u8; 16]>, Secret<[u8; 14]>)> {
+fn key_and_salt(text: &str) -> Option<Keys> {
     let base64 = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'+' || octet == b'/';
     if text.len() != KEY_CHARACTERS || !text.bytes().all(base64) {
         return None;
     }
     let octets = openssl::base64::decode_block(text).ok()?;
     let (key, salt) = octets.split_at_checked(16)?;
-    Some((Secret(key.try_into().ok()?), Secret(salt.try_into().ok()?)))
+    Some(Keys { key: Secret(key.try_into().ok()?), salt: Secret(salt.try_into().ok()?), mki: None })
 }
 
 /// `2^31` or a plain number of packets, at most 2^48.
