@@ -3,4 +3,7 @@
 pub mod dialog;
 pub mod negotiate;
 pub mod reliable;
+pub mod response;
 pub mod session_timer;
+pub mod transaction;
+pub mod uas;
