@@ -42,7 +42,6 @@ impl Dialog {
     pub fn calling(invite: &Message, response: &Message) -> Result<Dialog, Unreadable> {
         let mut route = record_route(response);
         route.reverse();
-        let remote_tag = response.tag(Name::To).ok_or(Unreadable::Malformed(Name::To))?.to_owned();
         let request_uri = invite.uri().map(Uri::as_str).unwrap_or_default();
         let target = response.address(Name::Contact).map_or(request_uri, |contact| contact.uri.as_str());
         Ok(Dialog {
@@ -50,7 +49,7 @@ impl Dialog {
             local: invite.text(Name::From).ok_or(Unreadable::Missing(Name::From))?.to_owned(),
             remote: response.text(Name::To).ok_or(Unreadable::Missing(Name::To))?.to_owned(),
             local_tag: invite.tag(Name::From).unwrap_or_default().to_owned(),
-            remote_tag,
+            remote_tag: response.tag(Name::To).unwrap_or_default().to_owned(),
             target: target.to_owned(),
             route,
             local_cseq: invite.cseq()?.number,
@@ -190,10 +189,11 @@ Contact: <sip:ms5@contoso.com;gruu;opaque=srvr:x>;isGateway
 
     #[test]
     fn the_calling_side_reverses_the_route() {
-        let ringing = message(&INVITE.replace("INVITE sip:+1@gw SIP/2.0", "SIP/2.0 180 Ringing").replace(
-            "To: <sip:+1@gw>",
-            "To: <sip:+1@gw>;tag=far",
-        ));
+        let ringing = message(
+            &INVITE
+                .replace("INVITE sip:+1@gw SIP/2.0", "SIP/2.0 180 Ringing")
+                .replace("To: <sip:+1@gw>", "To: <sip:+1@gw>;tag=far"),
+        );
         let dialog = Dialog::calling(&message(INVITE), &ringing).unwrap();
         assert_eq!(dialog.next_hop(), "sip:fe2.contoso.com;lr");
         assert_eq!((dialog.local_tag(), dialog.remote_tag()), ("theirs", "far"));
@@ -205,7 +205,8 @@ Contact: <sip:ms5@contoso.com;gruu;opaque=srvr:x>;isGateway
         let strict = message(&INVITE.replace(";transport=tls;lr", ""));
         let bye = Dialog::called(&strict, "ours").unwrap().request(Method::Bye).empty_body();
         assert_eq!(bye.uri().unwrap().as_str(), "sip:fe1.contoso.com:5061");
-        let routes: Vec<_> = bye.elements(Name::Route).map(|route| String::from_utf8_lossy(route).into_owned()).collect();
+        let routes: Vec<_> =
+            bye.elements(Name::Route).map(|route| String::from_utf8_lossy(route).into_owned()).collect();
         assert_eq!(routes, ["<sip:fe2.contoso.com;lr>", "<sip:ms5@contoso.com;gruu;opaque=srvr:x>"]);
     }
 

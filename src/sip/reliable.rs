@@ -10,15 +10,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::sip::transaction::{LIFETIME, T1};
 use crate::time::Instant;
-use crate::wire::sip::{Message, Method, Name};
-
-/// RFC 3261's estimate of a round trip.
-pub const T1: Duration = Duration::from_millis(500);
-/// The most between two repetitions of a 2xx.
-pub const T2: Duration = Duration::from_secs(4);
-/// How long something is repeated before it counts as lost: 64*T1.
-pub const GIVE_UP: Duration = Duration::from_secs(32);
+use crate::wire::sip::{Message, Method, RAck};
 
 /// A response on the way that is repeated until the peer confirms it: a reliable 18x or a 2xx.
 #[derive(Clone, Debug)]
@@ -44,7 +38,7 @@ pub enum Repeat {
 impl Repeated {
     /// A response that was just sent; `most` bounds the interval.
     pub fn sent(now: Instant, response: Message, most: Duration) -> Repeated {
-        Repeated { response, interval: T1, most, next: now + T1, end: now + GIVE_UP }
+        Repeated { response, interval: T1, most, next: now + T1, end: now + LIFETIME }
     }
 
     /// When it next wants something.
@@ -95,7 +89,14 @@ impl Reliable {
 
     /// Takes a response that carries `rseq` ([`Reliable::number`]) for the INVITE `cseq`. Returned when
     /// it may go now; else it waits for the PRACK of the one before.
-    pub fn send(&mut self, now: Instant, rseq: u32, cseq: u32, response: Message, carries_sdp: bool) -> Option<Message> {
+    pub fn send(
+        &mut self,
+        now: Instant,
+        rseq: u32,
+        cseq: u32,
+        response: Message,
+        carries_sdp: bool,
+    ) -> Option<Message> {
         if self.outstanding.is_some() {
             if self.waiting.len() < MOST_WAITING {
                 self.waiting.push_back((rseq, response, carries_sdp));
@@ -103,7 +104,7 @@ impl Reliable {
             return None;
         }
         // A reliable 18x is repeated without an upper bound on the interval (section 3).
-        let repeated = Repeated::sent(now, response.clone(), GIVE_UP);
+        let repeated = Repeated::sent(now, response.clone(), LIFETIME);
         self.outstanding = Some(Outstanding { rseq, cseq, carries_sdp, repeated });
         Some(response)
     }
@@ -111,7 +112,8 @@ impl Reliable {
     /// Does a PRACK confirm the outstanding response? The next one, if any, is returned to be sent.
     pub fn confirm(&mut self, now: Instant, prack: &Message) -> Result<Option<Message>, Unmatched> {
         let outstanding = self.outstanding.as_ref().ok_or(Unmatched)?;
-        if rack(prack) != Some((outstanding.rseq, outstanding.cseq)) {
+        let expected = RAck { rseq: outstanding.rseq, cseq: outstanding.cseq, method: Method::Invite };
+        if prack.rack() != Some(expected) {
             return Err(Unmatched);
         }
         let cseq = outstanding.cseq;
@@ -139,13 +141,6 @@ impl Reliable {
 /// A PRACK for nothing that is outstanding: 481.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmatched;
-
-/// RSeq and CSeq of a PRACK's RAck, when it is for an INVITE.
-fn rack(prack: &Message) -> Option<(u32, u32)> {
-    let mut words = prack.text(Name::RAck)?.split_ascii_whitespace();
-    let numbers = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    (Method::of(words.next()?.as_bytes()) == Method::Invite).then_some(numbers)
-}
 
 /// What we have heard of the reliable provisional responses of one dialog, as the caller.
 #[derive(Clone, Copy, Debug, Default)]
@@ -189,7 +184,7 @@ mod tests {
                 Repeat::Again(_) => sent.push(at.since_start().as_millis()),
                 Repeat::Wait => unreachable!(),
                 Repeat::Lost => {
-                    assert_eq!(at.since_start(), GIVE_UP);
+                    assert_eq!(at.since_start(), LIFETIME);
                     break;
                 }
             }

@@ -8,56 +8,18 @@
 use std::time::Duration;
 
 use crate::time::{Instant, soonest};
-use crate::wire::sip::{Message, Name};
+use crate::wire::sip::{Message, Name, Refresher, SessionExpires};
 
 /// What we ask for, seconds: Microsoft's own value.
 pub const INTERVAL: u32 = 1800;
 /// The least that RFC 4028 allows and that we take, seconds.
 pub const LEAST: u32 = 90;
 
-/// Who sends the refreshes, named by the request that the header stands in or answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refresher {
-    /// Who sent that request.
-    Uac,
-    /// Who answered it.
-    Uas,
-}
-
-/// The content of a Session-Expires header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expires {
-    /// Seconds.
-    pub interval: u32,
-    /// `None` leaves the choice to the answer.
-    pub refresher: Option<Refresher>,
-}
-
-impl Expires {
-    /// Reads it off a message; `None` when absent or unreadable.
-    pub fn of(message: &Message) -> Option<Expires> {
-        let value = message.text(Name::SessionExpires)?;
-        let (interval, params) = value.split_once(';').unwrap_or((value, ""));
-        let refresher = params.split(';').find_map(|param| {
-            let (name, value) = param.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("refresher").then_some(value.trim())
-        });
-        let refresher = match refresher {
-            Some(value) if value.eq_ignore_ascii_case("uac") => Some(Refresher::Uac),
-            Some(value) if value.eq_ignore_ascii_case("uas") => Some(Refresher::Uas),
-            _ => None,
-        };
-        Some(Expires { interval: interval.trim().parse().ok()?, refresher })
-    }
-}
-
-impl std::fmt::Display for Expires {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.refresher {
-            Some(Refresher::Uac) => write!(f, "{};refresher=uac", self.interval),
-            Some(Refresher::Uas) => write!(f, "{};refresher=uas", self.interval),
-            None => write!(f, "{}", self.interval),
-        }
+/// The value of a Session-Expires header.
+pub fn header(expires: SessionExpires) -> String {
+    match expires.refresher {
+        Some(refresher) => format!("{};refresher={}", expires.seconds, refresher.text()),
+        None => expires.seconds.to_string(),
     }
 }
 
@@ -66,18 +28,18 @@ impl std::fmt::Display for Expires {
 pub struct TooSmall;
 
 /// What our 2xx says to a request: the peer's own wish, or ours when `wanted` (RFC 4028 section 9).
-pub fn answer(request: &Message, wanted: bool) -> Result<Option<Expires>, TooSmall> {
+pub fn answer(request: &Message, wanted: bool) -> Result<Option<SessionExpires>, TooSmall> {
     let knows_timers = request.lists(Name::Supported, "timer") || request.lists(Name::Require, "timer");
-    match Expires::of(request) {
-        Some(asked) if asked.interval < LEAST && knows_timers => Err(TooSmall),
+    match request.session_expires() {
+        Some(asked) if asked.seconds < LEAST && knows_timers => Err(TooSmall),
         Some(asked) => {
             let choice = if knows_timers { Refresher::Uac } else { Refresher::Uas };
             let refresher = asked.refresher.filter(|_| knows_timers).unwrap_or(choice);
-            Ok(Some(Expires { interval: asked.interval.max(LEAST), refresher: Some(refresher) }))
+            Ok(Some(SessionExpires { seconds: asked.seconds.max(LEAST), refresher: Some(refresher) }))
         }
         None if wanted => {
             let least = request.number(Name::MinSe).unwrap_or(LEAST);
-            Ok(Some(Expires { interval: INTERVAL.max(least), refresher: Some(Refresher::Uas) }))
+            Ok(Some(SessionExpires { seconds: INTERVAL.max(least), refresher: Some(Refresher::Uas) }))
         }
         None => Ok(None),
     }
@@ -86,7 +48,7 @@ pub fn answer(request: &Message, wanted: bool) -> Result<Option<Expires>, TooSma
 /// A running session timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionTimer {
-    interval: u32,
+    seconds: u32,
     refresh: Option<Instant>,
     end: Instant,
 }
@@ -102,23 +64,28 @@ pub enum Due {
 
 impl SessionTimer {
     /// Begins an interval as `agreed`; `us` is our role in the request that set it.
-    pub fn start(now: Instant, agreed: Expires, us: Refresher) -> SessionTimer {
-        let whole = Duration::from_secs(u64::from(agreed.interval));
+    pub fn start(now: Instant, agreed: SessionExpires, us: Refresher) -> SessionTimer {
+        let whole = Duration::from_secs(u64::from(agreed.seconds.max(LEAST)));
         // RFC 4028 section 10: BYE a little before the end, the lesser of 32 s and a third.
         let end = now + (whole - Duration::from_secs(32).min(whole / 3));
         let ours = agreed.refresher.unwrap_or(Refresher::Uac) == us;
-        SessionTimer { interval: agreed.interval, refresh: ours.then(|| now + whole / 2), end }
+        SessionTimer { seconds: agreed.seconds, refresh: ours.then(|| now + whole / 2), end }
     }
 
     /// What our next refresh or re-INVITE asks for: the same again, by the same end.
-    pub fn asks(&self) -> Expires {
+    pub fn asks(&self) -> SessionExpires {
         let refresher = if self.refreshed_by_us() { Refresher::Uac } else { Refresher::Uas };
-        Expires { interval: self.interval, refresher: Some(refresher) }
+        SessionExpires { seconds: self.seconds, refresher: Some(refresher) }
     }
 
     /// Do we send the refreshes?
     pub fn refreshed_by_us(&self) -> bool {
         self.refresh.is_some()
+    }
+
+    /// Our refresh could not be sent or was refused: again at `at`.
+    pub fn refresh_at(&mut self, at: Instant) {
+        self.refresh = self.refresh.map(|_| at);
     }
 
     /// When it next wants something.
@@ -153,7 +120,7 @@ mod tests {
     #[test]
     fn the_answer_follows_the_table_of_rfc_4028() {
         let said = |lines: &str, wanted| match answer(&invite(lines), wanted) {
-            Ok(Some(expires)) => expires.to_string(),
+            Ok(Some(expires)) => header(expires),
             Ok(None) => "nothing".to_owned(),
             Err(TooSmall) => "422".to_owned(),
         };
@@ -175,7 +142,7 @@ mod tests {
     #[test]
     fn refreshes_at_half_time_and_ends_a_little_early() {
         let at = |seconds| Instant::START + Duration::from_secs(seconds);
-        let agreed = Expires { interval: 1800, refresher: Some(Refresher::Uac) };
+        let agreed = SessionExpires { seconds: 1800, refresher: Some(Refresher::Uac) };
         let mut ours = SessionTimer::start(at(0), agreed, Refresher::Uac);
         assert_eq!(ours.timeout(), Some(at(900)));
         assert_eq!(ours.due(at(899)), None);
@@ -184,8 +151,8 @@ mod tests {
         assert_eq!(ours.timeout(), Some(at(1768)));
         assert_eq!(ours.due(at(1768)), Some(Due::End));
 
-        let theirs = SessionTimer::start(at(0), Expires { interval: 90, ..agreed }, Refresher::Uas);
+        let theirs = SessionTimer::start(at(0), SessionExpires { seconds: 90, ..agreed }, Refresher::Uas);
         assert_eq!(theirs.timeout(), Some(at(60)));
-        assert_eq!(theirs.asks().to_string(), "90;refresher=uas");
+        assert_eq!(header(theirs.asks()), "90;refresher=uas");
     }
 }
