@@ -146,9 +146,10 @@ pub struct OfferAnswer {
 }
 
 impl OfferAnswer {
-    /// Nothing said yet.
-    pub fn new(policy: Policy, random: &mut Random) -> OfferAnswer {
-        OfferAnswer { policy, local: Local::new(random), turn: Turn::Stable, agreed: None }
+    /// The beginning: the peer's offer is open, or nothing is said yet.
+    pub fn new(policy: Policy, random: &mut Random, offer: Option<Described>) -> OfferAnswer {
+        let turn = offer.map_or(Turn::Stable, |offer| Turn::Theirs { offer: Box::new(offer) });
+        OfferAnswer { policy, local: Local::new(random), turn, agreed: None }
     }
 
     /// The rules that offers and answers follow here.
@@ -203,19 +204,18 @@ impl OfferAnswer {
         Some(body)
     }
 
-    /// Takes the peer's answer to our offer. A preview (`firm` is false) may be followed by others:
-    /// gateways do connect an announcement first and a telephone later.
-    pub fn answered(&mut self, answer: &Described, firm: bool) -> Result<Stream, Unusable> {
-        let Turn::Ours { offered, terms } = &self.turn else {
-            return Err(Unusable::Body(Fault::NoPart));
-        };
+    /// Takes the answer to our offer out of a message; `None` when it has no body. A preview (`firm` is
+    /// false) may be followed by others: gateways do connect an announcement first, a telephone later.
+    pub fn answered(&mut self, message: &Message, firm: bool) -> Result<Option<Stream>, Unusable> {
+        let Some(answer) = described(&self.policy, Said::Answer, message)? else { return Ok(None) };
+        let Turn::Ours { offered, terms } = &self.turn else { return Err(Unusable::Body(Fault::NoPart)) };
         let stream = negotiate::accept(&self.policy, offered, &answer.description)?;
         let theirs = negotiate::wish(&self.policy, &answer.description).map_or(stream.direction, |wish| wish.direction);
         self.agreed = Some(Agreed { terms: terms.clone(), stream: stream.clone(), theirs });
         if firm {
             self.turn = Turn::Stable;
         }
-        Ok(stream)
+        Ok(Some(stream))
     }
 
     /// The answer was a preview, ours or the peer's: now it stands.
@@ -317,16 +317,20 @@ mod tests {
         }
     }
 
-    fn sdp(port: u16, formats: &str, direction: &str) -> Described {
+    fn message(port: u16, formats: &str, direction: &str) -> Message {
         let text = format!(
             "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\nc=IN IP4 192.0.2.20\r\nt=0 0\r\nm=audio {port} RTP/AVP {formats}\r\na={direction}\r\n"
         );
-        Described { description: Description::parse(text.as_bytes()).unwrap(), content_id: None }
+        Message::response(200, "OK").body("application/sdp", text.as_bytes())
+    }
+
+    fn sdp(port: u16, formats: &str, direction: &str) -> Described {
+        described(&policy(), Said::Offer, &message(port, formats, direction)).unwrap().unwrap()
     }
 
     #[test]
     fn a_preview_leaves_the_exchange_open() {
-        let mut called = OfferAnswer::new(policy(), &mut Random::test(1));
+        let mut called = OfferAnswer::new(policy(), &mut Random::test(1), None);
         called.hear(sdp(5000, "8 0", "sendrecv")).unwrap();
         called.answer(&terms(), false).unwrap();
         let early = called.stream().cloned();
@@ -338,18 +342,18 @@ mod tests {
 
     #[test]
     fn a_caller_follows_previews_until_one_is_firm() {
-        let mut caller = OfferAnswer::new(policy(), &mut Random::test(1));
+        let mut caller = OfferAnswer::new(policy(), &mut Random::test(1), None);
         caller.offer(&terms());
-        assert_eq!(caller.answered(&sdp(5000, "0", "sendrecv"), false).unwrap().remote.rtp.port(), 5000);
-        assert_eq!(caller.answered(&sdp(6000, "8", "sendrecv"), false).unwrap().remote.rtp.port(), 6000);
+        assert_eq!(caller.answered(&message(5000, "0", "sendrecv"), false).unwrap().unwrap().remote.rtp.port(), 5000);
+        assert_eq!(caller.answered(&message(6000, "8", "sendrecv"), false).unwrap().unwrap().remote.rtp.port(), 6000);
         assert_eq!(caller.hear(sdp(1, "0", "sendrecv")), Err(OutOfTurn::Glare));
         assert_eq!(caller.settle().unwrap().remote.rtp.port(), 6000);
-        assert!(caller.answered(&sdp(7000, "8", "sendrecv"), true).is_err(), "nothing is open any more");
+        assert!(caller.answered(&message(7000, "8", "sendrecv"), true).is_err(), "nothing is open any more");
     }
 
     #[test]
     fn only_direction_and_codec_are_the_calls_business() {
-        let mut called = OfferAnswer::new(policy(), &mut Random::test(1));
+        let mut called = OfferAnswer::new(policy(), &mut Random::test(1), None);
         called.hear(sdp(5000, "8 0", "sendrecv")).unwrap();
         called.answer(&terms(), true).unwrap();
         assert_eq!(called.stream().unwrap().codec, Codec::Pcmu);
@@ -367,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_resume_is_asked_even_when_a_hold_was_granted_as_inactive() {
-        let mut called = OfferAnswer::new(policy(), &mut Random::test(1));
+        let mut called = OfferAnswer::new(policy(), &mut Random::test(1), None);
         called.hear(sdp(5000, "0", "inactive")).unwrap();
         let held = Terms { direction: Direction::Inactive, ..terms() };
         called.answer(&held, true).unwrap();

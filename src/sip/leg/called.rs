@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{PRODUCT, abilities, dated, parties};
 use crate::sip::negotiate::{Said, Warning};
-use crate::sip::offer_answer::{Body, OfferAnswer, OutOfTurn, Unusable, described, finish};
+use crate::sip::offer_answer::{Body, OfferAnswer, Unusable, described, finish};
 use crate::sip::reliable::{Reliable, Repeat};
 use crate::sip::response::response_to;
 use crate::sip::session_timer::{self, LEAST, SessionTimer, TooSmall};
@@ -101,10 +101,8 @@ impl Called {
             reject(fault.release(), fault.warning(), |builder| builder.header(Name::Accept, "application/sdp"))
         };
         let offer = described(&base.policy, Said::Offer, message).map_err(|fault| unusable(&fault))?;
-        let mut media = OfferAnswer::new(base.policy, random);
         let offered = offer.is_some();
-        let heard: Result<(), OutOfTurn> = offer.map_or(Ok(()), |offer| media.hear(offer));
-        debug_assert_eq!(heard, Ok(()), "the first offer is in turn");
+        let media = OfferAnswer::new(base.policy, random, offer);
         let wish = media.wish().transpose().map_err(|refusal| unusable(&refusal.into()))?;
         let incoming = Incoming { parties: parties(&base.trunk, message), wish };
         let reliably = reliably(base, message);
@@ -146,16 +144,9 @@ impl Called {
         let Some(branch) = self.branches.get_mut(at) else { return };
         let body = terms.and_then(|terms| branch.describe(step, offered, reliably, terms));
         let status = match stage {
-            _ if body.is_some() => 183,
-            Stage::Ringing => 180,
-            Stage::InBand => 183,
-            Stage::Other(status) => {
-                if (181..200).contains(&status) {
-                    status
-                } else {
-                    183
-                }
-            }
+            Stage::Ringing if body.is_none() => 180,
+            Stage::Other(status @ 181..=199) if body.is_none() => status,
+            Stage::Ringing | Stage::InBand | Stage::Other(_) => 183,
         };
         let carries_sdp = body.is_some();
         let said = Some((status, carries_sdp));
@@ -232,7 +223,14 @@ impl Called {
         let timer = self.expires.map(|expires| SessionTimer::start(step.now.mono, expires, Refresher::Uas));
         let unacked = Unacked::new(step.now.mono, &self.invite, response);
         let peer = &self.invite.message;
-        State::Confirmed(Box::new(Confirmed::called(branch.dialog, branch.media, timer, peer, unacked)))
+        State::Confirmed(Box::new(Confirmed::called(
+            branch.dialog,
+            branch.media,
+            timer,
+            peer,
+            unacked,
+            branch.reliable,
+        )))
     }
 
     /// Says no, finally.
@@ -291,9 +289,7 @@ impl Called {
             return State::Called(self);
         };
         if branch.media.awaits_answer() {
-            let answer = described(branch.media.policy(), Said::Answer, &received.message);
-            let agreed =
-                answer.and_then(|answer| answer.map(|answer| branch.media.answered(&answer, true)).transpose());
+            let agreed = branch.media.answered(&received.message, true);
             step.respond(received, step.reply(received, 200));
             match agreed {
                 Ok(Some(_)) => step.agreed(&branch.media),
@@ -404,33 +400,21 @@ pub(super) fn early_update(
     media: &mut OfferAnswer,
     received: &Received,
 ) -> bool {
-    let answer = match described(media.policy(), Said::Offer, &received.message) {
-        Ok(None) => None,
-        Ok(Some(offer)) => match media.hear(offer).map(|()| media.answer_again()) {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(fault)) => {
-                media.withdraw();
-                step.refuse(received, &fault.release(), fault.warning());
-                return false;
-            }
-            Err(OutOfTurn::Glare) => {
-                step.respond(received, step.reply(received, 491));
-                return false;
-            }
-            Err(OutOfTurn::Unanswered) => {
-                step.respond_later(received);
+    let body = match step.take_offer(media, received) {
+        None => return false,
+        Some(false) => None,
+        Some(true) => match media.answer_again() {
+            Ok(body) => Some(body),
+            Err(fault) => {
+                step.decline(media, received, &fault);
                 return false;
             }
         },
-        Err(fault) => {
-            step.refuse(received, &fault.release(), fault.warning());
-            return false;
-        }
     };
     dialog.refresh(&received.message);
-    let changed = answer.is_some();
+    let changed = body.is_some();
     let builder = abilities(step.reply(received, 200), &step.base.trunk, step.base.transport());
-    let message = finish(builder, answer);
+    let message = finish(builder, body);
     step.out.push(Output::Respond { transaction: received.transaction, message });
     changed
 }

@@ -22,8 +22,7 @@ use crate::leg::{Fork, Order, Parties, Stage, Terms, Word};
 use crate::session::Stream;
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{Names, PRODUCT, invite, with_interval};
-use crate::sip::negotiate::Said;
-use crate::sip::offer_answer::{OfferAnswer, described};
+use crate::sip::offer_answer::OfferAnswer;
 use crate::sip::reliable::Heard;
 use crate::sip::session_timer::{LEAST, SessionTimer};
 use crate::sip::transaction::Failure;
@@ -61,7 +60,7 @@ struct Early {
 impl Calling {
     /// Sends the INVITE.
     pub(super) fn begin(step: &mut Step<'_>, parties: &Parties, terms: &Terms) -> Calling {
-        let mut media = OfferAnswer::new(step.base.policy, step.random);
+        let mut media = OfferAnswer::new(step.base.policy, step.random, None);
         let offer = media.offer(terms);
         let tag = step.random.token();
         let names = Names { call_id: &step.base.call_id, tag: &tag };
@@ -250,8 +249,7 @@ impl Early {
         if !self.media.awaits_answer() {
             return None;
         }
-        let answer = described(self.media.policy(), Said::Answer, response);
-        match answer.and_then(|answer| answer.map(|answer| self.media.answered(&answer, firm)).transpose()) {
+        match self.media.answered(response, firm) {
             Ok(stream) => stream,
             Err(fault) => {
                 step.note(format!("early media is passed over: {}", fault.release().why));
@@ -263,9 +261,9 @@ impl Early {
     /// What is agreed by the 2xx, or by what came before it.
     fn conclude(&mut self, response: &Message) -> Result<Stream, Release> {
         if self.media.awaits_answer() {
-            let answer = described(self.media.policy(), Said::Answer, response).map_err(|fault| fault.release())?;
-            if let Some(answer) = answer {
-                return self.media.answered(&answer, true).map_err(|fault| fault.release());
+            let answered = self.media.answered(response, true).map_err(|fault| fault.release())?;
+            if let Some(stream) = answered {
+                return Ok(stream);
             }
         }
         let why = "the peer answered the call without answering our offer";

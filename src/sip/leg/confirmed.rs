@@ -24,11 +24,10 @@ use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::leg::{Order, Terms, Word};
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{PRODUCT, abilities, dated, timed};
-use crate::sip::negotiate::Said;
-use crate::sip::offer_answer::{Asked, Body, OfferAnswer, OutOfTurn, Unusable, described, finish};
-use crate::sip::reliable::{Repeat, Repeated};
+use crate::sip::offer_answer::{Asked, Body, OfferAnswer, finish};
+use crate::sip::reliable::{Reliable, Repeat, Repeated};
 use crate::sip::session_timer::{self, Due, LEAST, SessionTimer};
-use crate::sip::transaction::{Failure, ServerId, T2};
+use crate::sip::transaction::{Failure, LIFETIME, ServerId, T2};
 use crate::time::{Instant, soonest};
 use crate::wire::sip::{Message, Method, Name, Refresher, SessionExpires};
 
@@ -46,6 +45,8 @@ pub(super) struct Confirmed {
     media: OfferAnswer,
     timer: Option<SessionTimer>,
     unacked: Option<Unacked>,
+    /// An 18x of ours whose PRACK may still come (RFC 3262 section 3).
+    reliable: Reliable,
     theirs: Option<Theirs>,
     ours: Option<Ours>,
     wanted: Option<Wanted>,
@@ -120,8 +121,14 @@ impl Confirmed {
         timer: Option<SessionTimer>,
         invite: &Message,
         unacked: Unacked,
+        reliable: Reliable,
     ) -> Confirmed {
-        Confirmed { unacked: Some(unacked), caller: false, ..Confirmed::calling(dialog, media, timer, invite) }
+        Confirmed {
+            unacked: Some(unacked),
+            reliable,
+            caller: false,
+            ..Confirmed::calling(dialog, media, timer, invite)
+        }
     }
 
     /// We called and the peer has answered; `peer` is its message that lists what it takes.
@@ -132,7 +139,9 @@ impl Confirmed {
         peer: &Message,
     ) -> Confirmed {
         let update = peer.lists(Name::Allow, "UPDATE");
-        Confirmed { dialog, media, timer, unacked: None, theirs: None, ours: None, wanted: None, caller: true, update }
+        let (unacked, theirs, ours, wanted) = (None, None, None, None);
+        let reliable = Reliable::default();
+        Confirmed { dialog, media, timer, unacked, reliable, theirs, ours, wanted, caller: true, update }
     }
 
     // Orders of the call.
@@ -185,7 +194,10 @@ impl Confirmed {
                 step.agreed(&self.media);
                 self.accept(step, received, expires, Some(body));
             }
-            Err(fault) => self.decline(step, &received, &fault),
+            Err(fault) => {
+                step.note(format!("the change was granted but cannot be agreed: {}", fault.release().why));
+                step.decline(&mut self.media, &received, &fault);
+            }
         }
     }
 
@@ -247,6 +259,9 @@ impl Confirmed {
                 return State::Over;
             }
             Some(Method::Invite | Method::Update) => self.asked(step, received),
+            Some(Method::Prack) if self.reliable.confirm(step.now.mono, &received.message).is_ok() => {
+                step.respond(&received, step.reply(&received, 200));
+            }
             _ => step.respond_plainly(&received),
         }
         self.stay(step)
@@ -258,28 +273,21 @@ impl Confirmed {
         let Ok(expires) = session_timer::answer(&received.message, wanted) else {
             return step.respond(&received, step.reply(&received, 422).header(Name::MinSe, LEAST));
         };
-        let offer = match described(self.media.policy(), Said::Offer, &received.message) {
-            Ok(offer) => offer,
-            Err(fault) => return step.refuse(&received, &fault.release(), fault.warning()),
-        };
         let invite = received.message.is(Method::Invite);
         if self.theirs.is_some() {
             return step.respond_later(&received);
         }
-        if invite && (self.ours.is_some() || self.unacked.is_some()) {
+        if invite && (self.unacked.is_some() || self.ours.is_some_and(|ours| ours.method == Method::Invite)) {
             return step.respond(&received, step.reply(&received, 491));
         }
-        match offer {
-            None if invite => match self.media.offer_again() {
+        match step.take_offer(&mut self.media, &received) {
+            None => {}
+            Some(true) => self.consider(step, received, expires),
+            Some(false) if invite => match self.media.offer_again() {
                 Some(offer) => self.accept(step, received, expires, Some(offer)),
                 None => step.respond_later(&received),
             },
-            None => self.accept(step, received, expires, None),
-            Some(offer) => match self.media.hear(offer) {
-                Ok(()) => self.consider(step, received, expires),
-                Err(OutOfTurn::Glare) => step.respond(&received, step.reply(&received, 491)),
-                Err(OutOfTurn::Unanswered) => step.respond_later(&received),
-            },
+            Some(false) => self.accept(step, received, expires, None),
         }
     }
 
@@ -291,20 +299,15 @@ impl Confirmed {
                     step.agreed(&self.media);
                     self.accept(step, received, expires, Some(body));
                 }
-                Err(fault) => self.decline(step, &received, &fault),
+                Err(fault) => step.decline(&mut self.media, &received, &fault),
             },
             Ok(Asked::Change(wish)) => {
                 let patience = if received.message.is(Method::Invite) { INVITE_PATIENCE } else { UPDATE_PATIENCE };
                 self.theirs = Some(Theirs { received, expires, end: step.now.mono + patience });
                 step.say(Word::Change(wish));
             }
-            Err(refusal) => self.decline(step, &received, &refusal.into()),
+            Err(refusal) => step.decline(&mut self.media, &received, &refusal.into()),
         }
-    }
-
-    fn decline(&mut self, step: &mut Step<'_>, received: &Received, fault: &Unusable) {
-        self.media.withdraw();
-        step.refuse(received, &fault.release(), fault.warning());
     }
 
     /// Accepts a target refresh request.
@@ -325,10 +328,7 @@ impl Confirmed {
             return State::Confirmed(self);
         }
         if self.media.awaits_answer() {
-            let answer = described(self.media.policy(), Said::Answer, ack);
-            let answered =
-                answer.and_then(|answer| answer.map(|answer| self.media.answered(&answer, true)).transpose());
-            match answered {
+            match self.media.answered(ack, true) {
                 Ok(Some(_)) => step.agreed(&self.media),
                 Ok(None) if self.media.stream().is_some() => {
                     step.note("the ACK does not answer our offer: all stays as it was");
@@ -389,8 +389,7 @@ impl Confirmed {
         if !self.media.awaits_answer() {
             return self.stay(step);
         }
-        let answer = described(self.media.policy(), Said::Answer, response);
-        match answer.and_then(|answer| answer.map(|answer| self.media.answered(&answer, true)).transpose()) {
+        match self.media.answered(response, true) {
             Ok(Some(stream)) if ours.change.is_some() => {
                 step.base.told = Some(stream.clone());
                 step.say(Word::Changed(stream));
@@ -410,25 +409,31 @@ impl Confirmed {
 
     /// All stays as it was; a collision is tried again at a time of its own (section 14.1).
     fn refused(&mut self, step: &mut Step<'_>, ours: Ours, status: u16, response: &Message) {
-        let terms = self.media.offered_terms();
-        self.media.withdraw();
-        match (ours.change, terms) {
-            (Some(glares), Some(terms)) if status == 491 && glares < MOST_GLARES => {
-                // Something newer that the call wants meanwhile takes its place.
-                let at = step.now.mono + self.glare_pause(step);
-                self.wanted.get_or_insert(Wanted { terms, at, glares: glares + 1 });
-            }
-            (Some(_), _) => {
+        let pause = if matches!(status, 405 | 491 | 501) { self.glare_pause(step) } else { LIFETIME };
+        match ours.change {
+            Some(glares) if status != 491 || glares == MOST_GLARES => {
+                self.media.withdraw();
                 let why = format!("the peer answered {status} {} to a change", reason_phrase(status));
                 step.say(Word::Unchanged(Release::refused(status, response.q850(), why)));
             }
-            (None, _) => {
+            _ => {
                 self.update &= !(ours.method == Method::Update && matches!(status, 405 | 501));
-                let at = step.now.mono + self.glare_pause(step);
-                if let Some(timer) = &mut self.timer {
-                    timer.refresh_at(at);
-                }
+                self.again(ours, step.now.mono + pause);
             }
+        }
+    }
+
+    /// What `ours` wanted is asked for again at `at`. Something newer that the call wants meanwhile takes
+    /// its place.
+    fn again(&mut self, ours: Ours, at: Instant) {
+        let terms = self.media.offered_terms();
+        self.media.withdraw();
+        match (ours.change, terms, &mut self.timer) {
+            (Some(glares), Some(terms), _) => {
+                self.wanted.get_or_insert(Wanted { terms, at, glares: glares + 1 });
+            }
+            (None, _, Some(timer)) => timer.refresh_at(at),
+            _ => {}
         }
     }
 
@@ -437,12 +442,12 @@ impl Confirmed {
         Duration::from_millis(10 * (least + step.random.below(spread)))
     }
 
-    pub(super) fn failed(self: Box<Self>, step: &mut Step<'_>, id: RequestId, why: Failure) -> State {
-        if self.ours.is_none_or(|ours| ours.id != id) {
-            return State::Confirmed(self);
-        }
-        if why == Failure::Transport {
-            step.base.flow = None;
+    pub(super) fn failed(mut self: Box<Self>, step: &mut Step<'_>, id: RequestId, why: Failure) -> State {
+        let Some(ours) = self.ours.take_if(|ours| ours.id == id) else { return State::Confirmed(self) };
+        // The peer's connection is gone: once more, where the dialog says.
+        if why == Failure::Transport && step.base.flow.take().is_some() {
+            self.again(ours, step.now.mono);
+            return self.stay(step);
         }
         self.give_up(step, unanswered(why))
     }

@@ -87,9 +87,8 @@ impl Leaving {
             Leaving::Cancelling { id: ours, .. } if ours == id => State::Over,
             // The peer's connection is gone: once more, where the dialog says.
             Leaving::Bye { dialog, id: ours, reinvite, release, .. }
-                if ours == id && why == Failure::Transport && step.base.flow.is_some() =>
+                if ours == id && why == Failure::Transport && step.base.flow.take().is_some() =>
             {
-                step.base.flow = None;
                 Leaving::bye(step, dialog, &release, reinvite)
             }
             Leaving::Bye { id: ours, .. } if ours == id => State::Over,

@@ -31,8 +31,8 @@ use crate::random::Random;
 use crate::session::Stream;
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{PRODUCT, accepted, dated};
-use crate::sip::negotiate::{Policy, Warning};
-use crate::sip::offer_answer::OfferAnswer;
+use crate::sip::negotiate::{Policy, Said, Warning};
+use crate::sip::offer_answer::{OfferAnswer, OutOfTurn, Unusable, described};
 use crate::sip::response::response_to;
 use crate::sip::transaction::{Failure, LIFETIME, ServerId};
 use crate::sip::uas;
@@ -460,6 +460,30 @@ impl Step<'_> {
         let status = release.final_status();
         let builder = excused(self.reply(received, status), &self.base.trunk, release, Some(status), warning);
         self.respond(received, builder);
+    }
+
+    /// Takes the offer in a request: was there one? `None`: it cannot be taken now, and that is answered.
+    fn take_offer(&mut self, media: &mut OfferAnswer, received: &Received) -> Option<bool> {
+        let offer = match described(media.policy(), Said::Offer, &received.message) {
+            Ok(offer) => offer,
+            Err(fault) => {
+                self.refuse(received, &fault.release(), fault.warning());
+                return None;
+            }
+        };
+        let Some(offer) = offer else { return Some(false) };
+        match media.hear(offer) {
+            Ok(()) => return Some(true),
+            Err(OutOfTurn::Glare) => self.respond(received, self.reply(received, 491)),
+            Err(OutOfTurn::Unanswered) => self.respond_later(received),
+        }
+        None
+    }
+
+    /// Refuses an offer that was taken but cannot be answered.
+    fn decline(&mut self, media: &mut OfferAnswer, received: &Received, fault: &Unusable) {
+        media.withdraw();
+        self.refuse(received, &fault.release(), fault.warning());
     }
 
     /// Answers what every state answers alike: methods that need nothing of the state.

@@ -243,3 +243,47 @@ fn the_peers_session_timer_is_answered() {
     assert_eq!(bench.pass(seconds(600)), [568_000], "32 s before the end");
     assert_eq!(bench.seen(), "[Released 102] BYE");
 }
+
+#[test]
+fn a_prack_that_crosses_the_answer_is_taken() {
+    let mut bench = Bench::called(trunk(MICROSOFT), invite("Supported: 100rel\n", &usual()));
+    bench.order(ringing());
+    bench.order(answer());
+    bench.peer(Method::Prack, "RAck: 1 10 INVITE\n", "");
+    assert_eq!(bench.seen(), "180 [Media] 200+sdp 200");
+    bench.peer(Method::Prack, "RAck: 1 10 INVITE\n", "");
+    assert_eq!(bench.seen(), "481");
+}
+
+#[test]
+fn srtp_keys_are_agreed_and_the_chosen_part_is_named() {
+    let mut trunk = trunk(MICROSOFT);
+    trunk.srtp = SrtpMode::Required;
+    let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
+    let offer = usual() + &format!("a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:{key}|2^31\r\n");
+    let body = format!(
+        "--b\r\nContent-Type: application/sdp\r\nContent-Disposition: session; handling=optional; ms-proxy-2007fallback\r\n\r\n{}\r\n--b\r\nContent-Type: application/sdp\r\nContent-ID: <second>\r\n\r\n{offer}\r\n--b--\r\n",
+        usual()
+    );
+    let text = String::from_utf8_lossy(invite("", &body).bytes()).replace(
+        "Content-Type: application/sdp\r\nContent-L",
+        "Content-Type: multipart/alternative;boundary=b\r\nContent-L",
+    );
+    let mut bench = Bench::called(trunk, Message::parse(text.into_bytes().into()).unwrap());
+    bench.order(answer());
+    let ok = bench.last_response(200);
+    assert_eq!(ok.text(Name::MsAcceptedContentId), Some("<second>"));
+    assert!(String::from_utf8_lossy(ok.body()).contains("RTP/SAVP 0"));
+    assert!(bench.stream().srtp.is_some());
+}
+
+#[test]
+fn without_keys_a_call_is_refused_where_srtp_is_required() {
+    let mut trunk = trunk(MICROSOFT);
+    trunk.srtp = SrtpMode::Required;
+    let rejection = Bench::try_called(trunk, invite("", &usual())).err().unwrap();
+    assert_eq!(rejection.response.status(), Some(488));
+    let warning = "308 lcs.microsoft.com \"Encryption Levels not compatible\"";
+    assert_eq!(rejection.response.text(Name::Warning), Some(warning));
+    assert!(rejection.response.text(Name::MsDiagnostics).unwrap().starts_with("52017;"));
+}

@@ -293,3 +293,31 @@ fn an_abnormal_end_is_told_to_microsoft() {
     assert!(bye.text(Name::Reason).unwrap().starts_with("Q.850;cause=38"));
     assert!(bye.text(Name::MsDiagnostics).unwrap().contains("source=\"ms1.contoso.com\""));
 }
+
+#[test]
+fn a_lost_connection_costs_no_call() {
+    let mut bench = called(MICROSOFT, "");
+    bench.order(Order::Change(held()));
+    assert_eq!(bench.hops.last(), Some(&Hop::Flow(bench.flow)));
+    bench.unsent();
+    assert_eq!(bench.seen(), "INVITE+sdp INVITE+sdp");
+    assert!(matches!(bench.hops.last(), Some(Hop::Target(target)) if &*target.host == "192.0.2.20"));
+    bench.unsent();
+    assert_eq!(bench.seen(), "[Released 38] BYE");
+
+    let mut bench = called(MICROSOFT, "");
+    bench.order(Order::Release(Release::normal("")));
+    bench.unsent();
+    assert_eq!(bench.seen(), "BYE BYE");
+    bench.unsent();
+    assert!(bench.leg.is_over());
+}
+
+#[test]
+fn a_refresh_that_the_peer_cannot_take_now_is_repeated_without_haste() {
+    let mut bench = calling("Allow: INVITE, UPDATE\nSession-Expires: 1800;refresher=uac\n");
+    bench.pass(seconds(900));
+    bench.reply(Method::Update, 503, "", "", "");
+    assert_eq!(bench.pass(seconds(50)), [32_000]);
+    assert_eq!(bench.seen(), "UPDATE UPDATE");
+}

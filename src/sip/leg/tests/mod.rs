@@ -4,6 +4,7 @@ mod called;
 mod calling;
 mod confirmed;
 mod hostile;
+mod random;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::private::Private;
 use crate::random::Random;
 use crate::session::{Codec, Direction, Stream};
 use crate::sip::response::response_to;
-use crate::sip::transaction::{self, ClientId, Transactions};
+use crate::sip::transaction::{self, ClientId, Ticket, Transactions};
 use crate::time::{Now, soonest};
 use crate::wire::sip::{Message, Method, Name};
 
@@ -103,6 +104,7 @@ struct Bench {
     /// Everything sent, in order.
     sent: Vec<Message>,
     hops: Vec<Hop>,
+    tickets: Vec<Option<Ticket>>,
     words: Vec<Word>,
     log: Vec<String>,
     /// From and To of the peer's next request in the dialog.
@@ -183,7 +185,7 @@ impl Bench {
         remote: String,
         cseq: u32,
     ) -> Bench {
-        let (clients, sent, hops, words, log) = Default::default();
+        let (clients, sent, hops, tickets, words, log) = Default::default();
         Bench {
             now,
             random,
@@ -193,6 +195,7 @@ impl Bench {
             clients,
             sent,
             hops,
+            tickets,
             words,
             log,
             remote,
@@ -257,6 +260,14 @@ impl Bench {
         self.receive(message(&format!("SIP/2.0 {status} x"), &(lines + more), body));
     }
 
+    /// What was sent last could not be sent.
+    fn unsent(&mut self) {
+        let ticket = self.tickets.last().copied().flatten().unwrap();
+        let mut out = Vec::new();
+        self.transactions.unsent(self.now, ticket, &mut out);
+        self.route(out);
+    }
+
     /// Our last request with this method.
     fn last(&self, method: Method) -> Message {
         self.sent.iter().rev().find(|message| message.is(method)).cloned().unwrap()
@@ -280,7 +291,7 @@ impl Bench {
         let mut sent = Vec::new();
         for output in outputs {
             match output {
-                transaction::Output::Send { message, hop, .. } => sent.push((message, hop)),
+                transaction::Output::Send { message, hop, ticket } => sent.push((message, hop, ticket)),
                 transaction::Output::Request { id, flow, message } => {
                     self.leg.request(now, random, flow, id, message, &mut out)
                 }
@@ -293,11 +304,11 @@ impl Bench {
                 transaction::Output::NotAcknowledged { .. } => {}
             }
         }
-        sent.into_iter().for_each(|(message, hop)| self.note_sent(message, hop));
+        sent.into_iter().for_each(|(message, hop, ticket)| self.note_sent(message, hop, ticket));
         self.carry_out(out);
     }
 
-    fn note_sent(&mut self, message: Message, hop: Hop) {
+    fn note_sent(&mut self, message: Message, hop: Hop, ticket: Option<Ticket>) {
         if message.status() == Some(100) {
             return;
         }
@@ -311,6 +322,7 @@ impl Bench {
         self.log.push(if message.body().is_empty() { name } else { name + "+sdp" });
         self.sent.push(message);
         self.hops.push(hop);
+        self.tickets.push(ticket);
     }
 
     /// What the leg does goes to the transactions.
