@@ -86,19 +86,20 @@ impl Called {
     ) -> Result<(Called, Incoming), Box<Rejection>> {
         let message = &invite.message;
         let tag = random.token();
-        let reject = |release: Release, warning: Option<Warning>, extra: fn(Builder) -> Builder| {
-            Box::new(rejection(now, base, &invite, &tag, release, warning, extra))
-        };
-        let broken =
-            |why: String| reject(Release::new(Guilty::Peer, Cause::PROTOCOL, why).with_status(400), None, |b| b);
-        let dialog = Dialog::called(message, &tag).map_err(|why| broken(why.to_string()))?;
+        let refuse = |release: &Release, warning| refusal(now, base, &invite, &tag, release, warning);
+        let reject = |release, builder: Builder| Box::new(Rejection { response: builder.empty_body(), release });
+        let dialog = Dialog::called(message, &tag).map_err(|why| {
+            let release = Release::new(Guilty::Peer, Cause::PROTOCOL, why.to_string()).with_status(400);
+            reject(release.clone(), refuse(&release, None))
+        })?;
         let expires = session_timer::answer(message, base.trunk.switches.enable_session_timer).map_err(|TooSmall| {
             let why = "the session interval is below 90 s";
             let release = Release::new(Guilty::Peer, Cause::INTERWORKING, why).with_status(422);
-            reject(release, None, |builder| builder.header(Name::MinSe, LEAST))
+            reject(release.clone(), refuse(&release, None).header(Name::MinSe, LEAST))
         })?;
         let unusable = |fault: &Unusable| {
-            reject(fault.release(), fault.warning(), |builder| builder.header(Name::Accept, "application/sdp"))
+            let builder = refuse(&fault.release(), fault.warning());
+            reject(fault.release(), builder.header(Name::Accept, "application/sdp, multipart/alternative"))
         };
         let offer = described(&base.policy, Said::Offer, message).map_err(|fault| unusable(&fault))?;
         let offered = offer.is_some();
@@ -235,12 +236,8 @@ impl Called {
 
     /// Says no, finally.
     fn refuse(self, step: &mut Step<'_>, release: &Release, warning: Option<Warning>) -> State {
-        let status = release.final_status();
-        let tag = self.branches.first().map(|branch| branch.dialog.local_tag());
-        let flow = self.invite.flow;
-        let builder = response_to(&self.invite.message, flow, status, reason_phrase(status), tag);
-        let builder = dated(builder.header(Name::Server, PRODUCT), step.now);
-        let builder = excused(builder, &step.base.trunk, release, Some(status), warning);
+        let tag = self.branches.first().map(|branch| branch.dialog.local_tag()).unwrap_or_default();
+        let builder = refusal(step.now, step.base, &self.invite, tag, release, warning);
         step.respond(&self.invite, builder);
         State::Over
     }
@@ -444,18 +441,17 @@ fn reliably(base: &Base, invite: &Message) -> Reliably {
     }
 }
 
-fn rejection(
+/// Begins a final refusal of an INVITE.
+fn refusal(
     now: Now,
     base: &Base,
     invite: &Received,
     tag: &str,
-    release: Release,
+    release: &Release,
     warning: Option<Warning>,
-    extra: fn(Builder) -> Builder,
-) -> Rejection {
+) -> Builder {
     let status = release.final_status();
     let builder = response_to(&invite.message, invite.flow, status, reason_phrase(status), Some(tag));
     let builder = dated(builder.header(Name::Server, PRODUCT), now);
-    let response = extra(excused(builder, &base.trunk, &release, Some(status), warning)).empty_body();
-    Rejection { response, release }
+    excused(builder, &base.trunk, release, Some(status), warning)
 }

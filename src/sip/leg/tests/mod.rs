@@ -4,6 +4,7 @@ mod called;
 mod calling;
 mod confirmed;
 mod hostile;
+mod pair;
 mod random;
 
 use std::collections::HashMap;
