@@ -233,9 +233,10 @@ impl Confirmed {
         self.hang_up(step, &release)
     }
 
-    /// A dialog that ends leaves no request unanswered (section 15.1.2).
+    /// What the peer asked for is over without a decision (487; section 15.1.2).
     fn abandon_theirs(&mut self, step: &mut Step<'_>) {
         if let Some(Theirs { received, .. }) = self.theirs.take() {
+            self.media.withdraw();
             step.respond(&received, step.reply(&received, 487));
         }
     }
@@ -346,9 +347,7 @@ impl Confirmed {
 
     /// A CANCEL that crossed our 200 changes nothing (section 9.2); one for a re-INVITE ends that alone.
     pub(super) fn cancelled(mut self: Box<Self>, step: &mut Step<'_>) -> State {
-        let invite = self.theirs.as_ref().is_some_and(|theirs| theirs.received.message.is(Method::Invite));
-        if invite {
-            self.media.withdraw();
+        if self.theirs.as_ref().is_some_and(|theirs| theirs.received.message.is(Method::Invite)) {
             self.abandon_theirs(step);
         }
         self.stay(step)

@@ -321,3 +321,40 @@ fn a_refresh_that_the_peer_cannot_take_now_is_repeated_without_haste() {
     assert_eq!(bench.pass(seconds(50)), [32_000]);
     assert_eq!(bench.seen(), "UPDATE UPDATE");
 }
+
+#[test]
+fn a_reinvite_may_be_cancelled_alone() {
+    let mut bench = called(MICROSOFT, "");
+    bench.peer(Method::Invite, "", &sdp(5000, "0", "inactive"));
+    bench.cancel_reinvite();
+    assert_eq!(bench.seen(), "[Change Inactive] 200 487");
+    bench.order(Order::Grant(held()));
+    bench.peer(Method::Invite, "", &sdp(5000, "0", "inactive"));
+    assert_eq!(bench.seen(), "[Change Inactive]");
+}
+
+#[test]
+fn a_reinvite_before_the_ack_has_to_wait() {
+    let mut bench = Bench::called(trunk(MICROSOFT), invite("", &usual()));
+    bench.order(answer());
+    bench.seen();
+    bench.peer(Method::Invite, "", &usual());
+    assert_eq!(bench.seen(), "491");
+}
+
+#[test]
+fn the_2xx_decides_target_and_route() {
+    let mut bench = Bench::calling(trunk(TrunkKind::Gateway));
+    bench.reply(Method::Invite, 183, "far", "Record-Route: <sip:192.0.2.30;lr>\n", "");
+    bench.reply(
+        Method::Invite,
+        200,
+        "far",
+        "Record-Route: <sip:192.0.2.31;lr>\nContact: <sip:b@192.0.2.32>\n",
+        &usual(),
+    );
+    let ack = bench.last(Method::Ack);
+    assert_eq!(ack.uri().unwrap().as_str(), "sip:b@192.0.2.32");
+    assert_eq!(ack.text(Name::Route), Some("<sip:192.0.2.31;lr>"));
+    assert!(matches!(bench.hops.last(), Some(Hop::Target(target)) if &*target.host == "192.0.2.31"));
+}

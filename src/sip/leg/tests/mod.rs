@@ -112,6 +112,7 @@ struct Bench {
     remote: String,
     local: String,
     cseq: u32,
+    branch: String,
 }
 
 fn flow(trunk: &Trunk) -> Flow {
@@ -202,6 +203,7 @@ impl Bench {
             remote,
             local: String::new(),
             cseq,
+            branch: String::new(),
         }
     }
 
@@ -224,6 +226,7 @@ impl Bench {
 
     fn peer_numbered(&mut self, method: Method, cseq: u32, more: &str, body: &str) {
         let branch = self.random.token();
+        self.branch.clone_from(&branch);
         let headers = format!(
             "Via: SIP/2.0/TCP 192.0.2.20;branch=z9hG4bK{branch}\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: {cseq} {method}\n{more}",
             self.remote,
@@ -245,6 +248,19 @@ impl Bench {
             self.remote
         );
         self.receive(message("CANCEL sip:+13125556789@ms1.contoso.com;user=phone SIP/2.0", &headers, ""));
+    }
+
+    /// The peer gives up its last re-INVITE.
+    fn cancel_reinvite(&mut self) {
+        let headers = format!(
+            "Via: SIP/2.0/TCP 192.0.2.20;branch=z9hG4bK{}\nFrom: {}\nTo: {}\nCall-ID: {}\nCSeq: {} CANCEL\n",
+            self.branch,
+            self.remote,
+            self.local,
+            self.leg.call_id(),
+            self.cseq
+        );
+        self.receive(message("CANCEL sip:ms1.contoso.com:5067 SIP/2.0", &headers, ""));
     }
 
     /// The peer answers our last request with this method, under its tag `tag`.
