@@ -4,10 +4,12 @@
 //! 2. Requests of ours carry its tags, its route set and the next CSeq.
 //! 3. Requests of the peer must come in order; a target refresh moves the remote target.
 
+use std::fmt;
+
 use crate::wire::sip::{Builder, Message, Method, Name, Unreadable, Uri};
 
 /// A dialog, early or confirmed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dialog {
     call_id: String,
     local: String,
@@ -137,6 +139,13 @@ impl Dialog {
             .header(Name::To, &self.remote)
             .header(Name::CallId, &self.call_id)
             .header(Name::CSeq, format_args!("{cseq} {method}"))
+    }
+}
+
+impl fmt::Debug for Dialog {
+    /// Its tags; never a number or a URI.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dialog {}/{}", self.local_tag, self.remote_tag)
     }
 }
 

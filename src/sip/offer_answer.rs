@@ -25,6 +25,8 @@ pub enum Unusable {
     Body(Fault),
     /// A description that cannot be taken.
     Description(Refusal),
+    /// Nothing is open that could be answered.
+    NoOffer,
 }
 
 impl From<Refusal> for Unusable {
@@ -41,13 +43,16 @@ impl Unusable {
                 Release::new(Guilty::Peer, Cause::INCOMPATIBLE, fault.to_string()).with_status(415)
             }
             Unusable::Description(refusal) => refusal.release(),
+            Unusable::NoOffer => {
+                Release::new(Guilty::Peer, Cause::PROTOCOL, "there is no offer to answer").with_status(500)
+            }
         }
     }
 
     /// The Warning header to go with it.
     pub fn warning(&self) -> Option<Warning> {
         match self {
-            Unusable::Body(_) => None,
+            Unusable::Body(_) | Unusable::NoOffer => None,
             Unusable::Description(refusal) => refusal.warning(),
         }
     }
@@ -208,7 +213,7 @@ impl OfferAnswer {
     /// false) may be followed by others: gateways do connect an announcement first, a telephone later.
     pub fn answered(&mut self, message: &Message, firm: bool) -> Result<Option<Stream>, Unusable> {
         let Some(answer) = described(&self.policy, Said::Answer, message)? else { return Ok(None) };
-        let Turn::Ours { offered, terms } = &self.turn else { return Err(Unusable::Body(Fault::NoPart)) };
+        let Turn::Ours { offered, terms } = &self.turn else { return Err(Unusable::NoOffer) };
         let stream = negotiate::accept(&self.policy, offered, &answer.description)?;
         let theirs = negotiate::wish(&self.policy, &answer.description).map_or(stream.direction, |wish| wish.direction);
         self.agreed = Some(Agreed { terms: terms.clone(), stream: stream.clone(), theirs });
@@ -256,7 +261,7 @@ impl OfferAnswer {
     /// open: the same text goes out again until [`OfferAnswer::settle`].
     pub fn answer(&mut self, terms: &Terms, firm: bool) -> Result<Body, Unusable> {
         let Turn::Theirs { offer } = &self.turn else {
-            return Err(Unusable::Body(Fault::NoPart));
+            return Err(Unusable::NoOffer);
         };
         let answer = self.compose(&offer.clone(), terms, terms)?;
         if firm {
@@ -268,13 +273,13 @@ impl OfferAnswer {
     /// Answers the peer's open offer within what was last allowed.
     pub fn answer_again(&mut self) -> Result<Body, Unusable> {
         let terms = self.agreed.as_ref().map(|agreed| agreed.terms.clone());
-        self.answer(&terms.ok_or(Unusable::Body(Fault::NoPart))?, true)
+        self.answer(&terms.ok_or(Unusable::NoOffer)?, true)
     }
 
     /// Answers the peer's open offer with what is spoken already.
     pub fn answer_same(&mut self) -> Result<Body, Unusable> {
         let (Turn::Theirs { offer }, Some(agreed)) = (&self.turn, &self.agreed) else {
-            return Err(Unusable::Body(Fault::NoPart));
+            return Err(Unusable::NoOffer);
         };
         let (terms, narrow) = (agreed.terms.clone(), agreed.narrowed());
         let body = self.compose(&offer.clone(), &narrow, &terms)?;

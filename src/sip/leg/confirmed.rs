@@ -443,8 +443,8 @@ impl Confirmed {
 
     pub(super) fn failed(mut self: Box<Self>, step: &mut Step<'_>, id: RequestId, why: Failure) -> State {
         let Some(ours) = self.ours.take_if(|ours| ours.id == id) else { return State::Confirmed(self) };
-        // The peer's connection is gone: once more, where the dialog says.
-        if why == Failure::Transport && step.base.flow.take().is_some() {
+        // The way to the peer is gone: once more by the other one.
+        if why == Failure::Transport && step.base.take_detour() {
             self.again(ours, step.now.mono);
             return self.stay(step);
         }

@@ -85,9 +85,9 @@ impl Leaving {
     pub(super) fn failed(self: Box<Self>, step: &mut Step<'_>, id: RequestId, why: Failure) -> State {
         match *self {
             Leaving::Cancelling { id: ours, .. } if ours == id => State::Over,
-            // The peer's connection is gone: once more, where the dialog says.
+            // The way to the peer is gone: once more by the other one.
             Leaving::Bye { dialog, id: ours, reinvite, release, .. }
-                if ours == id && why == Failure::Transport && step.base.flow.take().is_some() =>
+                if ours == id && why == Failure::Transport && step.base.take_detour() =>
             {
                 Leaving::bye(step, dialog, &release, reinvite)
             }

@@ -47,6 +47,9 @@ use leaving::Leaving;
 /// How long a call may ring: nobody hears it any more, and no state lives forever.
 const RINGING: Duration = Duration::from_secs(600);
 
+/// More answers to one INVITE than any forking proxy has legs: the rest is not listened to.
+const MOST_ACKNOWLEDGED: usize = 64;
+
 /// A leg's name for one of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u32);
@@ -177,7 +180,7 @@ impl Leg {
         message: Message,
         out: &mut Vec<Output>,
     ) {
-        self.base.flow = Some(flow);
+        self.base.arrived(flow);
         let received = Received { transaction, flow, message };
         self.step(now, random, out, |state, step| match state {
             State::Called(called) => called.request(step, received),
@@ -219,7 +222,7 @@ impl Leg {
         message: &Message,
         out: &mut Vec<Output>,
     ) {
-        self.base.flow = Some(flow);
+        self.base.arrived(flow);
         self.step(now, random, out, |state, step| {
             let accepted = message.status().is_some_and(|status| (200..300).contains(&status));
             if accepted && step.acknowledge_again(id, message) {
@@ -335,6 +338,8 @@ struct Base {
     first: Hop,
     /// The connection that the peer last used.
     flow: Option<Flow>,
+    /// Its usual way is gone: see [`Base::hop`].
+    detour: bool,
     requests: u32,
     told: Option<Stream>,
     /// Our INVITE, for 2xx from forks that answer too late.
@@ -350,6 +355,7 @@ impl Base {
             call_id: call_id.to_owned(),
             first,
             flow: None,
+            detour: false,
             requests: 0,
             told: None,
             invite: None,
@@ -361,24 +367,36 @@ impl Base {
         self.first.transport()
     }
 
-    /// Where a request in a dialog goes, `uri` being its first route or remote target:
+    /// A message of the peer came in on `flow`.
+    fn arrived(&mut self, flow: Flow) {
+        self.detour &= self.flow == Some(flow);
+        self.flow = Some(flow);
+    }
+
+    /// The way that a request took is gone: is there another one, not tried yet?
+    fn take_detour(&mut self) -> bool {
+        let another = !self.detour && self.flow.is_some_and(|flow| flow.transport.reliable());
+        self.detour |= another;
+        another
+    }
+
+    /// Where a request in a dialog goes, `uri` being its first route or remote target. Two ways lead to a
+    /// peer on a stream, and when one is gone ([`Base::take_detour`]) the other is taken:
     ///
-    /// 1. over the peer's own stream where that is known to be the right one: the URI names its far
-    ///    end, or the peer is Microsoft's (one pool, whose inner names we may not be able to resolve);
-    /// 2. else to the host in the URI;
-    /// 3. else, when that is no host (a GRUU names a domain), where the call began.
+    /// * the stream that it last used: first choice when the URI names its far end, and toward Microsoft
+    ///   (one pool, whose inner names we may not be able to resolve);
+    /// * the host in the URI: first choice else. When that is no host (a GRUU names a domain), the peer's
+    ///   stream all the same, or where the call began.
     fn hop(&self, uri: &str) -> Hop {
-        let fallback = || self.flow.map_or_else(|| self.first.clone(), Hop::Flow);
-        let Some(uri) = Uri::parse(uri.as_bytes()).filter(|uri| !uri.host().is_empty() && uri.param("gruu").is_none())
-        else {
-            return fallback();
-        };
+        let uri = Uri::parse(uri.as_bytes()).filter(|uri| !uri.host().is_empty() && uri.param("gruu").is_none());
+        let Some(uri) = uri else { return self.flow.map_or_else(|| self.first.clone(), Hop::Flow) };
         let stream = self.flow.filter(|flow| flow.transport.reliable());
         let microsoft = matches!(self.trunk.kind, TrunkKind::Microsoft(_));
-        if stream.is_some_and(|flow| microsoft || names(uri, flow)) {
-            return fallback();
+        if let Some(flow) = stream.filter(|flow| (microsoft || names(uri, *flow)) != self.detour) {
+            return Hop::Flow(flow);
         }
         let transport = match uri.param("transport").map(str::to_ascii_lowercase).as_deref() {
+            _ if uri.is_sips() => Transport::Tls,
             Some("tls") => Transport::Tls,
             Some("tcp") => Transport::Tcp,
             Some("udp") => Transport::Udp,
@@ -532,7 +550,9 @@ impl Step<'_> {
     fn hang_up_stray(&mut self, id: RequestId, response: &Message) {
         let invite = self.base.invite.as_ref().filter(|(invite, _)| *invite == id).map(|(_, invite)| invite.clone());
         let accepted = response.status().is_some_and(|status| (200..300).contains(&status));
-        let Some(invite) = invite.filter(|_| accepted) else { return };
+        let Some(invite) = invite.filter(|_| accepted && self.base.acknowledged.len() < MOST_ACKNOWLEDGED) else {
+            return;
+        };
         let Ok(mut dialog) = Dialog::calling(&invite, response) else { return };
         self.note("another fork answered too late and is hung up");
         self.acknowledge(id, &dialog, dialog.local_cseq());

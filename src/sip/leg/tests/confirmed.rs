@@ -305,6 +305,14 @@ fn a_lost_connection_costs_no_call() {
     bench.unsent();
     assert_eq!(bench.seen(), "[Released 38] BYE");
 
+    // A gateway whose Contact nobody listens at.
+    let mut bench = calling("");
+    bench.order(Order::Change(held()));
+    bench.unsent();
+    assert_eq!(bench.hops.last(), Some(&Hop::Flow(bench.flow)));
+    bench.reply(Method::Invite, 200, "", "", &sdp(5000, "0", "inactive"));
+    assert_eq!(bench.seen(), "INVITE+sdp INVITE+sdp ACK [Changed]");
+
     let mut bench = called(MICROSOFT, "");
     bench.order(Order::Release(Release::normal("")));
     bench.unsent();

@@ -129,3 +129,12 @@ fn terms_that_the_peers_offer_cannot_meet_refuse_the_call() {
     assert_eq!(bench.seen(), "[Released 88] 488");
     assert!(bench.last_response(488).value(Name::Warning).is_some());
 }
+
+#[test]
+fn more_answers_than_anybody_has_forks_are_not_listened_to() {
+    let mut bench = Bench::calling(trunk(TrunkKind::Gateway));
+    for fork in 0..200 {
+        bench.reply(Method::Invite, 200, &format!("f{fork}"), "", &usual());
+    }
+    assert_eq!(bench.seen().matches("ACK").count(), 64);
+}
