@@ -146,3 +146,48 @@ impl fmt::Debug for Address<'_> {
         write!(f, "<{:?}>", self.uri)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, expected) in [
+            ("sip:a@b", Some(("", "sip:a@b", ""))),
+            ("sip:a@b ;tag=1", Some(("", "sip:a@b", "tag=1"))),
+            ("<sip:a@b;x>", Some(("", "sip:a@b;x", ""))),
+            ("\"a \\\" <b>\"<sip:a,b?c@d>\t; x", Some(("a \" <b>", "sip:a,b?c@d", " x"))),
+            ("A. \r\n B <tel:+1>", Some(("A. B", "tel:+1", ""))),
+            ("\"folded\r\n  name\" <sip:a>", Some(("folded name", "sip:a", ""))),
+            ("sip:a?b@c", None),
+            ("<sip:a@b> x", None),
+            ("< sip:a@b >", None),
+            ("\"a\" b <sip:a>", None),
+            ("\"a <sip:a>", None),
+            ("<sip:a>, <sip:b>", None),
+            ("", None),
+        ] {
+            let read = Address::parse(text.as_bytes());
+            let read = read.map(|address| (address.display_text(), address.uri.as_str(), address.params.as_bytes()));
+            let expected = expected.map(|(display, uri, params)| (display.to_owned(), uri, params.as_bytes()));
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters() {
+        let params = Params::new(b"a;; b = 1 ;c=\"x;y=\\\"z\";=5;Source= host;d=<sip:e;f=g>;last=");
+        let all: Vec<_> = params.iter().map(|(name, value)| (name, value.unwrap_or(b"-"))).collect();
+        let expected: [(&[u8], &[u8]); 6] = [
+            (b"a", b"-"),
+            (b"b", b"1"),
+            (b"c", b"\"x;y=\\\"z\""),
+            (b"Source", b"host"),
+            (b"d", b"<sip:e;f=g>"),
+            (b"last", b""),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!((params.text("SOURCE"), params.text("a"), params.value("f")), (Some("host"), Some(""), None));
+    }
+}

@@ -118,9 +118,12 @@ impl Message {
         if bytes.len() > u32::MAX as usize {
             return Err(Unreadable::TooLarge);
         }
-        let mut bare_cr = false;
-        let (first_end, mut at) = line_end(&bytes, 0, &mut bare_cr).ok_or(Unreadable::NoEnd)?;
-        let start = parse_start(&bytes, first_end)?;
+        // The start line has no folds (RFC 3261 section 7.1).
+        let first_end = memchr(b'\n', &bytes).ok_or(Unreadable::NoEnd)?;
+        let first = bytes[..first_end].strip_suffix(b"\r").unwrap_or(&bytes[..first_end]);
+        let start = parse_start(first)?;
+        let mut bare_cr = memchr(b'\r', first).is_some();
+        let mut at = first_end + 1;
         let mut lines = Vec::with_capacity(32);
         loop {
             let (end, next) = line_end(&bytes, at, &mut bare_cr).ok_or(Unreadable::NoEnd)?;
@@ -352,8 +355,7 @@ fn parse_line(bytes: &[u8], start: usize, end: usize) -> Result<LineAt, Unreadab
     })
 }
 
-fn parse_start(bytes: &[u8], end: usize) -> Result<StartAt, Unreadable> {
-    let line = &bytes[..end];
+fn parse_start(line: &[u8]) -> Result<StartAt, Unreadable> {
     if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
         return parse_status(line).ok_or(Unreadable::StartLine);
     }
@@ -361,7 +363,7 @@ fn parse_start(bytes: &[u8], end: usize) -> Result<StartAt, Unreadable> {
     let versioned = |at: &usize| line.get(at + 1..at + 5).is_some_and(|word| word.eq_ignore_ascii_case(b"SIP/"));
     let version = memrchr_iter(b' ', line).find(versioned).filter(|at| *at > first).ok_or(Unreadable::StartLine)?;
     let method = Method::of(&line[..first]);
-    let (first, version, end) = (first as u32, version as u32, end as u32);
+    let (first, version, end) = (first as u32, version as u32, line.len() as u32);
     Ok(StartAt::Request { method, text: 0..first, uri: first + 1..version, version: version + 1..end })
 }
 

@@ -219,3 +219,78 @@ fn printable(bytes: &[u8]) -> bool {
         all & (octet.wrapping_sub(0x21) < 0x5e) & (*octet != b'<') & (*octet != b'>') & (*octet != b'"')
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri<'_> {
+        Uri::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn parts() {
+        for (text, user, host, port, headers) in [
+            ("sip:h", None, "h", None, None),
+            ("SIPS:a:secret@h:5061;lr?x=y", Some("a"), "h", Some(5061), Some("x=y")),
+            ("sip:a?b;c@[::1]?Route=%3Csip:d%3E", Some("a?b;c"), "::1", None, Some("Route=%3Csip:d%3E")),
+            ("sip:@h:", Some(""), "h", None, None),
+            ("sip:a@h:65536", Some("a"), "h", None, None),
+            ("sip:h?a=1?b", None, "h", None, Some("a=1?b")),
+            ("tel:+1312;ext=7?x", Some("+1312;ext=7?x"), "", None, None),
+            ("sip:+1@h?Reason=SIP;text=\"a\"", Some("+1"), "h", None, Some("Reason=SIP;text=\"a\"")),
+        ] {
+            let uri = uri(text);
+            assert_eq!((uri.as_str(), uri.user(), uri.host()), (text, user, host));
+            assert_eq!((uri.port(), uri.headers()), (port, headers), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_uri() {
+        for text in
+            ["", "h", ":h", "1sip:h", "s p:h", "sip:a b", "<sip:h>", "sip:\"a\"@h", "sip:\u{f6}@h", "sip:a\u{7f}@h"]
+        {
+            assert_eq!(Uri::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        for text in ["sip:h", "sip:a@h.:5060", "sips:[::1]:1;lr", "sip:h_1?x=y", "tel:+1", "urn:x"] {
+            assert!(uri(text).has_target(), "{text}");
+        }
+        for text in [
+            "sip:",
+            "sip:a@",
+            "sip:a@:5060",
+            "sip:h:",
+            "sip:h:+1",
+            "sip:h:65536",
+            "sip:[::1",
+            "sip:[]",
+            "sip:h/x",
+            "tel:",
+        ] {
+            assert!(!uri(text).has_target(), "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes() {
+        for (text, plain) in [
+            ("a%40b", &b"a@b"[..]),
+            ("%00%fF", b"\0\xff"),
+            ("%", b"%"),
+            ("%4", b"%4"),
+            ("%4g%41", b"%4gA"),
+            ("%%41", b"%A"),
+            ("%2541", b"%41"),
+        ] {
+            assert_eq!(unescape(text), plain, "{text}");
+        }
+        assert!(uri("sip:%75ser@a").same_user(uri("sip:user@b")));
+        assert!(!uri("sip:User@a").same_user(uri("sip:user@a")));
+        assert!(!uri("sip:a").same_user(uri("sip:user@a")));
+    }
+}

@@ -146,14 +146,14 @@ pub fn validate(message: &Message) -> Result<(), Refusal> {
 }
 
 /// The stateless answer to a refused request: all its Vias, and From, To, Call-ID and CSeq as far as
-/// they are there. `None` for responses, for ACK, and when copying could forge a line.
+/// they are there. `None` for responses and for ACK.
 pub fn answer_to(message: &Message, refusal: &Refusal) -> Option<Message> {
     answer_with(message, refusal, |answer| answer)
 }
 
 /// The same with headers that are not known here: Date, Server, Reason.
 pub fn answer_with(message: &Message, refusal: &Refusal, more: impl FnOnce(Builder) -> Builder) -> Option<Message> {
-    if message.method()? == Method::Ack || message.has_bare_cr() {
+    if message.method()? == Method::Ack {
         return None;
     }
     let mut answer = Builder::response(refusal.status, &refusal.reason()).copy(message, Name::Via);
@@ -294,10 +294,10 @@ fn params<'a>(all: Params<'a>, key_name: &[u8]) -> Result<Option<&'a [u8]>, Faul
     Ok(found)
 }
 
-/// What ends a value without quotes.
+/// What ends a value without quotes; of these only white space and `;` may follow one.
 static LOOSE: [bool; 256] = {
     let mut set = [false; 256];
-    let ends = b" \t\r\n;\"";
+    let ends = b" \t\r\n;,\"<>";
     let mut at = 0;
     while at < ends.len() {
         set[ends[at] as usize] = true;
