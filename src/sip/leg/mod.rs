@@ -396,7 +396,8 @@ impl Base {
             return Hop::Flow(flow);
         }
         let transport = match uri.param("transport").map(str::to_ascii_lowercase).as_deref() {
-            _ if uri.is_sips() => Transport::Tls,
+            // What began encrypted stays so: a Contact does not carry our keys into the clear.
+            _ if uri.is_sips() || self.transport() == Transport::Tls => Transport::Tls,
             Some("tls") => Transport::Tls,
             Some("tcp") => Transport::Tcp,
             Some("udp") => Transport::Udp,
