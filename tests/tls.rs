@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use demarc::config::{
-    Config, Media, Peers, Profile, SrtpMode, Switches, TlsIdentity, Trace, Trunk, TrunkKind, TrunkListen, Web,
+    Config, Level, Logging, Media, Peers, Profile, SrtpMode, Switches, TlsIdentity, Trace, Trunk, TrunkKind,
+    TrunkListen, Web,
 };
 use demarc::hop::{Flow, Hop, Target, Transport, TrunkId};
 use demarc::shell::transport::{
@@ -266,6 +267,8 @@ fn config(directory: &Path, profile: Profile) -> Config {
         routes: Vec::new(),
         web: Web { listen: None, token_file: None },
         trace: Trace { keep: 0 },
+        logging: Logging { level: Level::Info, show_numbers: false },
+        drain_timeout: Duration::ZERO,
     }
 }
 

@@ -73,6 +73,14 @@ fn unreadable(name: &str, error: &io::Error) -> Report {
     report
 }
 
+/// The faults as text, as `demarc check` prints them to a file.
+pub fn faults(report: &Report, name: &str) -> String {
+    let mut text = Vec::new();
+    // cannot fail: memory takes every write.
+    let _ = write_text(report, name, false, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 fn write_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &report.findings)?;
     writeln!(out)

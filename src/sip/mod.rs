@@ -5,6 +5,8 @@ pub mod invite;
 pub mod leg;
 pub mod negotiate;
 pub mod offer_answer;
+pub mod options;
+pub mod reason;
 pub mod reliable;
 pub mod response;
 pub mod session_timer;

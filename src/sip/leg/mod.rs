@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cause::{Cause, Diagnostics, Guilty, Release, reason_phrase};
+use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Trunk, TrunkKind};
 use crate::hop::{Flow, Hop, Target, Transport};
 use crate::leg::{Order, Parties, Terms, Wish, Word};
@@ -33,6 +33,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::invite::{PRODUCT, accepted, dated};
 use crate::sip::negotiate::{Policy, Said, Warning};
 use crate::sip::offer_answer::{OfferAnswer, OutOfTurn, Unusable, described};
+use crate::sip::reason::excused;
 use crate::sip::response::response_to;
 use crate::sip::transaction::{Failure, LIFETIME, ServerId};
 use crate::sip::uas;
@@ -559,46 +560,6 @@ impl Step<'_> {
         self.acknowledge(id, &dialog, dialog.local_cseq());
         self.bye(&mut dialog, &Release::normal("answered elsewhere"));
     }
-}
-
-/// Headers that say why: Reason always, ms-diagnostics and its public twin toward Microsoft on every
-/// failure, Warning where the description was at fault.
-fn excused(
-    builder: Builder,
-    trunk: &Trunk,
-    release: &Release,
-    status: Option<u16>,
-    warning: Option<Warning>,
-) -> Builder {
-    let builder = builder
-        .header(Name::Reason, release.cause.reason_header())
-        .maybe(Name::Warning, warning.map(|warning| warning.header(&trunk.own_host)));
-    let failure = status.is_some() || release.guilty != Guilty::Nobody;
-    if !failure || !matches!(trunk.kind, TrunkKind::Microsoft(_)) {
-        return builder;
-    }
-    let Diagnostics { number, reason } = diagnostics(release);
-    let said = status.map_or(String::new(), |status| {
-        format!(";SipResponseCode=\"{status}\";SipResponseText=\"{}\"", reason_phrase(status))
-    });
-    let (source, component) = (&trunk.own_host, "component=\"MediationServer\"");
-    builder
-        .header(Name::MsDiagnostics, format_args!("{number};reason=\"{reason}\";source=\"{source}\";{component}{said}"))
-        .header(Name::MsDiagnosticsPublic, format_args!("{number};reason=\"{reason}\";{component}{said}"))
-}
-
-/// The number for Microsoft: the release's own; 10xxx for a gateway's 4xx (the range that [MS-OCER]
-/// gives the Mediation Server), else the range for applications (61xxx expected, 62xxx not).
-fn diagnostics(release: &Release) -> Diagnostics {
-    let status = u32::from(release.final_status());
-    let (range, reason) = match release.guilty {
-        Guilty::Network if (400..500).contains(&status) => (10_000, "The gateway refused the call"),
-        Guilty::Network => (62_000, "The telephone network failed the call"),
-        Guilty::Nobody => (61_000, "The call ended before it was answered"),
-        Guilty::Peer => (62_000, "The request cannot be met"),
-        Guilty::Us => (62_000, "The mediation server cannot take the call"),
-    };
-    release.diagnostics.clone().unwrap_or(Diagnostics { number: range + status, reason: reason.into() })
 }
 
 /// Why the peer ended the call, by its BYE or CANCEL.
