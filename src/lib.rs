@@ -5,6 +5,7 @@
 //! texts and bytes ([`config`], `wire`); protocol machines (`sip`); calls (`call`). `media` has
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
+pub mod call;
 pub mod cause;
 pub mod cli;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod leg;
 pub mod media;
 pub mod private;
 pub mod random;
+pub mod route;
 pub mod session;
 pub mod shell;
 pub mod sip;

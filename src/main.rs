@@ -1,3 +1,7 @@
 //! The `demarc` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    demarc::cli::main()
+}

@@ -1,3 +1,103 @@
-//! The verbs of the command line.
+//! Arguments and verbs (CONTRACT, "One binary"). Exit codes: 0 good, 1 something is wrong, 2 bad
+//! usage or bad configuration.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod ask;
 pub mod check;
+mod live;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::shell::daemon;
+
+/// Good.
+pub const GOOD: u8 = 0;
+/// Something is wrong: a failed check, an unhealthy box, a failed call.
+pub const WRONG: u8 = 1;
+/// Bad usage or bad configuration.
+pub const BAD: u8 = 2;
+
+/// An open mediation server: Microsoft voice on one side, the telephone network on the other.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration.
+    #[arg(long, global = true, value_name = "PATH", default_value = "/etc/demarc/demarc.ini")]
+    config: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Args)]
+struct Json {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// The daemon in the foreground: SIGHUP reloads, SIGTERM drains.
+    Run,
+    /// All faults of a configuration at once; no network.
+    Check(check::Check),
+    /// How the running daemon and its trunks stand.
+    Status(Json),
+    /// The live calls.
+    Calls(Json),
+    /// The ladder of a live or recent call, both legs, and why it ended.
+    Trace {
+        /// The call's id, its first letters, or `last`.
+        id: String,
+        /// Hide numbers and names, for a carrier's ticket.
+        #[arg(long)]
+        redact: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Tells the running daemon to read its configuration again.
+    Reload,
+    /// Tells the running daemon to take no new calls and to end after the last one.
+    Drain,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let Cli { config, verb } = Cli::parse();
+    ExitCode::from(match verb {
+        Verb::Run => run::run(&config),
+        Verb::Check(check) => return check.run(&config),
+        Verb::Status(json) => asked(&config, |config| live::status(config, json.json)),
+        Verb::Calls(json) => asked(&config, |config| live::calls(config, json.json)),
+        Verb::Trace { id, redact, json } => asked(&config, |config| live::trace(config, &id, json.json, redact)),
+        Verb::Reload => asked(&config, live::reload),
+        Verb::Drain => asked(&config, live::drain),
+    })
+}
+
+/// Asks the running daemon and prints what it says.
+fn asked(file: &std::path::Path, ask: impl FnOnce(&Config) -> Result<String, ask::Unanswered>) -> u8 {
+    let config = match daemon::load(file) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return BAD;
+        }
+    };
+    match ask(&config) {
+        Ok(text) => {
+            println!("{}", text.trim_end());
+            GOOD
+        }
+        Err(fault) => {
+            eprintln!("{fault}");
+            WRONG
+        }
+    }
+}

@@ -224,7 +224,7 @@ fn every_fault_has_its_place_and_its_remedy() {
         (
             "Fqdn=ms1.contoso.com",
             "Fqdn=192.0.2.1",
-            &["2:6+9 error `Fqdn` has a wrong value | a host name, for example ms1.contoso.com"],
+            &["2:6+9 warning `Fqdn` is an address | Fqdn=ms1.contoso.com, the name in our certificate"],
         ),
         (
             "Address=192.0.2.10",
@@ -477,11 +477,27 @@ fn a_gateway_s_own_word_goes_before_the_common_one() {
 }
 
 #[test]
+fn gateways_are_bounded() {
+    let gateway = |n: usize| format!("[Gateway{n}]\nIP=10.0.{}.{}\n", n / 256, n % 256);
+    let text: String = std::iter::once(LEAST.to_owned()).chain((2..=1001).map(gateway)).collect();
+    let expected =
+        "2010:2+11 error [Gateway1001] is one gateway too many | several IPs in one section, or a second machine";
+    assert_eq!(faults(&text), [expected]);
+}
+
+#[test]
 fn an_own_name_follows_from_the_protocol() {
     let own = |text: &str| good(&format!("{LEAST}{text}")).gateways()[0].own_host.clone();
     assert_eq!(own("[Trunks]\nTcpListen=192.0.2.11:5068\n"), "192.0.2.11");
     assert_eq!(own("[Trunks]\nOwnHost=trunk.contoso.com\n"), "trunk.contoso.com");
     assert_eq!(own("Protocol=TLS\nFQDN=gw1.contoso.com\n"), "ms1.contoso.com");
+}
+
+#[test]
+fn a_gateway_keeps_its_number_wherever_it_stands() {
+    let config = good(&format!("{LEAST}[Gateway7]\nIP=192.0.2.27\n[Gateway3]\nIP=192.0.2.23\n"));
+    let ids: Vec<_> = config.gateways().iter().map(|gateway| gateway.id).collect();
+    assert_eq!(ids, [TrunkId(1), TrunkId(7), TrunkId(3)]);
 }
 
 #[test]

@@ -1,4 +1,13 @@
-//! Everything that waits: sockets, clocks, files.
+//! Everything that waits: sockets, clocks, signals, files. Machines below are handed what happened
+//! and say what to do; this floor carries it out.
 
+pub mod clock;
+pub mod daemon;
 pub mod demo;
+mod ladder;
+mod metrics;
+mod observe;
+mod reactor;
+mod sip_reader;
 pub mod transport;
+mod web;

@@ -35,7 +35,7 @@ impl Default for Accepted {
         use Method::{Bye, Cancel, Invite, Options, Prack, Update};
         Accepted {
             methods: vec![Invite, Cancel, Bye, Options, Prack, Update],
-            options: vec!["100rel", "timer", "replaces"],
+            options: vec!["100rel", "timer"],
             types: vec!["application/sdp", "multipart/alternative", "multipart/mixed"],
             sips: true,
         }

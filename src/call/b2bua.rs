@@ -1,0 +1,688 @@
+//! One call: two legs and a plan.
+//!
+//! 1. The caller's INVITE is a leg; ports are asked for. `Opening`
+//! 2. The first attempt goes out with the ports in its offer. `Hunting`
+//! 3. A refused connection, a 5xx or 10 s of silence: the next attempt. A 4xx or 6xx: the caller hears it.
+//! 4. The far end rings or speaks; from here on nobody else is tried. `Alerting`
+//! 5. It answers; both legs' agreements become the media session. `Connected`
+//! 6. A change that one side wants is offered to the other and its answer carried back.
+//! 7. One leg ends, the other is released with its cause; ports go home; the legs finish. `Ending`
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::{CallEnd, CallView, Heading, Progress, Report, masked};
+use super::terms;
+use super::trunk::TrunkWatch;
+use crate::cause::{Cause, Guilty, Release};
+use crate::config::{Config, Switches, Trunk};
+use crate::hop::{Flow, Hop, TrunkId};
+use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
+use crate::random::Random;
+use crate::route::Attempt;
+use crate::session::{Counters, MediaOrder, SessionId, Side, Stream};
+use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
+use crate::sip::transaction::{Failure, ServerId};
+use crate::time::{Instant, Now, soonest};
+use crate::wire::sip::Message;
+
+/// The engine owes us ports; longer than this and it is stuck.
+const OPENING: Duration = Duration::from_secs(3);
+/// Without an answer a call ends, as long as RFC 3261's timer C lets a proxy wait.
+const RINGING: Duration = Duration::from_secs(200);
+/// The engine owes us the last counters.
+const CLOSING: Duration = Duration::from_secs(3);
+
+/// A call's place in the switch; also the name of its media session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallKey(pub u64);
+
+/// A leg's place in its call: 0 is the caller, the attempts follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LegKey(pub u16);
+
+const CALLER: LegKey = LegKey(0);
+
+/// What a call needs from around it for one step.
+pub(super) struct Around<'a> {
+    pub now: Now,
+    pub random: &'a mut Random,
+    pub trunks: &'a [TrunkWatch],
+    pub out: &'a mut Vec<Act>,
+}
+
+/// What a call does.
+#[derive(Debug)]
+pub(super) enum Act {
+    /// A leg sends something.
+    Leg(LegKey, LegOutput),
+    /// The media plane shall do something.
+    Media(MediaOrder),
+    /// Operators shall hear of it.
+    Report(Report),
+}
+
+/// What happened to one of the call's legs.
+pub(super) enum Heard {
+    Request(Flow, ServerId, Message),
+    Ack(Message),
+    Cancelled(Message),
+    Response(Flow, RequestId, Message),
+    Failed(RequestId, Failure),
+}
+
+#[derive(Debug)]
+enum State {
+    Opening { until: Instant },
+    Hunting { silence: Option<Instant>, until: Instant },
+    Alerting { until: Instant },
+    Connected { change: Option<Change> },
+    Ending { release: Release, by: &'static str, media: Closing },
+}
+
+/// Where the ports are on their way home.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Closing {
+    Waiting { until: Instant },
+    Done,
+}
+
+/// A change that `asked` wants and the other side has been offered.
+#[derive(Clone, Debug)]
+struct Change {
+    asked: Side,
+    wish: Wish,
+}
+
+#[derive(Debug)]
+struct Half {
+    key: LegKey,
+    trunk: Arc<Trunk>,
+    leg: Leg,
+}
+
+/// A call. See the ladder at the head of this file.
+#[derive(Debug)]
+pub struct Call {
+    key: CallKey,
+    /// The correlation id in every log line, ladder and record.
+    pub id: Arc<str>,
+    config: Arc<Config>,
+    heading: Heading,
+    parties: Parties,
+    wish: Option<Wish>,
+    caller_tag: Option<String>,
+    /// The caller, the attempt that counts, and attempts that are still saying goodbye.
+    legs: Vec<Half>,
+    /// The attempt that counts.
+    called: Option<LegKey>,
+    next_leg: u16,
+    attempts: VecDeque<Attempt>,
+    last_failure: Option<Release>,
+    ports: [u16; 2],
+    streams: [Option<Stream>; 2],
+    state: State,
+    began: Now,
+    answered: Option<Now>,
+    media: [Counters; 2],
+    words: VecDeque<(LegKey, Word)>,
+}
+
+/// A caller's INVITE that became a leg.
+pub(super) struct Caller {
+    pub trunk: Arc<Trunk>,
+    pub leg: Leg,
+    pub parties: Parties,
+    pub wish: Option<Wish>,
+    /// Its From tag, to know the same INVITE by another way.
+    pub tag: Option<String>,
+}
+
+impl Call {
+    /// A call begins: asks for ports and tries `attempts` when they are there.
+    pub(super) fn begin(
+        key: CallKey,
+        id: Arc<str>,
+        config: Arc<Config>,
+        caller: Caller,
+        attempts: Vec<Attempt>,
+        around: &mut Around<'_>,
+    ) -> Call {
+        let heading = if caller.trunk.id == TrunkId::LYNC { Heading::Out } else { Heading::In };
+        let mut call = Call {
+            key,
+            id,
+            config,
+            heading,
+            parties: caller.parties,
+            wish: caller.wish,
+            caller_tag: caller.tag,
+            legs: vec![Half { key: CALLER, trunk: caller.trunk, leg: caller.leg }],
+            called: None,
+            next_leg: 1,
+            attempts: attempts.into(),
+            last_failure: None,
+            ports: [0; 2],
+            streams: [None, None],
+            state: State::Opening { until: around.now.mono + OPENING },
+            began: around.now,
+            answered: None,
+            media: Default::default(),
+            words: VecDeque::new(),
+        };
+        around.out.push(Act::Media(MediaOrder::Open(call.session())));
+        if call.attempts.is_empty() {
+            let why = "no [HybridVoiceRoutes] pattern matches the called number: add one, or a gateway that takes it";
+            call.end(Release::new(Guilty::Us, Cause::NO_ROUTE, why), "us", around);
+        }
+        call.settle(around);
+        call
+    }
+
+    fn session(&self) -> SessionId {
+        SessionId(self.key.0)
+    }
+
+    /// Something happened to one of our legs.
+    pub(super) fn hear(&mut self, key: LegKey, heard: Heard, around: &mut Around<'_>) {
+        self.with_leg(key, around, |leg, now, random, out| match heard {
+            Heard::Request(flow, id, message) => leg.request(now, random, flow, id, message, out),
+            Heard::Ack(message) => leg.ack(now, random, &message, out),
+            Heard::Cancelled(message) => leg.cancelled(now, random, &message, out),
+            Heard::Response(flow, id, message) => leg.response(now, random, flow, id, &message, out),
+            Heard::Failed(id, why) => leg.failed(now, random, id, why, out),
+        });
+        self.settle(around);
+    }
+
+    /// The ports are there.
+    pub(super) fn opened(&mut self, ports: [u16; 2], around: &mut Around<'_>) {
+        self.ports = ports;
+        if let State::Opening { .. } = self.state {
+            self.attempt(around);
+        }
+        self.settle(around);
+    }
+
+    /// There are no ports.
+    pub(super) fn no_ports(&mut self, why: String, around: &mut Around<'_>) {
+        self.end(Release::new(Guilty::Us, Cause::NO_RESOURCE, why), "us", around);
+        self.closed(self.media, around);
+        self.settle(around);
+    }
+
+    /// Counters while the call lives.
+    pub(super) fn counted(&mut self, media: [Counters; 2], around: &mut Around<'_>) {
+        for side in Side::BOTH {
+            let grown = media[side.index()].since(&self.media[side.index()]);
+            if let Some(trunk) = self.half(self.key_of(side)).map(|half| half.trunk.id) {
+                around.out.push(Act::Report(Report::Media { trunk, grown }));
+            }
+        }
+        self.media = media;
+    }
+
+    /// The ports are home.
+    pub(super) fn closed(&mut self, counters: [Counters; 2], around: &mut Around<'_>) {
+        self.counted(counters, around);
+        if let State::Ending { media, .. } = &mut self.state
+            && *media != Closing::Done
+        {
+            *media = Closing::Done;
+            self.report_end(around);
+        }
+    }
+
+    /// Nothing is heard from one side any more.
+    pub(super) fn silent(&mut self, side: Side, silence: Duration, around: &mut Around<'_>) {
+        let trunk = self.half(self.key_of(side)).map_or("a peer", |half| half.trunk.name.as_str());
+        let why = format!(
+            "neither RTP nor RTCP came from {trunk} for {} s: it is gone or its media is blocked (switches \
+             RTCPActiveCalls and RTCPCallsOnHold)",
+            silence.as_secs()
+        );
+        self.end(Release::new(Guilty::Peer, Cause::TEMPORARY, why), "us", around);
+        self.settle(around);
+    }
+
+    /// Ends the call from our side, for an operator or at the end of a drain.
+    pub(super) fn release(&mut self, release: Release, around: &mut Around<'_>) {
+        self.end(release, "us", around);
+        self.settle(around);
+    }
+
+    /// When the call or one of its legs wants [`Call::tick`].
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        let own = match &self.state {
+            State::Opening { until } | State::Alerting { until } => Some(*until),
+            State::Hunting { silence, until } => soonest(*silence, Some(*until)),
+            State::Ending { media: Closing::Waiting { until }, .. } => Some(*until),
+            State::Connected { .. } | State::Ending { .. } => None,
+        };
+        self.legs.iter().map(|half| half.leg.timeout()).fold(own, soonest)
+    }
+
+    /// Deadlines that have passed.
+    pub(super) fn tick(&mut self, around: &mut Around<'_>) {
+        let due: Vec<LegKey> =
+            self.legs.iter().filter(|half| passed(half.leg.timeout(), around.now)).map(|half| half.key).collect();
+        for key in due {
+            self.with_leg(key, around, |leg, now, random, out| leg.tick(now, random, out));
+        }
+        self.settle(around);
+        self.own_deadline(around);
+        self.settle(around);
+    }
+
+    /// Nothing is left to do: the legs have said goodbye and the ports are home.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Ending { media: Closing::Done, .. })
+            && self.legs.iter().all(|half| half.leg.is_over())
+    }
+
+    /// The call is history for operators: its ports are home, though a leg may still repeat itself.
+    pub(super) fn is_past(&self) -> bool {
+        matches!(self.state, State::Ending { media: Closing::Done, .. })
+    }
+
+    /// The leg that an in-dialog request belongs to.
+    pub(super) fn leg_of(&self, message: &Message) -> Option<LegKey> {
+        self.legs.iter().find(|half| half.leg.owns(message)).map(|half| half.key)
+    }
+
+    /// The tag in the caller's From.
+    pub(super) fn caller_tag(&self) -> Option<&str> {
+        self.caller_tag.as_deref()
+    }
+
+    /// Is this Call-ID the caller's?
+    pub(super) fn is_callers(&self, call_id: &str) -> bool {
+        self.half(CALLER).is_some_and(|half| half.leg.call_id() == call_id)
+    }
+
+    /// The Call-IDs of all legs.
+    pub(super) fn call_ids(&self) -> impl Iterator<Item = &str> {
+        self.legs.iter().map(|half| half.leg.call_id())
+    }
+
+    /// The trunks that carry this call, for the limits.
+    pub(super) fn trunks(&self) -> impl Iterator<Item = TrunkId> {
+        let live = !matches!(self.state, State::Ending { .. });
+        let called = self.called.and_then(|key| self.half(key)).map(|half| half.trunk.id);
+        let caller = self.half(CALLER).map(|half| half.trunk.id);
+        caller.into_iter().chain(called).filter(move |_| live)
+    }
+
+    /// In or out, seen from the telephone network.
+    pub(super) fn heading(&self) -> Heading {
+        self.heading
+    }
+
+    /// The call as operators see it.
+    pub(super) fn view(&self, now: Now) -> CallView {
+        let stream = |side: Side| self.streams[side.index()].as_ref();
+        let name = |key| self.half(key).map(|half| half.trunk.name.clone());
+        CallView {
+            id: self.id.clone(),
+            direction: self.heading,
+            from: name(CALLER).unwrap_or_default(),
+            to: self.called.and_then(name),
+            called: masked(&self.parties.called),
+            calling: masked(&self.parties.calling),
+            state: self.progress(),
+            began: self.began.wall.to_string(),
+            age_seconds: now.mono.since(self.began.mono).as_secs_f64(),
+            codecs: Side::BOTH.map(|side| stream(side).map(|stream| stream.codec.name())),
+            srtp: Side::BOTH.map(|side| stream(side).is_some_and(|stream| stream.srtp.is_some())),
+            held: Side::BOTH.iter().any(|side| stream(*side).is_some_and(|stream| !stream.direction.receives())),
+            media: self.media,
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        match self.state {
+            State::Opening { .. } | State::Hunting { .. } => Progress::Hunting,
+            State::Alerting { .. } => Progress::Alerting,
+            State::Connected { .. } => Progress::Connected,
+            State::Ending { .. } => Progress::Ending,
+        }
+    }
+
+    // Hunting.
+
+    /// Tries the next way that has room and a codec in common, or tells the caller that there is none.
+    fn attempt(&mut self, around: &mut Around<'_>) {
+        while let Some(attempt) = self.attempts.pop_front() {
+            match self.place(&attempt, around) {
+                Ok(()) => return,
+                Err(failure) => {
+                    self.note(format!("{} is passed over: {}", attempt.hop, failure.why), around);
+                    self.last_failure = Some(failure);
+                }
+            }
+        }
+        let failure = self.last_failure.take();
+        let release =
+            failure.unwrap_or_else(|| Release::new(Guilty::Us, Cause::NO_ROUTE, "there is no way left to try"));
+        self.end(release, "them", around);
+    }
+
+    fn place(&mut self, attempt: &Attempt, around: &mut Around<'_>) -> Result<(), Release> {
+        let gone = || Release::new(Guilty::Us, Cause::NO_ROUTE, "the trunk is no longer configured");
+        let trunk = self.config.trunk(attempt.trunk).cloned().ok_or_else(gone)?;
+        let room = around.trunks.iter().find(|watch| watch.id() == trunk.id).is_none_or(TrunkWatch::has_room);
+        if !room {
+            let why = format!("{} carries MaxCalls calls already", trunk.name);
+            return Err(Release::new(Guilty::Us, Cause::NO_CIRCUIT, why));
+        }
+        let terms = self.first_terms(&trunk)?;
+        let key = LegKey(self.next_leg);
+        self.next_leg += 1;
+        let fast = trunk.switches.enable_fast_failover_timer.then_some(trunk.switches.fast_failover_timeout);
+        let hop = Hop::Target(attempt.hop.clone());
+        self.note(format!("trying {} at {}{}", trunk.name, attempt.hop, by_route(&attempt.route)), around);
+        let mut said = Vec::new();
+        let leg = Leg::outgoing(around.now, around.random, trunk.clone(), hop, &self.parties, &terms, &mut said);
+        self.legs.push(Half { key, trunk, leg });
+        self.called = Some(key);
+        let silence = fast.map(|limit| around.now.mono + limit);
+        self.state = State::Hunting { silence, until: around.now.mono + RINGING };
+        self.say(key, said, around);
+        Ok(())
+    }
+
+    fn first_terms(&self, to: &Trunk) -> Result<Terms, Release> {
+        let local = terms::local(&self.config, self.ports[Side::B.index()]);
+        let from = self.half(CALLER).map(|half| half.trunk.clone());
+        from.and_then(|from| terms::offer_to_called(self.wish.as_ref(), &from, to, local)).ok_or_else(|| {
+            let why = format!("the caller offers no codec that {} can take", to.name);
+            Release::new(Guilty::Us, Cause::INCOMPATIBLE, why).with_status(488)
+        })
+    }
+
+    /// The attempt failed before it made progress: is another one to be tried (RFC 3261 section
+    /// 16.7 would, Microsoft does): a 5xx, an unreachable peer, silence.
+    fn failed_over(&mut self, release: &Release, around: &mut Around<'_>) -> bool {
+        let hunting = matches!(self.state, State::Hunting { .. });
+        let theirs = (500..600).contains(&release.final_status()) || release.guilty == Guilty::Peer;
+        if !hunting || !theirs || self.attempts.is_empty() {
+            return false;
+        }
+        self.note(format!("the next way is tried: {}", release.why), around);
+        self.last_failure = Some(release.clone());
+        self.attempt(around);
+        true
+    }
+
+    // What legs say.
+
+    /// Lets what legs said take effect until nobody says anything more.
+    fn settle(&mut self, around: &mut Around<'_>) {
+        while let Some((key, word)) = self.words.pop_front() {
+            match word {
+                _ if self.is_ending() => {}
+                Word::Released(release) => self.released(key, release, around),
+                word if key == CALLER => self.caller_says(word, around),
+                word if Some(key) == self.called => self.called_says(word, around),
+                _ => {}
+            }
+        }
+        let called = self.called;
+        self.legs.retain(|half| half.key == CALLER || Some(half.key) == called || !half.leg.is_over());
+    }
+
+    fn caller_says(&mut self, word: Word, around: &mut Around<'_>) {
+        match word {
+            Word::Media(stream) => self.agreed(Side::A, stream, around),
+            word => self.either_says(Side::A, word, around),
+        }
+    }
+
+    fn called_says(&mut self, word: Word, around: &mut Around<'_>) {
+        match word {
+            Word::Progress { stage, fork, media } => self.progressed(stage, fork, media, around),
+            Word::Answer { fork, media } => self.answered(fork, media, around),
+            Word::Media(stream) => self.agreed(Side::B, stream, around),
+            word => self.either_says(Side::B, word, around),
+        }
+    }
+
+    fn either_says(&mut self, side: Side, word: Word, around: &mut Around<'_>) {
+        match word {
+            Word::Change(wish) => self.change_asked(side, wish, around),
+            Word::Changed(stream) => self.changed(side, stream, around),
+            Word::Unchanged(release) => self.unchanged(side, release, around),
+            Word::Transfer => self.note("a transfer was asked for and refused: this box does not transfer yet", around),
+            Word::Progress { .. } | Word::Answer { .. } | Word::Media(_) | Word::Released(_) => {}
+        }
+    }
+
+    fn progressed(&mut self, stage: Stage, fork: Fork, media: Option<Stream>, around: &mut Around<'_>) {
+        if matches!(self.state, State::Connected { .. }) {
+            return;
+        }
+        let until = around.now.mono + RINGING;
+        self.state = State::Alerting { until };
+        self.attempts.clear();
+        let terms = media.as_ref().map(|stream| terms::mirror(stream, self.local(Side::A)));
+        if let Some(stream) = media {
+            self.streams[Side::B.index()] = Some(stream);
+            self.apply(around);
+        }
+        self.order(CALLER, Order::Progress { stage, fork, terms }, around);
+    }
+
+    fn answered(&mut self, fork: Fork, media: Stream, around: &mut Around<'_>) {
+        self.attempts.clear();
+        self.answered = Some(around.now);
+        self.state = State::Connected { change: None };
+        let terms = terms::mirror(&media, self.local(Side::A));
+        self.streams[Side::B.index()] = Some(media);
+        self.apply(around);
+        self.order(CALLER, Order::Answer { terms, fork }, around);
+    }
+
+    fn agreed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
+        self.streams[side.index()] = Some(stream);
+        self.apply(around);
+    }
+
+    // Changes during the call.
+
+    fn change_asked(&mut self, asked: Side, wish: Wish, around: &mut Around<'_>) {
+        let (Some(asker), Some(other)) = (self.key_of(asked), self.key_of(asked.other())) else { return };
+        let State::Connected { change } = &mut self.state else {
+            let release =
+                Release::new(Guilty::Nobody, Cause::TEMPORARY, "the call is not answered yet").with_status(491);
+            return self.order(asker, Order::Deny(release), around);
+        };
+        if change.is_some() {
+            let release =
+                Release::new(Guilty::Nobody, Cause::TEMPORARY, "both sides want a change at once").with_status(491);
+            return self.order(asker, Order::Deny(release), around);
+        }
+        *change = Some(Change { asked, wish: wish.clone() });
+        let Some(current) = self.streams[asked.index()].as_ref().map(|stream| stream.codec) else { return };
+        let Some(trunk) = self.half(Some(other)).map(|half| half.trunk.clone()) else { return };
+        let terms = terms::change(&wish, current, &trunk, self.local(asked.other()));
+        self.order(other, Order::Change(terms), around);
+    }
+
+    fn changed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
+        let terms = terms::mirror(&stream, self.local(side.other()));
+        self.agreed(side, stream, around);
+        if let Some(asker) = self.take_change().and_then(|change| self.key_of(change.asked)) {
+            self.order(asker, Order::Grant(terms), around);
+        }
+    }
+
+    /// The other side refused. Hold and resume still work: this box simply stops or goes on
+    /// sending. Only a codec that the other side does not speak is refused to the asker.
+    fn unchanged(&mut self, side: Side, release: Release, around: &mut Around<'_>) {
+        let Some(change) = self.take_change() else { return };
+        let (Some(asker), Some(stream)) = (self.key_of(change.asked), self.streams[side.index()].as_ref()) else {
+            return;
+        };
+        let order = if change.wish.codecs.contains(&stream.codec) {
+            let local = terms::local(&self.config, self.ports[change.asked.index()]);
+            Order::Grant(Terms { direction: change.wish.direction, ..terms::mirror(stream, local) })
+        } else {
+            Order::Deny(release)
+        };
+        self.order(asker, order, around);
+    }
+
+    fn take_change(&mut self) -> Option<Change> {
+        match &mut self.state {
+            State::Connected { change } => change.take(),
+            _ => None,
+        }
+    }
+
+    // The end.
+
+    fn released(&mut self, key: LegKey, release: Release, around: &mut Around<'_>) {
+        if key == CALLER {
+            return self.end(release, "caller", around);
+        }
+        if Some(key) != self.called || self.failed_over(&release, around) {
+            return;
+        }
+        self.end(release, "called", around);
+    }
+
+    /// Ends every leg that still lives with this cause and sends the ports home.
+    fn end(&mut self, release: Release, by: &'static str, around: &mut Around<'_>) {
+        if self.is_ending() {
+            return;
+        }
+        self.note(format!("ended by {by}, cause {}: {}", release.cause, release.why), around);
+        let media = Closing::Waiting { until: around.now.mono + CLOSING };
+        self.state = State::Ending { release: release.clone(), by, media };
+        around.out.push(Act::Media(MediaOrder::Close(self.session())));
+        let keys: Vec<LegKey> = self.legs.iter().map(|half| half.key).collect();
+        for key in keys {
+            self.order(key, Order::Release(release.clone()), around);
+        }
+    }
+
+    fn report_end(&mut self, around: &mut Around<'_>) {
+        let State::Ending { release, by, .. } = &self.state else { return };
+        let gateway = match self.heading {
+            Heading::In => Some(CALLER),
+            Heading::Out => self.called,
+        };
+        let since = |answered: Now| around.now.mono.since(answered.mono);
+        let end = CallEnd {
+            call: self.id.clone(),
+            gateway: self.half(gateway).map(|half| half.trunk.id),
+            heading: self.heading,
+            setup: self.answered.map(|answered| answered.mono.since(self.began.mono)),
+            duration: self.answered.map(since),
+            release: release.clone(),
+            ended_by: by,
+            media: self.media,
+        };
+        around.out.push(Act::Report(Report::Ended(Box::new(end))));
+    }
+
+    fn own_deadline(&mut self, around: &mut Around<'_>) {
+        let now = around.now;
+        match &mut self.state {
+            State::Opening { until } if *until <= now.mono => {
+                let why = "the media engine gave no ports in time";
+                self.end(Release::new(Guilty::Us, Cause::NO_RESOURCE, why), "us", around);
+            }
+            State::Hunting { silence, .. } if passed(*silence, now) => self.give_up_on_silence(around),
+            State::Hunting { until, .. } | State::Alerting { until } if *until <= now.mono => {
+                self.end(Release::new(Guilty::Nobody, Cause::NO_ANSWER, "nobody answered"), "us", around);
+            }
+            State::Ending { media, .. } if matches!(*media, Closing::Waiting { until } if until <= now.mono) => {
+                *media = Closing::Done;
+                self.report_end(around);
+            }
+            _ => {}
+        }
+    }
+
+    fn give_up_on_silence(&mut self, around: &mut Around<'_>) {
+        let Some(key) = self.called else { return };
+        let name = self.half(Some(key)).map_or("the gateway", |half| half.trunk.name.as_str());
+        let why = format!("{name} made no progress in the time of EnableFastFailoverTimer");
+        let release = Release::new(Guilty::Peer, Cause::NO_RESPONSE, why).with_status(504);
+        self.order(key, Order::Release(release.clone()), around);
+        if !self.failed_over(&release, around) {
+            self.end(release, "us", around);
+        }
+    }
+
+    // Legs and media.
+
+    fn order(&mut self, key: LegKey, order: Order, around: &mut Around<'_>) {
+        self.with_leg(key, around, |leg, now, random, out| leg.order(now, random, order, out));
+    }
+
+    fn with_leg(
+        &mut self,
+        key: LegKey,
+        around: &mut Around<'_>,
+        act: impl FnOnce(&mut Leg, Now, &mut Random, &mut Vec<LegOutput>),
+    ) {
+        let Some(half) = self.legs.iter_mut().find(|half| half.key == key) else { return };
+        let mut said = Vec::new();
+        act(&mut half.leg, around.now, around.random, &mut said);
+        self.say(key, said, around);
+    }
+
+    fn say(&mut self, key: LegKey, said: Vec<LegOutput>, around: &mut Around<'_>) {
+        for output in said {
+            match output {
+                LegOutput::Word(word) => self.words.push_back((key, word)),
+                LegOutput::Note(text) => self.note(text, around),
+                output => around.out.push(Act::Leg(key, output)),
+            }
+        }
+    }
+
+    fn apply(&mut self, around: &mut Around<'_>) {
+        let switches = |key: Option<LegKey>| self.half(key).map(|half| half.trunk.clone());
+        let (Some(a), Some(b)) = (switches(Some(CALLER)), switches(self.called)) else { return };
+        let both: [&Switches; 2] = [&a.switches, &b.switches];
+        let session = terms::session(&self.streams, both, self.answered.is_some());
+        around.out.push(Act::Media(MediaOrder::Apply(self.session(), Box::new(session))));
+    }
+
+    fn note(&self, text: impl Into<Cow<'static, str>>, around: &mut Around<'_>) {
+        around.out.push(Act::Report(Report::Note { call: self.id.clone(), text: text.into() }));
+    }
+
+    fn local(&self, side: Side) -> std::net::SocketAddr {
+        terms::local(&self.config, self.ports[side.index()])
+    }
+
+    fn key_of(&self, side: Side) -> Option<LegKey> {
+        match side {
+            Side::A => Some(CALLER),
+            Side::B => self.called,
+        }
+    }
+
+    fn half(&self, key: impl Into<Option<LegKey>>) -> Option<&Half> {
+        let key = key.into()?;
+        self.legs.iter().find(|half| half.key == key)
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending { .. })
+    }
+}
+
+fn passed(deadline: Option<Instant>, now: Now) -> bool {
+    deadline.is_some_and(|deadline| deadline <= now.mono)
+}
+
+fn by_route(route: &str) -> String {
+    if route.is_empty() { String::new() } else { format!(" by route {route}") }
+}

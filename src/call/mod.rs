@@ -1,0 +1,16 @@
+//! Calls: the back-to-back user agent.
+//!
+//! [`Switch`] is the root machine: everything that happens comes in as an [`Event`], everything it
+//! does goes out as an [`Output`]. Its parts: [`Call`] (two legs and a plan), `terms` (what one side
+//! agreed becomes what the other may), `trunk` (is the peer there?), `report` (what operators see).
+
+mod b2bua;
+mod report;
+mod switch;
+mod terms;
+mod trunk;
+
+pub use b2bua::{Call, CallKey};
+pub use report::{CallEnd, CallView, Heading, Progress, Report, Snapshot, TrunkView, Way};
+pub use switch::{Event, Output, Switch};
+pub use trunk::Reachability;

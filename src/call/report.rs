@@ -1,0 +1,239 @@
+//! What operators are shown: the reports that logs, metrics and ladders are made of, and the
+//! snapshot behind status pages. Plain values; numbers are masked to their last digits.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cause::{Cause, Guilty, Release};
+use crate::hop::{Transport, TrunkId};
+use crate::private::Private;
+use crate::session::Counters;
+use crate::wire::sip::{Message, Method};
+
+/// Which way a call goes, seen from the telephone network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Heading {
+    /// The network calls us.
+    In,
+    /// We call the network.
+    Out,
+}
+
+/// Which way a message goes, seen from us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// Received.
+    Received,
+    /// Sent.
+    Sent,
+}
+
+/// Something worth a log line, a metric or a line in a ladder.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// A call began.
+    Began {
+        /// Its correlation id.
+        call: Arc<str>,
+        /// Where it came from.
+        from: TrunkId,
+        /// The called number.
+        called: Private<String>,
+        /// The calling number.
+        calling: Private<String>,
+    },
+    /// A message of a call passed.
+    Message {
+        /// The call's correlation id.
+        call: Arc<str>,
+        /// The trunk on the other end.
+        trunk: TrunkId,
+        /// How it travelled.
+        transport: Transport,
+        /// In or out.
+        way: Way,
+        /// The message.
+        message: Message,
+    },
+    /// A sentence for the ladder and the log: a decision and its reason.
+    Note {
+        /// The call's correlation id.
+        call: Arc<str>,
+        /// The sentence.
+        text: Cow<'static, str>,
+    },
+    /// The call is over.
+    Ended(Box<CallEnd>),
+    /// One side's media counters grew.
+    Media {
+        /// The trunk on that side.
+        trunk: TrunkId,
+        /// By how much.
+        grown: Counters,
+    },
+    /// A response was received or sent, for counting.
+    Response {
+        /// The trunk on the other end.
+        trunk: TrunkId,
+        /// The request's method.
+        method: Method,
+        /// The status.
+        status: u16,
+    },
+    /// A trunk answers again or no longer.
+    Trunk {
+        /// Which.
+        trunk: TrunkId,
+        /// Does it answer?
+        up: bool,
+        /// What was seen and what to do.
+        why: Cow<'static, str>,
+    },
+    /// A request was refused before it became a call.
+    Refused {
+        /// From where.
+        trunk: TrunkId,
+        /// Our answer.
+        status: u16,
+        /// Why, and what to do.
+        why: Cow<'static, str>,
+    },
+}
+
+/// A finished call.
+#[derive(Clone, Debug)]
+pub struct CallEnd {
+    /// The correlation id.
+    pub call: Arc<str>,
+    /// The telephone network's trunk: the gateway it came from or the last one tried.
+    pub gateway: Option<TrunkId>,
+    /// In or out.
+    pub heading: Heading,
+    /// From INVITE to answer.
+    pub setup: Option<Duration>,
+    /// From answer to end.
+    pub duration: Option<Duration>,
+    /// Why it ended.
+    pub release: Release,
+    /// Who ended it.
+    pub ended_by: &'static str,
+    /// Media of both sides.
+    pub media: [Counters; 2],
+}
+
+impl CallEnd {
+    /// The `result` label: answered, busy, no-answer, cancelled, refused, failed.
+    pub fn result(&self) -> &'static str {
+        match (self.setup, self.release.cause, self.release.guilty) {
+            (Some(_), ..) => "answered",
+            (None, Cause::BUSY, _) => "busy",
+            (None, Cause::NO_ANSWER | Cause::NO_RESPONSE, _) => "no-answer",
+            (None, Cause::NORMAL, _) => "cancelled",
+            (None, _, Guilty::Network) => "refused",
+            (None, ..) => "failed",
+        }
+    }
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Progress {
+    /// Ports are being opened or an attempt is out.
+    Hunting,
+    /// The far end rings or speaks.
+    Alerting,
+    /// Both talk.
+    Connected,
+    /// Legs finish.
+    Ending,
+}
+
+/// A live call as `/api/calls` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallView {
+    /// The correlation id.
+    pub id: Arc<str>,
+    /// In or out, seen from the telephone network.
+    pub direction: Heading,
+    /// The caller's trunk.
+    pub from: String,
+    /// The called trunk, as far as one is chosen.
+    pub to: Option<String>,
+    /// Masked.
+    pub called: String,
+    /// Masked.
+    pub calling: String,
+    /// How far it is.
+    pub state: Progress,
+    /// When the INVITE came (RFC 3339).
+    pub began: String,
+    /// Seconds since then.
+    pub age_seconds: f64,
+    /// The codec of each side, caller first.
+    pub codecs: [Option<&'static str>; 2],
+    /// Is each side encrypted, caller first?
+    pub srtp: [bool; 2],
+    /// Is it on hold?
+    pub held: bool,
+    /// Media of each side, caller first.
+    pub media: [Counters; 2],
+}
+
+/// A trunk as `/api/trunks` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrunkView {
+    /// `lync` or the gateway's name.
+    pub name: String,
+    /// Does it answer OPTIONS? `None` while nobody has asked.
+    pub up: Option<bool>,
+    /// Since when, in seconds.
+    pub since_seconds: f64,
+    /// What was seen last.
+    pub why: String,
+    /// Live calls, in and out, seen from the telephone network.
+    pub calls: [u32; 2],
+    /// Its limit.
+    pub max_calls: Option<u32>,
+}
+
+/// Everything an operator may ask, at one moment.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Snapshot {
+    /// Live calls, oldest first.
+    pub calls: Vec<CallView>,
+    /// Trunks in the order of the configuration.
+    pub trunks: Vec<TrunkView>,
+    /// Running SIP transactions.
+    pub transactions: usize,
+    /// No new calls are taken.
+    pub draining: bool,
+}
+
+/// A number with all but its last three digits hidden; the whole when numbers may be shown.
+pub(super) fn masked(number: &Private<String>) -> String {
+    let shown = number.to_string();
+    if shown != "(hidden)" {
+        return shown;
+    }
+    let digits = number.get().split(';').next().unwrap_or_default();
+    let tail = digits.char_indices().rev().nth(2).map_or("", |(at, _)| &digits[at..]);
+    format!("…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_masked_to_their_last_digits() {
+        assert_eq!(masked(&Private("+13125556789".into())), "…789");
+        assert_eq!(masked(&Private("2160;phone-context=x".into())), "…160");
+        assert_eq!(masked(&Private("é1".into())), "…");
+    }
+}

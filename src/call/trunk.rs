@@ -1,0 +1,157 @@
+//! Is the peer there? OPTIONS to every trunk, and what its silence means.
+//!
+//! 1. OPTIONS every `options_interval` (60 s).
+//! 2. Any answer, and any request of the peer's own, proves it alive.
+//! 3. A silent or unreachable peer is asked again after 5 s; three misses in a row take it down.
+//! 4. Down, it is asked every 10 s; one answer brings it back.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Trunk;
+use crate::hop::{Hop, TrunkId};
+use crate::time::{Instant, Now};
+
+const AGAIN_AFTER_MISS: Duration = Duration::from_secs(5);
+const AGAIN_WHEN_DOWN: Duration = Duration::from_secs(10);
+const MISSES_UNTIL_DOWN: u8 = 3;
+
+/// What is known of a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// Nobody has asked yet.
+    Unknown,
+    /// It answers.
+    Up {
+        /// Since.
+        since: Instant,
+        /// Requests in a row that found no answer.
+        misses: u8,
+    },
+    /// It does not answer.
+    Down {
+        /// Since.
+        since: Instant,
+    },
+}
+
+/// One trunk's watch.
+#[derive(Debug)]
+pub(super) struct TrunkWatch {
+    pub trunk: Arc<Trunk>,
+    state: Reachability,
+    probe: Probe,
+    why: Cow<'static, str>,
+    /// Live calls: in, out.
+    pub calls: [u32; 2],
+}
+
+/// When OPTIONS is due, or that one is out.
+#[derive(Clone, Copy, Debug)]
+enum Probe {
+    Off,
+    Due(Instant),
+    Out,
+}
+
+impl TrunkWatch {
+    /// Begins to watch; the first OPTIONS is due at once.
+    pub fn new(now: Now, trunk: Arc<Trunk>) -> TrunkWatch {
+        let probe = if sends_options(&trunk) { Probe::Due(now.mono) } else { Probe::Off };
+        TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), calls: [0, 0] }
+    }
+
+    /// The same watch under a new configuration of the same trunk.
+    pub fn keep(&mut self, now: Now, trunk: Arc<Trunk>) {
+        self.probe = match (sends_options(&trunk), self.probe) {
+            (false, _) => Probe::Off,
+            (true, Probe::Off) => Probe::Due(now.mono),
+            (true, probe) => probe,
+        };
+        self.trunk = trunk;
+    }
+
+    pub fn id(&self) -> TrunkId {
+        self.trunk.id
+    }
+
+    /// May a call go there? Unknown counts as yes.
+    pub fn is_up(&self) -> bool {
+        !matches!(self.state, Reachability::Down { .. })
+    }
+
+    pub fn reachability(&self) -> Reachability {
+        self.state
+    }
+
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Is there room for one more call?
+    pub fn has_room(&self) -> bool {
+        self.trunk.max_calls.is_none_or(|most| self.calls[0] + self.calls[1] < most)
+    }
+
+    pub fn timeout(&self) -> Option<Instant> {
+        match self.probe {
+            Probe::Due(at) => Some(at),
+            Probe::Off | Probe::Out => None,
+        }
+    }
+
+    /// Where to send the OPTIONS that is due now.
+    pub fn due(&mut self, now: Now) -> Option<Hop> {
+        match self.probe {
+            Probe::Due(at) if at <= now.mono => {
+                self.probe = Probe::Out;
+                self.trunk.hops.first().cloned().map(Hop::Target)
+            }
+            _ => None,
+        }
+    }
+
+    /// Something came from the peer. The sentence to report when this changes the verdict.
+    pub fn alive(&mut self, now: Now, answered: bool) -> Option<Cow<'static, str>> {
+        if answered && let Probe::Out = self.probe {
+            self.probe = Probe::Due(now.mono + self.trunk.switches.options_interval);
+        }
+        let since = match self.state {
+            Reachability::Up { since, .. } => since,
+            _ => now.mono,
+        };
+        let news = !matches!(self.state, Reachability::Up { .. });
+        self.state = Reachability::Up { since, misses: 0 };
+        self.why = if answered { "answers OPTIONS".into() } else { "sends requests".into() };
+        news.then(|| self.why.clone())
+    }
+
+    /// The OPTIONS that was out found no answer. The sentence to report when this takes it down.
+    pub fn missed(&mut self, now: Now, why: &str) -> Option<Cow<'static, str>> {
+        let misses = match self.state {
+            Reachability::Up { misses, .. } => misses + 1,
+            Reachability::Unknown => MISSES_UNTIL_DOWN,
+            Reachability::Down { .. } => 0,
+        };
+        let pause = if misses == 0 || misses >= MISSES_UNTIL_DOWN { AGAIN_WHEN_DOWN } else { AGAIN_AFTER_MISS };
+        self.probe = Probe::Due(now.mono + pause);
+        let hop = self.trunk.hops.first().map(ToString::to_string).unwrap_or_default();
+        self.why = format!("OPTIONS to {hop} found no answer: {why}").into();
+        match self.state {
+            Reachability::Up { since, .. } if misses < MISSES_UNTIL_DOWN => {
+                self.state = Reachability::Up { since, misses };
+                None
+            }
+            Reachability::Down { .. } => None,
+            _ => {
+                self.state = Reachability::Down { since: now.mono };
+                Some(self.why.clone())
+            }
+        }
+    }
+}
+
+fn sends_options(trunk: &Trunk) -> bool {
+    !trunk.switches.options_interval.is_zero() && !trunk.hops.is_empty()
+}

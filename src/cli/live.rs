@@ -1,0 +1,120 @@
+//! Live views: `status`, `calls`, `trace`, and the orders `reload` and `drain`.
+
+use serde_json::Value;
+
+use super::ask::{self, Unanswered};
+use crate::config::Config;
+
+/// How the box stands.
+pub fn status(config: &Config, json: bool) -> Result<String, Unanswered> {
+    let text = ask::get(config, "/api/status")?;
+    Ok(if json { text } else { status_text(&parse(&text)) })
+}
+
+/// The live calls.
+pub fn calls(config: &Config, json: bool) -> Result<String, Unanswered> {
+    let text = ask::get(config, "/api/calls")?;
+    Ok(if json { text } else { calls_text(&parse(&text)) })
+}
+
+/// The ladder of a call; `last` is the newest.
+pub fn trace(config: &Config, id: &str, json: bool, redact: bool) -> Result<String, Unanswered> {
+    let id: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
+    ask::get(config, &format!("/api/calls/{id}/ladder?text={}&redact={redact}", !json)).map_err(|fault| match fault {
+        Unanswered::Refused(404, _) => {
+            Unanswered::Refused(404, format!("no live or recent call has the id {id}: see demarc calls, or use: last"))
+        }
+        fault => fault,
+    })
+}
+
+/// Reads the configuration again.
+pub fn reload(config: &Config) -> Result<String, Unanswered> {
+    ask::order(config, "/api/reload")
+}
+
+/// Takes no new calls and ends after the last one.
+pub fn drain(config: &Config) -> Result<String, Unanswered> {
+    ask::order(config, "/api/drain")
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+fn status_text(status: &Value) -> String {
+    let draining = if status["draining"] == true { ", draining" } else { "" };
+    let mut text = format!("demarc {}{draining}: {} calls\n", word(&status["version"]), status["calls"]);
+    for trunk in rows(&status["trunks"]) {
+        let up = match trunk["up"].as_bool() {
+            Some(true) => "up",
+            Some(false) => "DOWN",
+            None => "not asked yet",
+        };
+        let since = trunk["since_seconds"].as_f64().unwrap_or_default();
+        let limit = trunk["max_calls"].as_u64().map(|most| format!(" of {most}")).unwrap_or_default();
+        let live = rows(&trunk["calls"]).filter_map(Value::as_u64).sum::<u64>();
+        text += &format!(
+            "  {:<12} {up} for {}; {live}{limit} calls; {}\n",
+            word(&trunk["name"]),
+            duration(since),
+            word(&trunk["why"])
+        );
+    }
+    text
+}
+
+fn calls_text(calls: &Value) -> String {
+    let mut text = String::from(
+        "ID                STATE      AGE      FROM         TO           CALLED       CODECS       LOST\n",
+    );
+    for call in rows(calls) {
+        let codecs = rows(&call["codecs"]).map(|codec| codec.as_str().unwrap_or("-")).collect::<Vec<_>>().join("/");
+        let lost: u64 = rows(&call["media"]).filter_map(|side| side["lost"].as_u64()).sum();
+        text += &format!(
+            "{:<17} {:<10} {:<8} {:<12} {:<12} {:<12} {codecs:<12} {lost}\n",
+            word(&call["id"]),
+            word(&call["state"]),
+            duration(call["age_seconds"].as_f64().unwrap_or_default()),
+            word(&call["from"]),
+            call["to"].as_str().unwrap_or("-"),
+            word(&call["called"]),
+        );
+    }
+    text
+}
+
+fn rows(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn duration(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..60 => format!("{whole}s"),
+        60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
+        _ => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_names_the_trunk_that_is_down() {
+        let status = serde_json::json!({ "version": "0.1.0", "draining": false, "calls": 2, "trunks": [
+            { "name": "lync", "up": true, "since_seconds": 75.0, "why": "answers OPTIONS", "calls": [1, 1], "max_calls": null },
+            { "name": "Gateway1", "up": false, "since_seconds": 4.2, "why": "no answer in time", "calls": [0, 0], "max_calls": 23 },
+        ]});
+        assert_eq!(
+            status_text(&status),
+            "demarc 0.1.0: 2 calls\n  lync         up for 1m15s; 2 calls; answers OPTIONS\n  \
+             Gateway1     DOWN for 4s; 0 of 23 calls; no answer in time\n"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! Where a call goes: pure functions over the configuration.
+//!
+//! Number rules (normalization, translation) will stand here as well; so far a number is matched
+//! as it came.
+
+use crate::config::Config;
+use crate::hop::{Target, TrunkId};
+
+/// One try at reaching the called number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The trunk to use.
+    pub trunk: TrunkId,
+    /// Its hop.
+    pub hop: Target,
+    /// The route that chose it; empty toward Microsoft.
+    pub route: String,
+}
+
+/// All tries in order: toward Microsoft the next hops as configured; toward the telephone network
+/// every `[HybridVoiceRoutes]` line that matches, in file order, and its gateways in order. Nobody
+/// is tried twice. Trunks that are known to be down come last, not never: knowledge can be stale.
+/// Empty when no route matches.
+pub fn hunt(config: &Config, from: TrunkId, called: &str, is_up: impl Fn(TrunkId) -> bool) -> Vec<Attempt> {
+    let mut attempts = match from {
+        TrunkId::LYNC => to_gateways(config, called),
+        _ => of_trunk(config, TrunkId::LYNC, ""),
+    };
+    attempts.sort_by_key(|attempt| !is_up(attempt.trunk));
+    attempts
+}
+
+fn to_gateways(config: &Config, called: &str) -> Vec<Attempt> {
+    let matching = config.routes.iter().filter(|route| route.pattern.is_match(called).unwrap_or(false));
+    let mut attempts = Vec::new();
+    for route in matching {
+        for gateway in &route.gateways {
+            if !attempts.iter().any(|attempt: &Attempt| attempt.trunk == *gateway) {
+                attempts.extend(of_trunk(config, *gateway, &route.name));
+            }
+        }
+    }
+    attempts
+}
+
+fn of_trunk(config: &Config, trunk: TrunkId, route: &str) -> Vec<Attempt> {
+    let hops = config.trunk(trunk).map_or(&[][..], |trunk| &trunk.hops);
+    hops.iter().map(|hop| Attempt { trunk, hop: hop.clone(), route: route.to_owned() }).collect()
+}

@@ -1,0 +1,266 @@
+//! The daemon: puts the parts together, listens to signals and operators, and ends in order.
+//!
+//! 1. Observer, media engine, transports, switch, pages: each says what kept it from starting.
+//! 2. READY to systemd.
+//! 3. SIGHUP or `demarc reload`: a good file replaces the configuration for new calls, a bad one
+//!    changes nothing.
+//! 4. SIGTERM or `demarc drain`: no new calls, live ones end by themselves within the drain limit;
+//!    a second SIGTERM ends them at once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use super::clock::Clock;
+use super::observe::{News, Observer};
+use super::reactor::{Control, Reactor};
+use super::sip_reader::SipReader;
+use super::transport::{self, Options, Transports};
+use super::web::{self, Order, Pages};
+use crate::call::{Event, Switch};
+use crate::config::{self, Config};
+use crate::media::{self, Engine, Pace};
+use crate::random::Random;
+
+/// Events from the network that may wait for the reactor.
+const NETWORK_QUEUE: usize = 16_384;
+/// Reports of the media plane that may wait.
+const MEDIA_QUEUE: usize = 4_096;
+/// How long the last messages may take after the last call.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Why the daemon did not start. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// A listener, a certificate or a key.
+    #[error("{0}")]
+    Transport(#[from] transport::StartError),
+    /// The media engine.
+    #[error("{0}")]
+    Media(#[from] media::StartError),
+    /// The page's address.
+    #[error("[Web] Listen={0} cannot be bound: {1}")]
+    Web(SocketAddr, std::io::Error),
+    /// The page's token.
+    #[error("[Web] TokenFile={file} cannot be read: {fault}", file = .file.display())]
+    Token {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        fault: std::io::Error,
+    },
+    /// Signals of the operating system.
+    #[error("signals cannot be listened to: {0}")]
+    Signal(std::io::Error),
+}
+
+/// A running box.
+pub struct Daemon {
+    config: Arc<Config>,
+    file: PathBuf,
+    control: mpsc::Sender<Control>,
+    observer: Observer,
+    transports: Arc<Transports<SipReader>>,
+    orders: mpsc::Receiver<Order>,
+    reactor: JoinHandle<Engine>,
+    /// Where the pages are served.
+    pub web: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// Starts everything; ready for calls when it returns. `file` is what a reload reads again.
+    pub async fn start(config: Arc<Config>, file: PathBuf, seed: [u8; 32]) -> Result<Daemon, StartFault> {
+        let clock = Clock::start();
+        let observer = Observer::start(config.clone());
+        let (media_reports, media) = mpsc::channel(MEDIA_QUEUE);
+        let engine = Engine::start(&config.media, media_reports)?;
+        let (events, network) = mpsc::channel(NETWORK_QUEUE);
+        let transports =
+            Arc::new(Transports::start(config.clone(), SipReader::new(), events, Options::default()).await?);
+        let switch = Switch::new(clock.now(), config.clone(), Random::seeded(seed));
+        let (control, control_in) = mpsc::channel(256);
+        let (orders_out, orders) = mpsc::channel(16);
+        let pages =
+            |token| Pages { control: control.clone(), observer: observer.clone(), orders: orders_out.clone(), token };
+        let web = serve_pages(&config, pages).await?;
+        announce(&transports, &engine, &observer);
+        let reactor = Reactor {
+            switch,
+            clock,
+            network,
+            media,
+            control: control_in,
+            transports: transports.clone(),
+            engine,
+            observer: observer.clone(),
+        };
+        let reactor = tokio::spawn(reactor.run());
+        Ok(Daemon { config, file, control, observer, transports, orders, reactor, web })
+    }
+
+    /// Runs until a signal or an order ends it.
+    pub async fn run(mut self) -> Result<(), StartFault> {
+        let mut hangup = listen(SignalKind::hangup())?;
+        let mut terminate = listen(SignalKind::terminate())?;
+        let mut interrupt = listen(SignalKind::interrupt())?;
+        notify(&[NotifyState::Ready]);
+        info!("ready");
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => drop(self.reload().await),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                Some(order) = self.orders.recv() => match order {
+                    // A caller who went away is not our trouble.
+                    Order::Reload(reply) => drop(reply.send(self.reload().await)),
+                    Order::Drain(reply) => {
+                        drop(reply.send(Ok("draining: no new calls are taken\n".to_owned())));
+                        break;
+                    }
+                },
+            }
+        }
+        self.drain(&mut terminate, &mut interrupt).await;
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Reads the file again. A bad one changes nothing.
+    async fn reload(&mut self) -> Result<String, String> {
+        notify(&[NotifyState::Reloading]);
+        let result = self.try_reload().await;
+        let (good, what) = match &result {
+            Ok(what) => (true, what.clone()),
+            Err(what) => (false, what.clone()),
+        };
+        self.observer.tell(News::Reload { good, what });
+        notify(&[NotifyState::Ready]);
+        result
+    }
+
+    async fn try_reload(&mut self) -> Result<String, String> {
+        let config =
+            Arc::new(load(&self.file).map_err(|faults| format!("reload refused, nothing changed:\n{faults}"))?);
+        let refused = |fault: transport::StartError| format!("reload refused, nothing changed: {fault}");
+        self.transports.reload(config.clone()).await.map_err(refused)?;
+        self.observer.tell(News::Config(config.clone()));
+        self.send(Control::Event(Event::Reload(config.clone()))).await;
+        announce_certificates(&self.transports, &self.observer);
+        self.config = config;
+        Ok("reloaded: new calls use the new configuration, live calls keep theirs".to_owned())
+    }
+
+    /// No new calls; waits for the last one, for the drain limit, or for a second signal.
+    async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
+        notify(&[NotifyState::Stopping]);
+        self.transports.stop_accepting();
+        self.send(Control::Event(Event::Drain)).await;
+        let (reply, idle) = oneshot::channel();
+        self.send(Control::Idle(reply)).await;
+        let limit = self.config.drain_timeout;
+        info!(limit_seconds = limit.as_secs(), "draining: no new calls, waiting for live ones");
+        tokio::select! {
+            _ = idle => return,
+            () = tokio::time::sleep(limit) => warn!("the drain limit is over: live calls are ended"),
+            _ = terminate.recv() => warn!("a second signal: live calls are ended"),
+            _ = interrupt.recv() => warn!("a second signal: live calls are ended"),
+        }
+        self.send(Control::Event(Event::ReleaseAll)).await;
+        let (reply, idle) = oneshot::channel();
+        self.send(Control::Idle(reply)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), idle).await;
+    }
+
+    /// Ends the reactor and joins the media threads.
+    pub async fn stop(self) {
+        tokio::time::sleep(GOODBYE).await;
+        self.send(Control::Stop).await;
+        if let Ok(engine) = self.reactor.await {
+            engine.stop();
+        }
+        info!("ended");
+    }
+
+    /// To ask the reactor, for whoever runs the daemon in its own process.
+    pub fn control(&self) -> mpsc::Sender<Control> {
+        self.control.clone()
+    }
+
+    /// To ask for ladders.
+    pub fn observer(&self) -> Observer {
+        self.observer.clone()
+    }
+
+    async fn send(&self, control: Control) {
+        // Only a reactor that has ended does not listen, and then nothing is left to tell.
+        let _ = self.control.send(control).await;
+    }
+}
+
+/// Reads and checks a configuration; the rendered faults when it is bad.
+pub fn load(file: &Path) -> Result<Config, String> {
+    let bytes = std::fs::read(file).map_err(|fault| format!("{} cannot be read: {fault}", file.display()))?;
+    let name = file.display().to_string();
+    let report = config::check(&bytes, &name);
+    let faults = crate::cli::check::faults(&report, &name);
+    report.config.ok_or(faults)
+}
+
+async fn serve_pages(
+    config: &Config,
+    pages: impl Fn(Option<Arc<str>>) -> Pages,
+) -> Result<Option<SocketAddr>, StartFault> {
+    let Some(listen) = config.web.listen else { return Ok(None) };
+    let token = match &config.web.token_file {
+        Some(file) => {
+            let text =
+                std::fs::read_to_string(file).map_err(|fault| StartFault::Token { file: file.clone(), fault })?;
+            Some(Arc::from(text.trim()))
+        }
+        None => None,
+    };
+    let listener = TcpListener::bind(listen).await.map_err(|fault| StartFault::Web(listen, fault))?;
+    let bound = listener.local_addr().ok();
+    let pages = pages(token);
+    tokio::spawn(async move {
+        if let Err(fault) = web::serve(listener, pages).await {
+            warn!("the pages are no longer served: {fault}");
+        }
+    });
+    Ok(bound)
+}
+
+fn announce(transports: &Transports<SipReader>, engine: &Engine, observer: &Observer) {
+    for warning in transports.warnings() {
+        warn!("{warning}");
+    }
+    match engine.pace() {
+        Pace::RealTime => info!("{}", Pace::RealTime),
+        pace => warn!("{pace}"),
+    }
+    announce_certificates(transports, observer);
+}
+
+fn announce_certificates(transports: &Transports<SipReader>, observer: &Observer) {
+    for expiry in transports.expiries() {
+        observer.tell(News::Certificate { role: expiry.role, expires: expiry.at.as_second() });
+    }
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, StartFault> {
+    signal(kind).map_err(StartFault::Signal)
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(fault) = sd_notify::notify(states) {
+        warn!("systemd was not told: {fault}");
+    }
+}

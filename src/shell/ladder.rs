@@ -1,0 +1,283 @@
+//! Ladders of live and recent calls, kept in memory within bounds: what `demarc trace` prints.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::call::{CallEnd, Way};
+use crate::wire::sdp;
+use crate::wire::sip::{Message, Name, Start};
+
+/// Ladders never take more memory than this, however many calls are to be kept.
+const MOST_BYTES: usize = 48 << 20;
+/// A call that talks more than this is cut: somebody is repeating himself.
+const MOST_RUNGS: usize = 400;
+/// Width of the column between two posts.
+const COLUMN: usize = 38;
+
+/// One line of a ladder.
+struct Rung {
+    at: jiff::Timestamp,
+    what: What,
+}
+
+enum What {
+    Message { trunk: String, transport: &'static str, way: Way, message: Message },
+    Note(Cow<'static, str>),
+}
+
+/// One call's ladder.
+#[derive(Default)]
+struct Ladder {
+    rungs: Vec<Rung>,
+    cut: usize,
+    bytes: usize,
+    end: Option<String>,
+}
+
+/// The ladders of the last calls, oldest dropped first.
+pub struct Ladders {
+    keep: usize,
+    order: VecDeque<Arc<str>>,
+    calls: HashMap<Arc<str>, Ladder>,
+    bytes: usize,
+}
+
+impl Ladders {
+    /// Room for this many calls.
+    pub fn new(keep: usize) -> Ladders {
+        Ladders { keep, order: VecDeque::new(), calls: HashMap::new(), bytes: 0 }
+    }
+
+    /// A message of a call passed.
+    pub fn message(
+        &mut self,
+        call: &Arc<str>,
+        at: jiff::Timestamp,
+        trunk: String,
+        transport: &'static str,
+        way: Way,
+        message: Message,
+    ) {
+        let bytes = message.bytes().len() + 128;
+        self.add(call, Rung { at, what: What::Message { trunk, transport, way, message } }, bytes);
+    }
+
+    /// A decision and its reason.
+    pub fn note(&mut self, call: &Arc<str>, at: jiff::Timestamp, text: Cow<'static, str>) {
+        let bytes = text.len() + 64;
+        self.add(call, Rung { at, what: What::Note(text) }, bytes);
+    }
+
+    /// The call is over.
+    pub fn end(&mut self, end: &CallEnd) {
+        if let Some(ladder) = self.calls.get_mut(&end.call) {
+            let (cause, why) = (end.release.cause, &end.release.why);
+            ladder.end = Some(format!("ended by {}: Q.850 cause {cause}; {why}", end.ended_by));
+        }
+    }
+
+    /// The ids of all kept calls, newest first.
+    pub fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.order.iter().rev()
+    }
+
+    /// The ladder as text. `redact` hides users and addresses as well as keys; the beginning of an
+    /// id will do. `None` when no such call is kept.
+    pub fn render(&self, id: &str, redact: bool) -> Option<String> {
+        let (id, ladder) = self.find(id)?;
+        let mut trunks: Vec<&str> = Vec::new();
+        for rung in &ladder.rungs {
+            if let What::Message { trunk, .. } = &rung.what
+                && !trunks.contains(&trunk.as_str())
+            {
+                trunks.push(trunk);
+            }
+        }
+        let mut text = format!("call {id}\n");
+        let posts = trunks.iter().map(|trunk| format!("{trunk:<COLUMN$}")).collect::<String>();
+        let _ = writeln!(text, "{:>12}  demarc{:width$}{posts}", "", "", width = 6);
+        for rung in &ladder.rungs {
+            render_rung(&mut text, rung, &trunks);
+        }
+        if ladder.cut > 0 {
+            let _ = writeln!(text, "{:>12}  ({} further lines were not kept)", "", ladder.cut);
+        }
+        if let Some(end) = &ladder.end {
+            let _ = writeln!(text, "{end}");
+        }
+        text.push('\n');
+        for rung in &ladder.rungs {
+            render_message(&mut text, rung, redact);
+        }
+        Some(text)
+    }
+
+    /// The ladder as JSON: rungs in order.
+    pub fn json(&self, id: &str, redact: bool) -> Option<serde_json::Value> {
+        let (id, ladder) = self.find(id)?;
+        let rungs: Vec<serde_json::Value> = ladder.rungs.iter().map(|rung| rung_json(rung, redact)).collect();
+        Some(serde_json::json!({ "id": &**id, "rungs": rungs, "not_kept": ladder.cut, "end": ladder.end }))
+    }
+
+    fn find(&self, id: &str) -> Option<(&Arc<str>, &Ladder)> {
+        let exact = self.calls.get_key_value(id);
+        exact.or_else(|| {
+            let mut begins = self.calls.iter().filter(|(known, _)| !id.is_empty() && known.starts_with(id));
+            let first = begins.next()?;
+            begins.next().is_none().then_some(first)
+        })
+    }
+
+    fn add(&mut self, call: &Arc<str>, rung: Rung, bytes: usize) {
+        let ladder = match self.calls.get_mut(call) {
+            Some(ladder) => ladder,
+            None => {
+                self.order.push_back(call.clone());
+                self.calls.entry(call.clone()).or_default()
+            }
+        };
+        if ladder.rungs.len() >= MOST_RUNGS {
+            ladder.cut += 1;
+            return;
+        }
+        ladder.rungs.push(rung);
+        ladder.bytes += bytes;
+        self.bytes += bytes;
+        while self.order.len() > self.keep.max(1) || (self.bytes > MOST_BYTES && self.order.len() > 1) {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.bytes -= self.calls.remove(&oldest).map_or(0, |ladder| ladder.bytes);
+        }
+    }
+}
+
+fn clock_time(at: jiff::Timestamp) -> String {
+    at.strftime("%H:%M:%S%.3f").to_string()
+}
+
+/// One rung: an arrow from the box to the peer's post or back.
+fn render_rung(text: &mut String, rung: &Rung, trunks: &[&str]) {
+    let time = clock_time(rung.at);
+    let _ = match &rung.what {
+        What::Note(note) => writeln!(text, "{time}  | {note}"),
+        What::Message { trunk, transport, way, message } => {
+            let post = trunks.iter().position(|name| name == trunk).unwrap_or(0);
+            let label = format!("{} ({transport})", summary(message));
+            let width = (post + 1) * COLUMN - 2;
+            let body = format!("{label:-^width$.width$}", width = width - 2);
+            match way {
+                Way::Sent => writeln!(text, "{time}  |{body}>  {trunk}"),
+                Way::Received => writeln!(text, "{time}  |<{body}  {trunk}"),
+            }
+        }
+    };
+}
+
+fn render_message(text: &mut String, rung: &Rung, redact: bool) {
+    if let What::Message { trunk, way, message, .. } = &rung.what {
+        let (time, way) = (clock_time(rung.at), if *way == Way::Sent { "to" } else { "from" });
+        let _ = writeln!(text, "--- {time} {way} {trunk}\n{}", shown(message, redact));
+    }
+}
+
+fn rung_json(rung: &Rung, redact: bool) -> serde_json::Value {
+    let at = rung.at.to_string();
+    match &rung.what {
+        What::Note(note) => serde_json::json!({ "at": at, "note": note }),
+        What::Message { trunk, transport, way, message } => serde_json::json!({
+            "at": at, "trunk": trunk, "transport": transport, "way": way,
+            "summary": summary(message), "message": shown(message, redact),
+        }),
+    }
+}
+
+/// `INVITE + SDP`, `183 Session Progress + SDP (INVITE)`.
+fn summary(message: &Message) -> String {
+    let body = if message.body().is_empty() { "" } else { " + SDP" };
+    match message.start() {
+        Start::Request { text, .. } => format!("{}{body}", text.escape_ascii()),
+        Start::Response { status, reason } => {
+            let method = message.cseq_method().unwrap_or_default().escape_ascii();
+            format!("{status} {}{body} ({method})", reason.escape_ascii())
+        }
+    }
+}
+
+/// The message as text: keys are never shown.
+fn shown(message: &Message, redact: bool) -> String {
+    let text = sdp::redacted(&String::from_utf8_lossy(message.bytes()));
+    if redact { without_people(message, &text) } else { text }
+}
+
+/// Hides what names a person: user parts and display names.
+fn without_people(message: &Message, text: &str) -> String {
+    let people = [Name::From, Name::To, Name::Contact, Name::PAssertedIdentity, Name::ReferTo, Name::ReferredBy];
+    let addresses = people.iter().filter_map(|name| message.address(*name).ok());
+    let mut words: Vec<String> = addresses
+        .flat_map(|address| [address.uri.user().map(str::to_owned), Some(address.display_text())])
+        .flatten()
+        .chain(message.uri().and_then(|uri| uri.user()).map(str::to_owned))
+        .filter(|word| word.len() > 1)
+        .collect();
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    words.iter().fold(text.to_owned(), |text, word| text.replace(word.as_str(), "(hidden)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::sip::Method;
+
+    fn invite() -> Message {
+        Message::request(Method::Invite, "sip:+13125556789@gw")
+            .header(Name::From, "\"Alice\" <sip:+14255550100@ms1>;tag=1")
+            .header(Name::To, "<sip:+13125556789@gw>")
+            .header(Name::CSeq, "1 INVITE")
+            .body(
+                "application/sdp",
+                b"v=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^31\r\n",
+            )
+    }
+
+    fn at() -> jiff::Timestamp {
+        crate::time::Now::virtual_start().wall
+    }
+
+    #[test]
+    fn a_ladder_shows_both_posts_and_no_key() {
+        let mut ladders = Ladders::new(10);
+        let call: Arc<str> = "9f3a".into();
+        ladders.message(&call, at(), "lync".into(), "TLS", Way::Received, invite());
+        ladders.note(&call, at(), "trying Gateway1".into());
+        ladders.message(&call, at(), "Gateway1".into(), "UDP", Way::Sent, invite());
+        let text = ladders.render("9f", false).unwrap();
+        assert!(text.contains("INVITE + SDP (TLS)") && text.contains("trying Gateway1"), "{text}");
+        assert!(text.contains("+13125556789") && !text.contains("d0RmdmcmVCsp"), "{text}");
+        let hidden = ladders.render("9f3a", true).unwrap();
+        assert!(
+            !hidden.contains("3125556789") && !hidden.contains("Alice") && !hidden.contains("4255550100"),
+            "{hidden}"
+        );
+    }
+
+    #[test]
+    fn the_oldest_call_goes_first() {
+        let mut ladders = Ladders::new(2);
+        for id in ["a", "b", "c"] {
+            ladders.note(&id.into(), at(), "x".into());
+        }
+        assert!(ladders.render("a", false).is_none());
+        assert!(ladders.render("c", false).is_some());
+        assert_eq!(ladders.ids().map(|id| &**id).collect::<Vec<_>>(), ["c", "b"]);
+    }
+
+    #[test]
+    fn one_endless_call_is_cut() {
+        let mut ladders = Ladders::new(2);
+        for _ in 0..MOST_RUNGS + 5 {
+            ladders.note(&"a".into(), at(), "x".into());
+        }
+        assert!(ladders.render("a", false).unwrap().contains("(5 further lines were not kept)"));
+    }
+}

@@ -1,0 +1,208 @@
+//! Prometheus metrics (CONTRACT names): counters grow as reports come, gauges are set from a
+//! snapshot when somebody scrapes.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::call::{Heading, Snapshot};
+use crate::session::Counters;
+
+/// A label value: a name of ours or a word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label(pub String);
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+macro_rules! labels {
+    ($($name:ident { $($field:ident),* })*) => { $(
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+        struct $name { $($field: Label),* }
+        impl $name {
+            fn of($($field: &str),*) -> $name { $name { $($field: Label($field.to_owned())),* } }
+        }
+    )* };
+}
+
+labels! {
+    Trunk { trunk }
+    Calls { trunk, direction }
+    Results { trunk, direction, result }
+    Responses { trunk, method, code }
+    Packets { side, direction }
+    Side { side }
+    Rejected { side, reason }
+    Handshakes { peer, reason }
+    Role { role }
+    Outcome { result }
+}
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    calls_active: Family<Calls, Gauge>,
+    calls: Family<Results, Counter>,
+    setup: Histogram,
+    responses: Family<Responses, Counter>,
+    trunk_up: Family<Trunk, Gauge>,
+    packets: Family<Packets, Counter>,
+    lost: Family<Side, Counter>,
+    rejected: Family<Rejected, Counter>,
+    handshakes: Family<Handshakes, Counter>,
+    expiry: Family<Role, Gauge>,
+    reloads: Family<Outcome, Counter>,
+    transactions: Gauge,
+    dropped: Counter,
+}
+
+impl Metrics {
+    /// Empty metrics; `make` is the name of the program's version.
+    pub fn new(version: &'static str) -> Metrics {
+        let setup = || exponential_buckets(0.01, 2.0, 14);
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("demarc"),
+            calls_active: Family::default(),
+            calls: Family::default(),
+            setup: Histogram::new(setup()),
+            responses: Family::default(),
+            trunk_up: Family::default(),
+            packets: Family::default(),
+            lost: Family::default(),
+            rejected: Family::default(),
+            handshakes: Family::default(),
+            expiry: Family::default(),
+            reloads: Family::default(),
+            transactions: Gauge::default(),
+            dropped: Counter::default(),
+        };
+        metrics.register(version);
+        metrics
+    }
+
+    fn register(&mut self, version: &'static str) {
+        let registry = &mut self.registry;
+        registry.register("build", "What runs here", Info::new([("version", version)]));
+        registry.register("calls_active", "Live calls", self.calls_active.clone());
+        registry.register("calls", "Finished calls", self.calls.clone());
+        registry.register("call_setup_seconds", "From INVITE to answer", self.setup.clone());
+        registry.register("sip_responses", "SIP responses sent and received", self.responses.clone());
+        registry.register("trunk_up", "1 while the trunk answers", self.trunk_up.clone());
+        registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
+        registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
+        registry.register("rtp_rejected_packets", "RTP packets refused", self.rejected.clone());
+        registry.register("tls_handshake_failures", "TLS handshakes that failed", self.handshakes.clone());
+        registry.register(
+            "certificate_expiry_timestamp_seconds",
+            "When a certificate of ours ends",
+            self.expiry.clone(),
+        );
+        registry.register("config_reloads", "Configuration reloads", self.reloads.clone());
+        registry.register("sip_transactions_active", "Running SIP transactions", self.transactions.clone());
+        registry.register("reports_dropped", "Reports lost because the observer was behind", self.dropped.clone());
+    }
+
+    /// A response was seen.
+    pub fn response(&self, trunk: &str, method: &str, status: u16) {
+        self.responses.get_or_create(&Responses::of(trunk, method, &status.to_string())).inc();
+    }
+
+    /// A call ended.
+    pub fn ended(&self, trunk: &str, heading: Heading, result: &str, setup_seconds: Option<f64>) {
+        self.calls.get_or_create(&Results::of(trunk, direction(heading), result)).inc();
+        if let Some(seconds) = setup_seconds {
+            self.setup.observe(seconds);
+        }
+    }
+
+    /// More packets than before on one side.
+    pub fn packets(&self, side: &str, grown: &Counters) {
+        self.packets.get_or_create(&Packets::of(side, "received")).inc_by(grown.received);
+        self.packets.get_or_create(&Packets::of(side, "sent")).inc_by(grown.sent);
+        self.lost.get_or_create(&Side::of(side)).inc_by(grown.lost);
+        let reasons = [
+            ("stranger", grown.stranger),
+            ("unauthentic", grown.unauthentic),
+            ("replayed", grown.replayed),
+            ("malformed", grown.malformed),
+        ];
+        for (reason, count) in reasons {
+            self.rejected.get_or_create(&Rejected::of(side, reason)).inc_by(count);
+        }
+    }
+
+    /// A handshake failed.
+    pub fn handshake_failed(&self, peer: &str, reason: &str) {
+        self.handshakes.get_or_create(&Handshakes::of(peer, reason)).inc();
+    }
+
+    /// When the certificate of a role ends, seconds since 1970.
+    pub fn certificate(&self, role: &str, expires: i64) {
+        self.expiry.get_or_create(&Role::of(role)).set(expires);
+    }
+
+    /// A reload worked, or left everything as it was.
+    pub fn reloaded(&self, result: &str) {
+        self.reloads.get_or_create(&Outcome::of(result)).inc();
+    }
+
+    /// Reports that the observer never saw.
+    pub fn dropped(&self, count: u64) {
+        self.dropped.inc_by(count);
+    }
+
+    /// The exposition text, with gauges as of this snapshot.
+    pub fn expose(&self, snapshot: &Snapshot) -> String {
+        for trunk in &snapshot.trunks {
+            self.trunk_up.get_or_create(&Trunk::of(&trunk.name)).set(i64::from(trunk.up != Some(false)));
+            for heading in [Heading::In, Heading::Out] {
+                let count = i64::from(trunk.calls[heading as usize]);
+                self.calls_active.get_or_create(&Calls::of(&trunk.name, direction(heading))).set(count);
+            }
+        }
+        self.transactions.set(snapshot.transactions as i64);
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(_) => String::new(),
+        }
+    }
+}
+
+fn direction(heading: Heading) -> &'static str {
+    match heading {
+        Heading::In => "in",
+        Heading::Out => "out",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_the_contracts() {
+        let metrics = Metrics::new("0");
+        metrics.ended("Gateway1", Heading::Out, "answered", Some(0.2));
+        metrics.response("lync", "INVITE", 200);
+        metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
+        let text = metrics.expose(&Snapshot::default());
+        for line in [
+            "demarc_build_info{version=\"0\"} 1",
+            "demarc_calls_total{trunk=\"Gateway1\",direction=\"out\",result=\"answered\"} 1",
+            "demarc_sip_responses_total{trunk=\"lync\",method=\"INVITE\",code=\"200\"} 1",
+            "demarc_rtp_packets_total{side=\"lync\",direction=\"received\"} 5",
+            "demarc_call_setup_seconds_count 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

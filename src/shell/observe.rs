@@ -1,0 +1,199 @@
+//! The observer: one task that turns reports into log lines, metrics and ladders, and answers
+//! questions about them. The reactor never waits for it: when its queue is full, reports are lost
+//! and counted.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, info, warn};
+
+use super::ladder::Ladders;
+use super::metrics::Metrics;
+use super::transport;
+use crate::call::{CallEnd, Report, Snapshot};
+use crate::config::Config;
+use crate::hop::{Flow, TrunkId};
+
+/// Reports that may wait.
+const QUEUE: usize = 8192;
+
+/// A question or an order to the observer.
+pub enum Ask {
+    /// The exposition text of all metrics, gauges as of this snapshot.
+    Metrics(Box<Snapshot>, oneshot::Sender<String>),
+    /// A ladder as text.
+    Ladder { id: String, redact: bool, reply: oneshot::Sender<Option<String>> },
+    /// A ladder as JSON.
+    LadderJson { id: String, redact: bool, reply: oneshot::Sender<Option<serde_json::Value>> },
+    /// The ids of recent calls, newest first.
+    Recent(oneshot::Sender<Vec<Arc<str>>>),
+}
+
+/// News that come from the shell itself.
+#[derive(Debug)]
+pub enum News {
+    /// From the switch, with the time of day it was made.
+    Report(jiff::Timestamp, Report),
+    /// A peer was turned away, or turned us away.
+    TurnedAway(transport::Refused),
+    /// A peer sent something that is no message or may be read two ways.
+    Unreadable { trunk: TrunkId, peer: SocketAddr, fault: String },
+    /// A connection is up.
+    Opened { flow: Flow, security: Option<transport::Security> },
+    /// A connection is over.
+    Closed { flow: Flow, why: transport::Closed },
+    /// A certificate of ours: role, end.
+    Certificate { role: &'static str, expires: i64 },
+    /// A reload: worked or not, what happened.
+    Reload { good: bool, what: String },
+    /// New names for trunks.
+    Config(Arc<Config>),
+}
+
+/// The near end of the observer: cheap to clone.
+#[derive(Clone)]
+pub struct Observer {
+    news: mpsc::Sender<News>,
+    asks: mpsc::Sender<Ask>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Observer {
+    /// Starts the task. It ends when every near end is gone.
+    pub fn start(config: Arc<Config>) -> Observer {
+        let (news, news_in) = mpsc::channel(QUEUE);
+        let (asks, asks_in) = mpsc::channel(64);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let task = Task {
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            ladders: Ladders::new(config.trace.keep),
+            names: names(&config),
+            dropped: dropped.clone(),
+        };
+        tokio::spawn(task.run(news_in, asks_in));
+        Observer { news, asks, dropped }
+    }
+
+    /// Tells; never waits.
+    pub fn tell(&self, news: News) {
+        if self.news.try_send(news).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks and waits for the answer; `None` when the observer is gone.
+    pub async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(ask(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+fn names(config: &Config) -> HashMap<TrunkId, String> {
+    config.trunks.iter().map(|trunk| (trunk.id, trunk.name.clone())).collect()
+}
+
+struct Task {
+    metrics: Metrics,
+    ladders: Ladders,
+    names: HashMap<TrunkId, String>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Task {
+    async fn run(mut self, mut news: mpsc::Receiver<News>, mut asks: mpsc::Receiver<Ask>) {
+        loop {
+            tokio::select! {
+                biased;
+                Some(item) = news.recv() => self.hear(item),
+                Some(ask) = asks.recv() => self.answer(ask),
+                else => return,
+            }
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        self.metrics.dropped(self.dropped.swap(0, Ordering::Relaxed));
+        // A caller who went away is not our trouble.
+        match ask {
+            Ask::Metrics(snapshot, reply) => drop(reply.send(self.metrics.expose(&snapshot))),
+            Ask::Ladder { id, redact, reply } => drop(reply.send(self.ladders.render(&id, redact))),
+            Ask::LadderJson { id, redact, reply } => drop(reply.send(self.ladders.json(&id, redact))),
+            Ask::Recent(reply) => drop(reply.send(self.ladders.ids().cloned().collect())),
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Report(at, report) => self.report(at, report),
+            News::TurnedAway(refused) => {
+                let trunk = refused.trunk.map_or("stranger", |trunk| self.name(trunk));
+                warn!(trunk, reason = refused.reason.kind(), "{refused}");
+                self.metrics.handshake_failed(trunk, refused.reason.kind());
+            }
+            News::Unreadable { trunk, peer, fault } => warn!(trunk = self.name(trunk), %peer, "{fault}"),
+            News::Opened { flow, security } => {
+                let tls = security.map(|security| format!("{} {}", security.version, security.cipher));
+                debug!(trunk = self.name(flow.trunk), peer = %flow.remote, transport = %flow.transport, tls, "connection opened");
+            }
+            News::Closed { flow, why } => {
+                debug!(trunk = self.name(flow.trunk), peer = %flow.remote, "connection closed: {why:?}");
+            }
+            News::Certificate { role, expires } => self.metrics.certificate(role, expires),
+            News::Reload { good: true, what } => {
+                info!("{what}");
+                self.metrics.reloaded("good");
+            }
+            News::Reload { good: false, what } => {
+                warn!("{what}");
+                self.metrics.reloaded("bad");
+            }
+            News::Config(config) => self.names = names(&config),
+        }
+    }
+
+    fn report(&mut self, at: jiff::Timestamp, report: Report) {
+        match report {
+            Report::Began { call, from, called, calling } => {
+                info!(%call, from = self.name(from), %called, %calling, "call begins");
+            }
+            Report::Message { call, trunk, transport, way, message } => {
+                let name = self.name(trunk).to_owned();
+                self.ladders.message(&call, at, name, transport.via(), way, message);
+            }
+            Report::Note { call, text } => {
+                info!(%call, "{text}");
+                self.ladders.note(&call, at, text);
+            }
+            Report::Ended(end) => self.ended(&end),
+            Report::Media { trunk, grown } => self.metrics.packets(self.name(trunk), &grown),
+            Report::Response { trunk, method, status } => {
+                self.metrics.response(self.name(trunk), method.text(), status);
+            }
+            Report::Trunk { trunk, up: true, why } => info!(trunk = self.name(trunk), "up: {why}"),
+            Report::Trunk { trunk, up: false, why } => warn!(trunk = self.name(trunk), "down: {why}"),
+            Report::Refused { trunk, status, why } => {
+                info!(trunk = self.name(trunk), status, "request refused: {why}");
+            }
+        }
+    }
+
+    fn ended(&mut self, end: &CallEnd) {
+        let gateway = end.gateway.map_or("none", |trunk| self.name(trunk));
+        let setup = end.setup.map(|setup| setup.as_secs_f64());
+        info!(
+            call = %end.call, gateway, result = end.result(), ended_by = end.ended_by, cause = end.release.cause.0,
+            setup_seconds = setup, duration_seconds = end.duration.map(|time| time.as_secs_f64()),
+            lost = end.media[0].lost + end.media[1].lost, "call ended: {}", end.release.why
+        );
+        self.metrics.ended(gateway, end.heading, end.result(), setup);
+        self.ladders.end(end);
+    }
+
+    fn name(&self, trunk: TrunkId) -> &str {
+        self.names.get(&trunk).map_or("removed", String::as_str)
+    }
+}

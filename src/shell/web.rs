@@ -1,0 +1,181 @@
+//! The JSON interface, metrics and health (CONTRACT, HTTP). Reading is open on loopback; with a
+//! token file every question needs the token. Orders need a header that no web page can send
+//! across sites.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use super::observe::{Ask, Observer};
+use super::reactor::Control;
+use crate::call::Snapshot;
+
+/// The header that orders must carry.
+pub const ORDER_HEADER: &str = "x-demarc-order";
+
+/// What the pages know.
+#[derive(Clone)]
+pub struct Pages {
+    /// To ask the switch.
+    pub control: mpsc::Sender<Control>,
+    /// To ask for ladders and metrics.
+    pub observer: Observer,
+    /// To reload and drain.
+    pub orders: mpsc::Sender<Order>,
+    /// What callers must show; `None` on loopback.
+    pub token: Option<Arc<str>>,
+}
+
+/// What an operator can order over HTTP; the answer is a sentence and whether it worked.
+pub enum Order {
+    /// Read the configuration again.
+    Reload(oneshot::Sender<Result<String, String>>),
+    /// Take no new calls, end when the last is over.
+    Drain(oneshot::Sender<Result<String, String>>),
+}
+
+/// Serves until the process ends.
+pub async fn serve(listener: TcpListener, pages: Pages) -> std::io::Result<()> {
+    axum::serve(listener, router(pages)).await
+}
+
+fn router(pages: Pages) -> Router {
+    let guarded = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/api/status", get(status))
+        .route("/api/calls", get(calls))
+        .route("/api/calls/{id}", get(call))
+        .route("/api/calls/{id}/ladder", get(ladder))
+        .route("/api/trunks", get(trunks))
+        .route("/api/reload", post(reload))
+        .route("/api/drain", post(drain))
+        .layer(middleware::from_fn_with_state(pages.clone(), guard));
+    Router::new()
+        .route("/healthz", get(|| async { "good\n" }))
+        .route("/readyz", get(ready))
+        .merge(guarded)
+        .with_state(pages)
+}
+
+async fn guard(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    if !shows_token(&pages, request.headers()) {
+        let why = "this page needs the token of [Web] TokenFile: send Authorization: Bearer TOKEN\n";
+        return (StatusCode::UNAUTHORIZED, why).into_response();
+    }
+    if request.method() == axum::http::Method::POST && !request.headers().contains_key(ORDER_HEADER) {
+        return (StatusCode::FORBIDDEN, "an order needs the header X-Demarc-Order\n").into_response();
+    }
+    next.run(request).await
+}
+
+fn shows_token(pages: &Pages, headers: &HeaderMap) -> bool {
+    let Some(token) = &pages.token else { return true };
+    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    shown.len() == token.len() && openssl::memcmp::eq(shown.as_bytes(), token.as_bytes())
+}
+
+async fn snapshot(pages: &Pages) -> Result<Snapshot, StatusCode> {
+    let (reply, answer) = oneshot::channel();
+    let gone = StatusCode::SERVICE_UNAVAILABLE;
+    pages.control.send(Control::Snapshot(reply)).await.map_err(|_| gone)?;
+    answer.await.map_err(|_| gone)
+}
+
+async fn ready(State(pages): State<Pages>) -> Response {
+    match snapshot(&pages).await {
+        Ok(snapshot) if snapshot.draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
+        Ok(_) => "ready\n".into_response(),
+        Err(status) => (status, "not ready\n").into_response(),
+    }
+}
+
+async fn metrics(State(pages): State<Pages>) -> Result<Response, StatusCode> {
+    let snapshot = Box::new(snapshot(&pages).await?);
+    let text = pages.observer.ask(|reply| Ask::Metrics(snapshot, reply)).await;
+    let text = text.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+async fn status(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    Ok(Json(serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "draining": snapshot.draining,
+        "calls": snapshot.calls.len(),
+        "sip_transactions": snapshot.transactions,
+        "trunks": snapshot.trunks,
+    })))
+}
+
+async fn calls(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    Ok(Json(serde_json::json!(snapshot.calls)))
+}
+
+async fn call(State(pages): State<Pages>, Path(id): Path<String>) -> Result<Json<serde_json::Value>, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    let found = snapshot.calls.into_iter().find(|call| *call.id == *id);
+    found.map(|call| Json(serde_json::json!(call))).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn trunks(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    Ok(Json(serde_json::json!(snapshot.trunks)))
+}
+
+#[derive(Deserialize)]
+struct LadderForm {
+    #[serde(default)]
+    redact: bool,
+    #[serde(default)]
+    text: bool,
+}
+
+async fn ladder(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    Query(form): Query<LadderForm>,
+) -> Result<Response, StatusCode> {
+    let gone = StatusCode::SERVICE_UNAVAILABLE;
+    let redact = form.redact;
+    let id = match id.as_str() {
+        "last" => {
+            pages.observer.ask(Ask::Recent).await.ok_or(gone)?.first().map(|id| id.to_string()).unwrap_or_default()
+        }
+        _ => id,
+    };
+    if form.text {
+        let text = pages.observer.ask(|reply| Ask::Ladder { id, redact, reply }).await.ok_or(gone)?;
+        return text.map(IntoResponse::into_response).ok_or(StatusCode::NOT_FOUND);
+    }
+    let json = pages.observer.ask(|reply| Ask::LadderJson { id, redact, reply }).await.ok_or(gone)?;
+    json.map(|json| Json(json).into_response()).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn reload(State(pages): State<Pages>) -> Response {
+    order(&pages, Order::Reload).await
+}
+
+async fn drain(State(pages): State<Pages>) -> Response {
+    order(&pages, Order::Drain).await
+}
+
+async fn order(pages: &Pages, order: fn(oneshot::Sender<Result<String, String>>) -> Order) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let sent = pages.orders.send(order(reply)).await;
+    match (sent, answer.await) {
+        (Ok(()), Ok(Ok(text))) => text.into_response(),
+        (Ok(()), Ok(Err(text))) => (StatusCode::UNPROCESSABLE_ENTITY, text).into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n").into_response(),
+    }
+}
