@@ -45,6 +45,12 @@ struct Json {
 enum Verb {
     /// The daemon in the foreground: SIGHUP reloads, SIGTERM drains.
     Run,
+    /// Two calls through a box on this machine: demo certificates, a telephone at each end, the result.
+    Demo {
+        /// End after the calls; exit 0 only if both were good.
+        #[arg(long)]
+        once: bool,
+    },
     /// All faults of a configuration at once; no network.
     Check(check::Check),
     /// How the running daemon and its trunks stand.
@@ -72,6 +78,7 @@ pub fn main() -> ExitCode {
     let Cli { config, verb } = Cli::parse();
     ExitCode::from(match verb {
         Verb::Run => run::run(&config),
+        Verb::Demo { once } => run::demo(once),
         Verb::Check(check) => return check.run(&config),
         Verb::Status(json) => asked(&config, |config| live::status(config, json.json)),
         Verb::Calls(json) => asked(&config, |config| live::calls(config, json.json)),

@@ -1,4 +1,4 @@
-//! `run`: the daemon.
+//! `run` and `demo`: the verbs that start something.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use super::{BAD, GOOD, WRONG};
 use crate::config::Level;
 use crate::shell::daemon::{self, Daemon};
+use crate::shell::demo;
 
 /// The daemon in the foreground.
 pub fn run(file: &Path) -> u8 {
@@ -38,6 +39,13 @@ pub fn run(file: &Path) -> u8 {
             }
         }
     })
+}
+
+/// The demonstration.
+pub fn demo(once: bool) -> u8 {
+    log_to_stderr("warn");
+    let Some((runtime, seed)) = start() else { return WRONG };
+    if runtime.block_on(demo::run(once, seed)) { GOOD } else { WRONG }
 }
 
 /// A runtime for signalling (media has its own threads) and a seed from the operating system.

@@ -72,13 +72,9 @@ impl Speech {
     }
 
     /// How many frames it has.
+    #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.frames.len()
-    }
-
-    /// Is nothing said?
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
     }
 
     /// A frame by its number.

@@ -1,0 +1,522 @@
+//! A telephone: a user agent of our own parts at one end of the demonstration's calls.
+//!
+//! One task owns transports, transactions and the leg of one call; the sound has a [`Handset`].
+//! What it calls and who it is stands in a configuration like any other: on the Microsoft side the
+//! pool's, with the box as its next hop; on the other side a gateway's.
+//!
+//! ```text
+//! story                telephone               box
+//!   |------ Call ---------->|------ INVITE ----->|
+//!   |<----- Ringing --------|<----- 180 ---------|
+//!   |<----- Connected ------|<----- 200 ---------|
+//!
+//!   |<----- Called ---------|<----- INVITE ------|  rings for a second,
+//!   |<----- Connected ------|------ 200 -------->|  then answers by itself
+//!
+//!   |------ Speak --------->|
+//!   |------ HangUp -------->|------ BYE -------->|
+//!   |<----- Ended ----------|
+//! ```
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::handset::{Conversation, Handset, Part, Tape};
+use crate::cause::{Release, reason_phrase};
+use crate::config::{Config, Trunk};
+use crate::hop::{Flow, Hop, TrunkId};
+use crate::leg::{self, Fork, Parties, Stage, Terms, Word};
+use crate::private::Private;
+use crate::random::Random;
+use crate::session::{Direction, Stream};
+use crate::shell::clock::Clock;
+use crate::shell::sip_reader::SipReader;
+use crate::shell::transport::{self, Transports};
+use crate::sip::invite::contact;
+use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
+use crate::sip::response::response_to;
+use crate::sip::transaction::{self, ClientId, ServerId, Transactions};
+use crate::sip::uas::{self, Accepted};
+use crate::time::{Instant, Now, soonest};
+use crate::wire::sip::{Message, Method, Name};
+
+/// How long it rings before it answers.
+pub const RINGS: Duration = Duration::from_secs(1);
+const QUEUE: usize = 256;
+
+/// What the story tells a telephone.
+#[derive(Debug)]
+pub enum Order {
+    /// Its part in the calls from now on.
+    Play(Part),
+    /// Dial this number and show that one.
+    Call {
+        /// Who is called.
+        called: &'static str,
+        /// Who calls.
+        calling: &'static str,
+    },
+    /// Say what the part has.
+    Speak,
+    /// End the call.
+    HangUp,
+}
+
+/// What a telephone tells.
+#[derive(Debug)]
+pub struct News {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub what: What,
+}
+
+/// What happened to a telephone.
+#[derive(Debug)]
+pub enum What {
+    /// It rings here.
+    Called,
+    /// It rings at the other end.
+    Ringing,
+    /// The call is up.
+    Connected,
+    /// The call is over.
+    Ended {
+        /// Why.
+        release: Release,
+        /// How it sounded; `None` when it never was up.
+        tape: Option<Tape>,
+    },
+    /// Something the story cannot go on with.
+    Trouble(String),
+}
+
+/// The story's end of a telephone. Dropping it unplugs it.
+pub struct Telephone {
+    orders: mpsc::Sender<Order>,
+    news: mpsc::Receiver<News>,
+}
+
+impl Telephone {
+    /// Plugs a telephone in: it takes the calls of this trunk of its configuration and makes its
+    /// calls there.
+    pub async fn start(
+        config: Arc<Config>,
+        trunk: TrunkId,
+        clock: Clock,
+        random: Random,
+    ) -> Result<Telephone, transport::StartError> {
+        let (events, network) = mpsc::channel(QUEUE);
+        let (orders, orders_in) = mpsc::channel(QUEUE);
+        let (news_out, news) = mpsc::channel(QUEUE);
+        let trunk = config.trunk(trunk).unwrap_or(config.lync()).clone();
+        let address = config.media.address;
+        let transports = Transports::start(config, SipReader::new(), events, transport::Options::default()).await?;
+        let agent = Agent {
+            clock,
+            random,
+            trunk,
+            address,
+            transports,
+            transactions: Transactions::default(),
+            part: None,
+            call: None,
+            news: news_out,
+            heard: Vec::new(),
+            said: Vec::new(),
+        };
+        tokio::spawn(agent.run(orders_in, network));
+        Ok(Telephone { orders, news })
+    }
+
+    /// Tells it something.
+    pub async fn order(&self, order: Order) {
+        // A telephone that is gone has no news either, and that is noticed.
+        let _ = self.orders.send(order).await;
+    }
+
+    /// What happens next; `None` when the telephone is gone.
+    pub async fn news(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+}
+
+/// The task.
+struct Agent {
+    clock: Clock,
+    random: Random,
+    trunk: Arc<Trunk>,
+    address: IpAddr,
+    transports: Transports<SipReader>,
+    transactions: Transactions<RequestId>,
+    part: Option<Part>,
+    /// The call. What an ended one might still repeat is dropped when the next begins: streams lose
+    /// nothing.
+    call: Option<Call>,
+    news: mpsc::Sender<News>,
+    heard: Vec<transaction::Output<RequestId>>,
+    said: Vec<LegOutput>,
+}
+
+struct Call {
+    leg: Leg,
+    terms: Terms,
+    invite: Option<ClientId>,
+    answer_at: Option<Instant>,
+    sound: Sound,
+}
+
+enum Sound {
+    Idle(Handset),
+    Live(Conversation),
+    Over,
+}
+
+impl Agent {
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut network: mpsc::Receiver<transport::Event<SipReader>>,
+    ) {
+        loop {
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => return,
+                },
+                Some(event) = network.recv() => self.receive(event),
+                () = self.clock.until(self.timeout()) => self.tick(),
+            }
+            self.settle().await;
+        }
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        let call = self.call.as_ref().and_then(|call| soonest(call.leg.timeout(), call.answer_at));
+        soonest(self.transactions.timeout(), call)
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.transactions.tick(now, &mut self.heard);
+        let Some(call) = &mut self.call else { return };
+        if call.leg.timeout().is_some_and(|at| at <= now.mono) {
+            call.leg.tick(now, &mut self.random, &mut self.said);
+        }
+        if call.answer_at.is_some_and(|at| at <= now.mono) {
+            call.answer_at = None;
+            let answer = leg::Order::Answer { terms: call.terms.clone(), fork: Fork(0) };
+            call.leg.order(now, &mut self.random, answer, &mut self.said);
+        }
+    }
+
+    // What the story wants.
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Play(part) => self.part = Some(part),
+            Order::Call { called, calling } => self.dial(called, calling),
+            Order::Speak => {
+                if let Some(Call { sound: Sound::Live(conversation), .. }) = &self.call {
+                    conversation.speak();
+                }
+            }
+            Order::HangUp => {
+                let release = Release::normal("this end hung up");
+                self.with_leg(|leg, now, random, out| {
+                    leg.order(now, random, leg::Order::Release(release.clone()), out)
+                });
+                self.ended(release).await;
+            }
+        }
+    }
+
+    fn dial(&mut self, called: &str, calling: &str) {
+        let Some(hop) = self.trunk.hops.first().cloned().map(Hop::Target) else { return };
+        let (handset, terms) = match self.handset() {
+            Ok(open) => open,
+            Err(fault) => return self.trouble(format!("no ports for sound: {fault}")),
+        };
+        let parties =
+            Parties { called: Private(called.to_owned()), calling: Private(calling.to_owned()), ..Parties::default() };
+        let (now, trunk) = (self.now(), self.trunk.clone());
+        let leg = Leg::outgoing(now, &mut self.random, trunk, hop, &parties, &terms, &mut self.said);
+        self.call = Some(Call { leg, terms, invite: None, answer_at: None, sound: Sound::Idle(handset) });
+    }
+
+    fn handset(&self) -> io::Result<(Handset, Terms)> {
+        let handset = Handset::open(self.address)?;
+        let terms = Terms {
+            local: handset.address()?,
+            codecs: self.trunk.codecs.clone(),
+            direction: Direction::SendRecv,
+            telephone_event: true,
+        };
+        Ok((handset, terms))
+    }
+
+    // What comes from the network.
+
+    fn receive(&mut self, event: transport::Event<SipReader>) {
+        match event {
+            transport::Event::Received { flow, message } => {
+                let now = self.now();
+                self.transactions.receive(now, flow, message, &mut self.random, &mut self.heard);
+            }
+            transport::Event::Unsent { why, .. } => self.trouble(why.to_string()),
+            transport::Event::Refused(refused) => self.trouble(refused.to_string()),
+            _ => {}
+        }
+    }
+
+    /// Carries out what transactions and leg say, and what follows from it, until all is done.
+    async fn settle(&mut self) {
+        while !self.heard.is_empty() || !self.said.is_empty() {
+            for output in std::mem::take(&mut self.heard) {
+                self.heed(output);
+            }
+            for output in std::mem::take(&mut self.said) {
+                self.carry_out(output).await;
+            }
+        }
+    }
+
+    fn heed(&mut self, output: transaction::Output<RequestId>) {
+        use transaction::Output;
+        match output {
+            Output::Send { hop, message, .. } => {
+                if let Err(why) = self.transports.send(&hop, message.bytes().clone(), 0) {
+                    self.trouble(why.to_string());
+                }
+            }
+            Output::Request { id, flow, message } => self.requested(id, flow, message),
+            Output::Ack { message, .. } => {
+                self.with_leg(|leg, now, random, out| leg.ack(now, random, &message, out));
+            }
+            Output::Cancelled { cancel, .. } => {
+                self.with_leg(|leg, now, random, out| leg.cancelled(now, random, &cancel, out));
+            }
+            Output::Response { user, flow, message } => {
+                self.with_leg(|leg, now, random, out| leg.response(now, random, flow, user, &message, out));
+            }
+            Output::Failed { user, why } => {
+                self.with_leg(|leg, now, random, out| leg.failed(now, random, user, why, out));
+            }
+            Output::NotAcknowledged { .. } => {}
+        }
+    }
+
+    fn requested(&mut self, id: ServerId, flow: Flow, message: Message) {
+        if self.call.as_ref().is_some_and(|call| call.leg.owns(&message)) {
+            return self.with_leg(|leg, now, random, out| leg.request(now, random, flow, id, message, out));
+        }
+        match message.method() {
+            Some(Method::Invite) if message.tag(Name::To).is_none() => self.called(id, flow, message),
+            Some(Method::Options) => {
+                let (tag, contact) = (self.random.token(), contact(&self.trunk, flow.transport));
+                let answer = uas::capabilities(&message, flow, &tag, &Accepted::default(), contact);
+                self.answer(id, answer.empty_body());
+            }
+            _ => {
+                let tag = self.random.token();
+                self.answer(id, response_to(&message, flow, 481, reason_phrase(481), Some(&tag)).empty_body());
+            }
+        }
+    }
+
+    fn answer(&mut self, id: ServerId, response: Message) {
+        let now = self.now();
+        self.transactions.respond(now, id, response, &mut self.heard);
+    }
+
+    /// It rings.
+    fn called(&mut self, id: ServerId, flow: Flow, invite: Message) {
+        let (now, trunk) = (self.now(), self.trunk.clone());
+        let mut leg = match Leg::incoming(now, &mut self.random, trunk, flow, id, invite) {
+            Ok((leg, _)) => leg,
+            Err(rejection) => {
+                self.trouble(format!("the call was not taken: {}", rejection.release.why));
+                return self.answer(id, rejection.response);
+            }
+        };
+        let (handset, terms) = match self.handset() {
+            Ok(open) => open,
+            Err(fault) => return self.trouble(format!("no ports for sound: {fault}")),
+        };
+        let ringing = leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None };
+        leg.order(now, &mut self.random, ringing, &mut self.said);
+        let answer_at = Some(now.mono + RINGS);
+        self.call = Some(Call { leg, terms, invite: None, answer_at, sound: Sound::Idle(handset) });
+        self.tell(What::Called);
+    }
+
+    // What the leg does.
+
+    fn with_leg(&mut self, act: impl FnOnce(&mut Leg, Now, &mut Random, &mut Vec<LegOutput>)) {
+        let now = self.now();
+        if let Some(call) = &mut self.call {
+            act(&mut call.leg, now, &mut self.random, &mut self.said);
+        }
+    }
+
+    async fn carry_out(&mut self, output: LegOutput) {
+        let now = self.now();
+        match output {
+            LegOutput::Request { id, hop, message } => {
+                let sent_by = format!("{}:{}", self.trunk.own_host, self.trunk.own_port);
+                let (random, heard) = (&mut self.random, &mut self.heard);
+                let client = self.transactions.request(now, id, hop, &sent_by, &message, random, heard);
+                if let Some(call) = self.call.as_mut().filter(|_| message.is(Method::Invite)) {
+                    call.invite = Some(client);
+                }
+            }
+            LegOutput::Cancel { reason, .. } => {
+                if let Some(client) = self.call.as_ref().and_then(|call| call.invite) {
+                    self.transactions.cancel(now, client, &[(Name::Reason, &reason)], &mut self.heard);
+                }
+            }
+            LegOutput::Ack { hop, message } => {
+                let sent_by = format!("{}:{}", self.trunk.own_host, self.trunk.own_port);
+                Transactions::<RequestId>::acknowledge(hop, &sent_by, &message, &mut self.random, &mut self.heard);
+            }
+            LegOutput::Respond { transaction, message } => self.answer(transaction, message),
+            LegOutput::Word(word) => self.word(word).await,
+            LegOutput::Note(_) => {}
+        }
+    }
+
+    async fn word(&mut self, word: Word) {
+        match word {
+            Word::Progress { stage: Stage::Ringing, .. } => self.tell(What::Ringing),
+            Word::Answer { media, .. } | Word::Media(media) => self.connect(&media),
+            Word::Change(_) => {
+                let Some(terms) = self.call.as_ref().map(|call| call.terms.clone()) else { return };
+                self.with_leg(|leg, now, random, out| leg.order(now, random, leg::Order::Grant(terms), out));
+            }
+            Word::Released(release) => self.ended(release).await,
+            _ => {}
+        }
+    }
+
+    /// Sound begins; what changes later is not followed: nobody changes anything in these calls.
+    fn connect(&mut self, stream: &Stream) {
+        let (Some(call), Some(part)) = (&mut self.call, &self.part) else { return };
+        call.sound = match std::mem::replace(&mut call.sound, Sound::Over) {
+            Sound::Idle(handset) => match handset.connect(stream, part.clone(), self.clock, &mut self.random) {
+                Ok(conversation) => Sound::Live(conversation),
+                Err(fault) => return self.trouble(format!("no sound: {fault}")),
+            },
+            sound => {
+                call.sound = sound;
+                return;
+            }
+        };
+        self.tell(What::Connected);
+    }
+
+    async fn ended(&mut self, release: Release) {
+        let sound = self.call.as_mut().map(|call| std::mem::replace(&mut call.sound, Sound::Over));
+        let tape = match sound {
+            Some(Sound::Live(conversation)) => conversation.end().await,
+            Some(Sound::Over) => return,
+            Some(Sound::Idle(_)) | None => None,
+        };
+        self.tell(What::Ended { release, tape });
+    }
+
+    fn trouble(&self, why: String) {
+        self.tell(What::Trouble(why));
+    }
+
+    fn tell(&self, what: What) {
+        // A story that does not listen has failed already.
+        let _ = self.news.try_send(News { at: self.now().mono, what });
+    }
+}
+
+#[cfg(test)]
+impl Telephone {
+    /// One that does what a test says.
+    pub(super) fn puppet() -> (Telephone, mpsc::Sender<What>) {
+        let (orders, _) = mpsc::channel(QUEUE);
+        let (strings, mut pulled) = mpsc::channel(QUEUE);
+        let (news_out, news) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            while let Some(what) = pulled.recv().await {
+                let _ = news_out.send(News { at: Instant::START, what }).await;
+            }
+        });
+        (Telephone { orders, news }, strings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sound::{PACE, Passage, Speech, Voice};
+    use super::super::stage::Stage;
+    use super::*;
+
+    const FRAMES: usize = 50;
+
+    async fn until(telephone: &mut Telephone, wanted: impl Fn(&What) -> bool) -> News {
+        let wait = async {
+            loop {
+                let news = telephone.news().await.unwrap();
+                assert!(!matches!(news.what, What::Trouble(_)), "{news:?}");
+                if wanted(&news.what) {
+                    return news;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), wait).await.unwrap()
+    }
+
+    fn tape(news: News) -> Tape {
+        match news.what {
+            What::Ended { tape: Some(tape), .. } => tape,
+            what => panic!("{what:?}"),
+        }
+    }
+
+    /// Without a box between them: two ends of the Microsoft side, over mutual TLS with SRTP.
+    #[tokio::test]
+    async fn two_telephones_talk_to_each_other() {
+        let (clock, mut random) = (Clock::start(), Random::test(9));
+        let stage = Stage::build(&mut random, false).unwrap();
+        let own = std::fs::read(stage.file()).unwrap();
+        let own = Arc::new(crate::config::parse(&own, &stage.file().to_string_lossy()).unwrap().0);
+        let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock, Random::test(seed));
+        let mut alice = start(stage.pool().unwrap(), 1).await.unwrap();
+        let mut bob = start(own, 2).await.unwrap();
+        let speech = Arc::new(Speech::new(Voice::Low, FRAMES, &mut random));
+        alice.order(Order::Play(Part { says: Some(speech.clone()), hears: speech.clone() })).await;
+        bob.order(Order::Play(Part { says: None, hears: speech })).await;
+
+        alice.order(Order::Call { called: "+13125556789", calling: "+14255550100" }).await;
+        until(&mut bob, |what| matches!(what, What::Called)).await;
+        let rang = until(&mut alice, |what| matches!(what, What::Ringing)).await;
+        let answered = until(&mut alice, |what| matches!(what, What::Connected)).await;
+        until(&mut bob, |what| matches!(what, What::Connected)).await;
+        assert!(answered.at.since(rang.at) >= RINGS * 9 / 10);
+
+        alice.order(Order::Speak).await;
+        tokio::time::sleep(PACE * (FRAMES as u32 + 20)).await;
+        bob.order(Order::HangUp).await;
+        let alice = tape(until(&mut alice, |what| matches!(what, What::Ended { .. })).await);
+        let bob = tape(until(&mut bob, |what| matches!(what, What::Ended { .. })).await);
+
+        let (there, back) = (Passage::measure(&alice.said, &bob.heard), Passage::measure(&bob.said, &alice.heard));
+        assert_eq!((there.said, there.heard, back.said, back.heard), (FRAMES, FRAMES, FRAMES, FRAMES));
+        assert!(there.delay < PACE && back.delay < PACE, "{there:?} {back:?}");
+        assert!(alice.encrypted && bob.encrypted);
+        assert_eq!((alice.lost, bob.lost, alice.rejected, bob.rejected), (0, 0, 0, 0));
+    }
+}

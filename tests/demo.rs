@@ -1,0 +1,53 @@
+//! The demonstration, as somebody runs it who has never seen the program.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const DEMARC: &str = env!("CARGO_BIN_EXE_demarc");
+
+/// The configuration that the demonstration names.
+fn file(text: &str) -> PathBuf {
+    text.split_whitespace().find(|word| word.ends_with("/demarc.ini")).unwrap().into()
+}
+
+#[test]
+fn both_calls_are_good_and_nothing_stays_behind() {
+    let run = Command::new(DEMARC).args(["demo", "--once"]).output().unwrap();
+    let text = String::from_utf8(run.stdout).unwrap();
+    let log = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{text}\n{log}");
+    assert!(text.contains("\nBoth calls are good.\n"), "{text}");
+    assert!(text.contains("100 % / 100 %") && text.contains("0 / 0"), "{text}");
+    assert_eq!(text.matches("INVITE + SDP (TLS)").count(), 2, "two ladders with their Microsoft side:\n{text}");
+    assert_eq!(text.matches("Q.850 cause 16").count(), 2, "{text}");
+    assert!(!text.contains("a=crypto"), "{text}");
+    assert!(!file(&text).parent().unwrap().exists());
+}
+
+#[test]
+fn it_stays_up_to_be_asked_until_it_is_interrupted() {
+    let mut run = Command::new(DEMARC).arg("demo").stdout(Stdio::piped()).spawn().unwrap();
+    let mut text = String::new();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+    for line in lines.by_ref() {
+        text += &line.unwrap();
+        text.push('\n');
+        if text.ends_with("Ctrl-C ends it.\n") {
+            break;
+        }
+    }
+    assert!(text.contains("The web page: http://127.0.0.1:"), "{text}");
+    let ask = |verb: &[&str]| Command::new(DEMARC).arg("--config").arg(file(&text)).args(verb).output().unwrap();
+    let ladder = ask(&["trace", "last"]);
+    assert!(String::from_utf8_lossy(&ladder.stdout).contains("a=crypto"), "{ladder:?}");
+    assert!(ask(&["check"]).status.success());
+    kill(Pid::from_raw(run.id().try_into().unwrap()), Signal::SIGINT).unwrap();
+    assert!(run.wait().unwrap().success());
+    assert!(!file(&text).parent().unwrap().exists());
+}
