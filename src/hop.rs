@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// A trunk's place in the configuration: 0 is the Microsoft side, gateways follow in file order.
+/// A trunk: 0 is the Microsoft side, `[Gateway3]` is 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrunkId(pub u16);
 

@@ -6,12 +6,15 @@
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod cause;
+pub mod cli;
 pub mod config;
 pub mod hop;
 pub mod leg;
+pub mod media;
 pub mod private;
 pub mod random;
 pub mod session;
 pub mod sip;
+pub mod shell;
 pub mod time;
 pub mod wire;

@@ -268,6 +268,27 @@ pub struct Counters {
     pub malformed: u64,
 }
 
+impl Counters {
+    /// How much each count grew since `earlier`; measures (jitter, round trip) are as they are now.
+    #[must_use]
+    pub fn since(&self, earlier: &Counters) -> Counters {
+        Counters {
+            received: self.received.saturating_sub(earlier.received),
+            sent: self.sent.saturating_sub(earlier.sent),
+            lost: self.lost.saturating_sub(earlier.lost),
+            jitter_us: self.jitter_us,
+            rtcp_received: self.rtcp_received.saturating_sub(earlier.rtcp_received),
+            rtcp_sent: self.rtcp_sent.saturating_sub(earlier.rtcp_sent),
+            reported_lost: self.reported_lost.saturating_sub(earlier.reported_lost),
+            round_trip_us: self.round_trip_us,
+            stranger: self.stranger.saturating_sub(earlier.stranger),
+            unauthentic: self.unauthentic.saturating_sub(earlier.unauthentic),
+            replayed: self.replayed.saturating_sub(earlier.replayed),
+            malformed: self.malformed.saturating_sub(earlier.malformed),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

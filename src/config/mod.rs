@@ -2,6 +2,28 @@
 //!
 //! Everything else reads [`Config`]; nobody else reads the file. A call keeps the configuration
 //! that it was born with.
+//!
+//! The way of a file: [`ini`] takes the bytes apart and keeps their places; [`settings`] looks
+//! sections and keys up in the one table ([`keys`]) and checks each value's form ([`value`]);
+//! [`parse`] checks what spans several keys and builds the value, with [`trunk`] and
+//! [`voice_routes`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
+//! its own way. Each adds [`finding`]s; nothing stops at the first.
+
+pub mod cloud_connector;
+pub mod finding;
+pub mod ini;
+pub mod keys;
+pub mod parse;
+pub mod settings;
+pub mod trunk;
+pub mod value;
+pub mod voice_routes;
+
+#[cfg(test)]
+mod tests;
+
+pub use finding::{Finding, Severity};
+pub use parse::{Report, check, parse};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -14,8 +36,7 @@ use crate::session::Codec;
 /// A checked configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// All trunks: the Microsoft side first, then the gateways in file order. Indexed by
-    /// [`TrunkId`].
+    /// All trunks: the Microsoft side first, then the gateways in file order.
     pub trunks: Vec<Arc<Trunk>>,
     /// Where the Microsoft side reaches us.
     pub lync_listen: SocketAddr,
@@ -31,6 +52,10 @@ pub struct Config {
     pub web: Web,
     /// How much of past calls is kept in memory.
     pub trace: Trace,
+    /// What is logged.
+    pub logging: Logging,
+    /// How long a stopping daemon waits for its calls to end.
+    pub drain_timeout: Duration,
 }
 
 impl Config {
@@ -41,7 +66,7 @@ impl Config {
 
     /// A trunk by its number; `None` after a reload that removed it.
     pub fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
-        self.trunks.get(usize::from(id.0))
+        self.trunks.iter().find(|trunk| trunk.id == id)
     }
 
     /// The gateways in file order.
@@ -53,7 +78,8 @@ impl Config {
 /// A way in or out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trunk {
-    /// Its place in [`Config::trunks`].
+    /// 0 for the Microsoft side, else the number in the section's name (`[Gateway3]`): it means the
+    /// same trunk before and after a reload.
     pub id: TrunkId,
     /// `lync`, or the gateway's section name (`Gateway1`): the name in logs, metrics, commands.
     pub name: String,
@@ -225,4 +251,28 @@ pub struct Web {
 pub struct Trace {
     /// Calls whose ladders are kept.
     pub keep: usize,
+}
+
+/// `[Logging]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// The least that is logged.
+    pub level: Level,
+    /// Do telephone numbers and addresses of persons stand in the log?
+    pub show_numbers: bool,
+}
+
+/// How much is logged, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What is broken.
+    Error,
+    /// What will break.
+    Warn,
+    /// What happened.
+    Info,
+    /// Why it happened.
+    Debug,
+    /// Every step.
+    Trace,
 }

@@ -1,0 +1,576 @@
+//! The one table of sections and keys.
+//!
+//! From it come the reader, its messages, and the sample `config/demarc.ini` with its help
+//! ([`sample`]). A key that is not here does not exist.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::value::{Form, nearest};
+
+use Effect::{Listeners, Live, NewCalls, Restart, Spans};
+use Form::{
+    Addresses, Auto, Choice, Choices, CodeRule, Flag, Host, Hosts, List, Listen, Name, Names, Number, OwnAddress, Path,
+    Pattern, Port, Ports, Text, Time, Translation,
+};
+use Section::{
+    CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, DialPlan, EdgeServer, Gateway, HybridVoiceRoutes,
+    Logging, Lync, Media, MediationServer, Network, PrimaryCms, ResponseCodeRules, Span, Trace, TrunkConfiguration,
+    Trunks, Web,
+};
+
+/// The kinds of sections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Section {
+    /// The Microsoft side.
+    Lync,
+    /// Where gateways reach us.
+    Trunks,
+    /// Sound.
+    Media,
+    /// A gateway, numbered.
+    Gateway,
+    /// Which numbers go where.
+    HybridVoiceRoutes,
+    /// The parameters of Set-CsTrunkConfiguration.
+    TrunkConfiguration,
+    /// Inbound normalization, named.
+    DialPlan,
+    /// Translation of called numbers, named.
+    CalledNumberRules,
+    /// Translation of calling numbers, named.
+    CallingNumberRules,
+    /// Translation of refusals, named.
+    ResponseCodeRules,
+    /// A T1 or E1 line, numbered.
+    Span,
+    /// Time sources.
+    Clock,
+    /// The page and the JSON interface.
+    Web,
+    /// Call detail records.
+    Cdr,
+    /// Ladders of past calls.
+    Trace,
+    /// The log.
+    Logging,
+    /// CloudConnector.ini: the site.
+    Common,
+    /// CloudConnector.ini: Windows networks.
+    Network,
+    /// CloudConnector.ini: Central Management Store.
+    PrimaryCms,
+    /// CloudConnector.ini: the Mediation Server, whose place we take.
+    MediationServer,
+    /// CloudConnector.ini: the Edge Server.
+    EdgeServer,
+}
+
+/// How a section's header is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header {
+    /// `[Lync]`.
+    Single,
+    /// `[Gateway1]`, `[Gateway2]`, ...
+    Numbered,
+    /// `[DialPlan Chicago]`.
+    Named,
+}
+
+/// A row of the table of sections.
+struct SectionRow {
+    section: Section,
+    name: &'static str,
+    header: Header,
+    /// The form of every value, where the keys are names of the operator's choice.
+    free: Option<Form>,
+    standing: Standing,
+    help: &'static str,
+}
+
+/// What a key does today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It acts.
+    Acts,
+    /// Accepted and checked; nothing reads it yet.
+    NotYet,
+    /// It belongs to Cloud Connector's Windows machines.
+    Windows,
+}
+
+/// When a changed value acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// At the reload.
+    Live,
+    /// For calls that begin after the reload.
+    NewCalls,
+    /// At the reload, which opens the listener anew; live calls stay.
+    Listeners,
+    /// At the reload, which takes the line down and up.
+    Spans,
+    /// When the daemon starts.
+    Restart,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Effect::Live => "at once",
+            Effect::NewCalls => "new calls",
+            Effect::Listeners => "listener restart",
+            Effect::Spans => "span restart",
+            Effect::Restart => "restart",
+        })
+    }
+}
+
+/// A row of the table of keys.
+#[derive(Debug)]
+pub struct Key {
+    /// Where it stands.
+    pub section: Section,
+    /// Its name, as documents write it.
+    pub name: &'static str,
+    /// Other spellings of the same key.
+    pub aliases: &'static [&'static str],
+    /// What its value looks like.
+    pub form: Form,
+    /// What holds without it, in the file's own words; empty when there is nothing, or when the
+    /// help says what it is derived from.
+    pub default: &'static str,
+    /// When a change acts.
+    pub effect: Effect,
+    /// What it does today.
+    pub standing: Standing,
+    /// One paragraph.
+    pub help: &'static str,
+    /// The value in the sample; without one the sample shows the key commented out.
+    pub sample: Option<&'static str>,
+}
+
+impl Key {
+    const fn aliases(self, aliases: &'static [&'static str]) -> Key {
+        Key { aliases, ..self }
+    }
+
+    const fn sample(self, value: &'static str) -> Key {
+        Key { sample: Some(value), ..self }
+    }
+
+    const fn not_yet(self) -> Key {
+        Key { standing: Standing::NotYet, ..self }
+    }
+
+    /// Does a file mean this key by `name`?
+    pub fn is(&self, name: &str) -> bool {
+        std::iter::once(&self.name).chain(self.aliases).any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+const fn key(
+    section: Section,
+    name: &'static str,
+    form: Form,
+    default: &'static str,
+    effect: Effect,
+    help: &'static str,
+) -> Key {
+    Key { section, name, aliases: &[], form, default, effect, standing: Standing::Acts, help, sample: None }
+}
+
+const fn windows(section: Section, name: &'static str) -> Key {
+    let help = "Belongs to Cloud Connector's Windows machines.";
+    let standing = Standing::Windows;
+    Key { section, name, aliases: &[], form: Text, default: "", effect: Live, standing, help, sample: None }
+}
+
+const fn own(section: Section, name: &'static str, header: Header, help: &'static str) -> SectionRow {
+    SectionRow { section, name, header, free: None, standing: Standing::Acts, help }
+}
+
+const fn later(section: Section, name: &'static str, header: Header, help: &'static str) -> SectionRow {
+    SectionRow { section, name, header, free: None, standing: Standing::NotYet, help }
+}
+
+const fn rules(section: Section, name: &'static str, form: Form, help: &'static str) -> SectionRow {
+    SectionRow { section, name, header: Header::Named, free: Some(form), standing: Standing::NotYet, help }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const ZERO: Duration = Duration::ZERO;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The words of `Profile`, in the order of [`super::Profile`].
+pub const PROFILES: &[&str] = &["ocs2007r2", "lync2010", "lync2013", "sfb2015", "sfb2019", "teams"];
+/// The words of `SRTPMode`, in the order of [`super::SrtpMode`].
+pub const SRTP_MODES: &[&str] = &["Required", "Optional", "NotSupported"];
+/// The words of `Protocol`, in the order of [`crate::hop::Transport`].
+pub const PROTOCOLS: &[&str] = &["UDP", "TCP", "TLS"];
+/// The words of `Codecs`.
+pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
+/// The words of `Kind`.
+pub const KINDS: &[&str] = &["sip", "vx1200", "isdn"];
+/// The words of `Level`, in the order of [`super::Level`].
+pub const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+/// The words of `Numbers`.
+pub const NUMBERS: &[&str] = &["hidden", "shown"];
+
+#[rustfmt::skip]
+static SECTIONS: &[SectionRow] = &[
+    own(Lync, "Lync", Header::Single, "The Microsoft side: a Lync or Skype for Business pool, or Teams Direct Routing. Keys of [TrunkConfiguration] that stand here hold for this side; without one here, the default holds, not the value of [TrunkConfiguration], which describes gateways."),
+    own(Trunks, "Trunks", Header::Single, "Where gateways reach us."),
+    own(Media, "Media", Header::Single, "Where sound goes."),
+    own(Gateway, "Gateway", Header::Numbered, "A gateway: [Gateway1], [Gateway2] and so on; the order in the file is the order of preference. Any key of [TrunkConfiguration] may be repeated here for this gateway alone."),
+    SectionRow { section: HybridVoiceRoutes, name: "HybridVoiceRoutes", header: Header::Single, free: Some(Pattern), standing: Standing::Acts, help: "Name=pattern, matched against the called number; the first match in file order takes the call, to the gateways whose VoiceRoutes name it. Without this section every gateway takes every call." },
+    own(TrunkConfiguration, "TrunkConfiguration", Header::Single, "How gateways are spoken to, by the parameters of Set-CsTrunkConfiguration. Each may be overridden in a gateway's own section."),
+    rules(DialPlan, "DialPlan", Translation, "Inbound normalization: name = pattern => translation, .NET meaning; the first match in file order wins."),
+    rules(CalledNumberRules, "CalledNumberRules", Translation, "What a gateway is sent as the called number: name = pattern => translation."),
+    rules(CallingNumberRules, "CallingNumberRules", Translation, "What a gateway is sent as the calling number: name = pattern => translation."),
+    rules(ResponseCodeRules, "ResponseCodeRules", CodeRule, "What a gateway's refusal becomes: name = SIP[/Q.850 cause] => SIP."),
+    later(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
+    later(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
+    own(Web, "Web", Header::Single, "The web page, the JSON interface, /metrics, /healthz and /readyz."),
+    later(Cdr, "CDR", Header::Single, "Call detail records."),
+    own(Trace, "Trace", Header::Single, "Ladders of past calls."),
+    own(Logging, "Logging", Header::Single, "The log."),
+    own(Common, "Common", Header::Single, "CloudConnector.ini: the site."),
+    own(Network, "Network", Header::Single, "CloudConnector.ini: the networks of the Windows host."),
+    own(PrimaryCms, "PrimaryCMS", Header::Single, "CloudConnector.ini: the Central Management Store."),
+    own(MediationServer, "MediationServer", Header::Single, "CloudConnector.ini: the Mediation Server whose place we take."),
+    own(EdgeServer, "EdgeServer", Header::Single, "CloudConnector.ini: the Edge Server."),
+];
+
+/// All keys, in the order of the sample.
+#[rustfmt::skip]
+pub static KEYS: &[Key] = &[
+    key(Lync, "Profile", Choice(PROFILES), "sfb2015", Listeners, "The generation of the Microsoft side. TLS floor, certificate rules and dialect follow from it.").sample("sfb2015"),
+    key(Lync, "Fqdn", Name, "", Restart, "The one name from which Contact, Via, Record-Route, From host, TLS and OPTIONS identity derive; the certificate must carry it. In a CloudConnector.ini: PoolName (else ServerName) of [MediationServer] with VirtualMachineDomain.").sample("ms1.contoso.com"),
+    key(Lync, "Listen", Listen, "0.0.0.0:5070", Listeners, "Where the pool reaches us, by mutual TLS."),
+    key(Lync, "NextHop", Hosts, "", NewCalls, "Where calls to the Microsoft side go: one or more of host:port, or a name to be resolved by SRV, in order of preference. With an address, the name checked is any of TrustedPeers. In a CloudConnector.ini: the Edge Server's internal pool, else OnlineSipFederationFqdn, at port 5061.").sample("pool01.contoso.com:5061"),
+    key(Lync, "Certificate", Path, "/etc/demarc/tls/demarc.pem", Live, "Our certificate with its whole chain, PEM, ours first. A relative path counts from this file's directory.").sample("/etc/demarc/tls/ms1.pem"),
+    key(Lync, "PrivateKey", Path, "/etc/demarc/tls/demarc.key", Live, "The certificate's key, PEM.").sample("/etc/demarc/tls/ms1.key"),
+    key(Lync, "TrustedRoots", Path, "/etc/demarc/tls/roots.pem", Live, "The certificate authorities that peers' certificates must come from, PEM.").sample("/etc/demarc/tls/roots.pem"),
+    key(Lync, "TrustedPeers", Names, "", Live, "The names that the Microsoft side's certificates may carry; *. covers one label. Nothing is answered before the peer is one of them. Without this key: the names in NextHop.").sample("pool01.contoso.com fe01.contoso.com"),
+    key(Lync, "SRTPMode", Choice(SRTP_MODES), "Required", NewCalls, "May, must or must not media to the Microsoft side be encrypted?"),
+    key(Lync, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once with the Microsoft side; without this key there is no limit."),
+
+    key(Trunks, "TlsListen", Listen, "0.0.0.0:5067", Listeners, "Where gateways reach us by TLS."),
+    key(Trunks, "TcpListen", Listen, "0.0.0.0:5068", Listeners, "Where gateways reach us by TCP."),
+    key(Trunks, "UdpListen", Listen, "", Listeners, "Where gateways reach us by UDP; off unless set."),
+    key(Trunks, "OwnHost", Host, "", NewCalls, "How we call ourselves toward gateways, in Contact, Via and From. Without this key: Fqdn under TLS, where it must agree with the certificate; otherwise the listener's address, or the media address when the listener has none of its own, so that a gateway needs no DNS."),
+    key(Trunks, "DrainTimeout", Time(ZERO, DAY), "60s", Live, "How long a stopping daemon waits for its calls to end before it ends them."),
+
+    key(Media, "Address", OwnAddress, "", NewCalls, "Our address in SDP, on both sides. Without this key: the address in [Lync] Listen if that is one machine's; in a CloudConnector.ini the IP of [MediationServer].").sample("192.0.2.10"),
+    key(Media, "Ports", Ports, "49152-57500", NewCalls, "First and last port for RTP and RTCP. A call takes four."),
+    key(Media, "Codecs", Choices(CODECS), "opus G722 PCMU PCMA", NewCalls, "Codecs, the preferred one first. opus and G722 are accepted and not spoken yet."),
+    key(Media, "Threads", Auto(1, 256), "auto", Restart, "Media threads; auto lets the machine decide."),
+
+    key(Gateway, "FQDN", Name, "", NewCalls, "The gateway's name. Under TLS its certificate must carry it."),
+    key(Gateway, "IP", Addresses, "", NewCalls, "The gateway's address; several are tried in order. Without one the FQDN is looked up.").sample("192.0.2.20"),
+    key(Gateway, "Port", Port, "", NewCalls, "The port that the gateway listens on. Without one: 5060, or 5061 under TLS; a gateway with an FQDN alone is looked up by SRV.").sample("5060"),
+    key(Gateway, "Protocol", Choice(PROTOCOLS), "TCP", NewCalls, "TCP, TLS, or UDP. TLS needs the FQDN, UDP needs [Trunks] UdpListen.").sample("TCP"),
+    key(Gateway, "VoiceRoutes", List, "", NewCalls, "The names in [HybridVoiceRoutes] whose calls this gateway takes. Without one it takes all calls.").sample("LocalRoute"),
+    key(Gateway, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once through this gateway; without this key there is no limit."),
+    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is. vx1200 is spoken to as sip so far; isdn takes no calls yet."),
+    key(Gateway, "Span", List, "", Spans, "Kind=isdn: the spans of this trunk, hunted in order.").not_yet(),
+    key(Gateway, "Console", Path, "", Restart, "Kind=vx1200: the serial console.").not_yet(),
+    key(Gateway, "DialPlan", Text, "", NewCalls, "The [DialPlan NAME] for calls from this gateway.").not_yet(),
+    key(Gateway, "CalledNumberRules", Text, "", NewCalls, "The [CalledNumberRules NAME] for calls to this gateway.").not_yet(),
+    key(Gateway, "CallingNumberRules", Text, "", NewCalls, "The [CallingNumberRules NAME] for calls to this gateway.").not_yet(),
+    key(Gateway, "ResponseCodeRules", Text, "", NewCalls, "The [ResponseCodeRules NAME] for this gateway's refusals.").not_yet(),
+
+    key(TrunkConfiguration, "EnableReferSupport", Flag, "True", NewCalls, "Can the gateway receive REFER? If not, we place a transfer's new call ourselves."),
+    key(TrunkConfiguration, "EnableFastFailoverTimer", Flag, "True", NewCalls, "Go to the next gateway when this one shows neither progress nor an answer in time."),
+    key(TrunkConfiguration, "FastFailoverTimeout", Time(SECOND, MINUTE), "10s", NewCalls, "How long the fast failover timer runs."),
+    key(TrunkConfiguration, "ForwardCallHistory", Flag, "False", NewCalls, "Send History-Info, and Referred-By on transfers."),
+    key(TrunkConfiguration, "ForwardPAI", Flag, "False", NewCalls, "Send P-Asserted-Identity, and believe the gateway's when it is a telephone number.").aliases(&["Forward PAI"]),
+    key(TrunkConfiguration, "SRTPMode", Choice(SRTP_MODES), "Required", NewCalls, "May, must or must not media to a TLS gateway be encrypted? Under TCP and UDP it never is: the keys would travel in the clear."),
+    key(TrunkConfiguration, "EnableSessionTimer", Flag, "False", NewCalls, "Offer session timers (RFC 4028). The peer's are answered either way."),
+    key(TrunkConfiguration, "EnableRTPLatching", Flag, "False", NewCalls, "Follow the gateway's media address where it differs from what it signalled (NAT)."),
+    key(TrunkConfiguration, "RTCPActiveCalls", Flag, "True", NewCalls, "The gateway sends RTCP on live calls: 30 s of silence end the call."),
+    key(TrunkConfiguration, "RTCPCallsOnHold", Flag, "True", NewCalls, "The same for calls on hold."),
+    key(TrunkConfiguration, "MaxEarlyDialogs", Number(1, 1000), "20", NewCalls, "Most forked responses that the gateway can take for a call it placed; 1 makes all forks look like one."),
+    key(TrunkConfiguration, "RemovePlusFromUri", Flag, "False", NewCalls, "Strip the leading + from numbers sent to the gateway."),
+    key(TrunkConfiguration, "Enable100rel", Flag, "True", NewCalls, "Ask for and give reliable provisional responses (RFC 3262)."),
+    key(TrunkConfiguration, "OptionsInterval", Time(ZERO, HOUR), "60s", Live, "Time between OPTIONS of ours; 0 sends none."),
+    key(TrunkConfiguration, "ConcentratedTopology", Flag, "True", NewCalls, "Media ends at a known address.").not_yet(),
+    key(TrunkConfiguration, "EnableBypass", Flag, "False", NewCalls, "Media straight between client and gateway.").not_yet(),
+    key(TrunkConfiguration, "Enable3pccRefer", Flag, "False", NewCalls, "Transfers by third-party call control may bypass.").not_yet(),
+    key(TrunkConfiguration, "EnableSignalBoost", Flag, "False", NewCalls, "The gateway raises the volume itself.").not_yet(),
+    key(TrunkConfiguration, "EnablePIDFLOSupport", Flag, "False", NewCalls, "Send the caller's location on emergency calls.").not_yet(),
+    key(TrunkConfiguration, "EnableMobileTrunkSupport", Flag, "False", NewCalls, "The trunk belongs to a mobile carrier.").not_yet(),
+    key(TrunkConfiguration, "EnableOnlineVoice", Flag, "False", NewCalls, "Users have hosted voice mail.").not_yet(),
+    key(TrunkConfiguration, "ForwardAnonymousCallGatewayPAI", Flag, "False", NewCalls, "Keep the gateway's asserted identity when an anonymous call is forwarded out.").not_yet(),
+    key(TrunkConfiguration, "AcceptGatewayPAIForOutboundCalls", Flag, "False", NewCalls, "Show forwarded numbers.").not_yet(),
+
+    key(Span, "Driver", Choice(&["simulated", "dahdi", "e1d"]), "simulated", Spans, "What the line is reached through.").not_yet(),
+    key(Span, "Line", Choice(&["T1", "E1"]), "T1", Spans, "The kind of line.").not_yet(),
+    key(Span, "Device", Text, "", Spans, "dahdi: the span's number; e1d: the socket's path, then :interface:line when not 0:0.").not_yet(),
+    key(Span, "Switch", Choice(&["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"]), "ni2", Spans, "The telephone exchange's dialect.").not_yet(),
+    key(Span, "Side", Choice(&["user", "network"]), "user", Spans, "Our side of the line.").not_yet(),
+
+    key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written.").not_yet(),
+    key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before transfers are at risk.").not_yet(),
+    key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind.").not_yet(),
+    key(Clock, "Discipline", Flag, "No", Live, "Yes: steer the system's clock as well.").not_yet(),
+
+    key(Web, "Listen", Listen, "127.0.0.1:8085", Listeners, "Where; empty is off. Anything but loopback needs TokenFile."),
+    key(Web, "TokenFile", Path, "", Live, "A file that holds the bearer token which callers must show."),
+
+    key(Cdr, "Database", Text, "/var/lib/demarc/cdr.sqlite", Restart, "Where records are kept: a file, or postgres://...").not_yet(),
+
+    key(Trace, "Keep", Number(0, 1_000_000), "5000", Live, "Calls whose ladders are kept."),
+    key(Trace, "Hep", Hosts, "", Live, "host:port of a HEP collector.").not_yet(),
+
+    key(Logging, "Level", Choice(LEVELS), "info", Live, "The least that is logged."),
+    key(Logging, "Numbers", Choice(NUMBERS), "hidden", Live, "Do telephone numbers and addresses of persons stand in the log?"),
+
+    key(Common, "VirtualMachineDomain", Name, "", Restart, "The domain of the Mediation Server's name."),
+    key(Common, "OnlineSipFederationFqdn", Name, "", NewCalls, "The next hop where there is no Edge Server."),
+    windows(Common, "SIPDomains"),
+    windows(Common, "ServerName"),
+    windows(Common, "IP"),
+    windows(Common, "SiteName"),
+    windows(Common, "HardwareType"),
+    windows(Common, "CountryCode"),
+    windows(Common, "City"),
+    windows(Common, "State"),
+    windows(Common, "BaseVMIP"),
+    windows(Common, "WSUSServer"),
+    windows(Common, "WSUSStatusServer"),
+    windows(Network, "WSUSServer"),
+    windows(Network, "WSUSStatusServer"),
+    windows(Network, "CorpnetSwitchName"),
+    windows(Network, "InternetSwitchName"),
+    windows(Network, "ManagementSwitchName"),
+    windows(Network, "CorpnetIPPrefixLength"),
+    windows(Network, "CorpnetDefaultGateway"),
+    windows(Network, "CorpnetDNSIPAddress"),
+    windows(Network, "InternetIPPrefixLength").aliases(&["InternetIPPrefix"]),
+    windows(Network, "InternetDefaultGateway"),
+    windows(Network, "InternetDNSIPAddress"),
+    windows(Network, "ManagementIPPrefix"),
+    windows(Network, "ManagementIPPrefixLength"),
+    key(Network, "EnableReferSupport", Flag, "", NewCalls, "The same as in [TrunkConfiguration], which comes first."),
+    windows(PrimaryCms, "ServerName"),
+    windows(PrimaryCms, "IP"),
+    windows(PrimaryCms, "ShareName").aliases(&["CmsFileStore"]),
+    key(MediationServer, "PoolName", Text, "", Restart, "Our name in the pool."),
+    key(MediationServer, "ServerName", Text, "", Restart, "Our name without a pool."),
+    key(MediationServer, "IP", OwnAddress, "", NewCalls, "Our address."),
+    key(EdgeServer, "InternalPoolName", Text, "", NewCalls, "The next hop."),
+    key(EdgeServer, "InternalServerName", Text, "", NewCalls, "The next hop where there is no pool name.").aliases(&["InternalMachineName"]),
+    windows(EdgeServer, "InternalServerIPs").aliases(&["InternalMachineIPs"]),
+    windows(EdgeServer, "ExternalSIPPoolName"),
+    windows(EdgeServer, "ExternalSIPIPs"),
+    windows(EdgeServer, "ExternalMRFQDNPoolName"),
+    windows(EdgeServer, "ExternalMRIPs"),
+    windows(EdgeServer, "ExternalMRPublicIPs"),
+    windows(EdgeServer, "ExternalMRPortRange"),
+];
+
+impl SectionRow {
+    /// What a header of this kind carries after the fixed word; `None` for another kind.
+    fn label<'a>(&self, header: &'a str) -> Option<&'a str> {
+        let (start, label) = header.split_at_checked(self.name.len())?;
+        let fits = start.eq_ignore_ascii_case(self.name)
+            && match self.header {
+                Header::Single => label.is_empty(),
+                Header::Numbered => !label.is_empty() && label.bytes().all(|b| b.is_ascii_digit()),
+                Header::Named => label.starts_with(' ') && !label.trim().is_empty(),
+            };
+        fits.then_some(label.trim())
+    }
+
+    fn example(&self) -> String {
+        match self.header {
+            Header::Single => self.name.to_owned(),
+            Header::Numbered => format!("{}1", self.name),
+            Header::Named => format!("{} Chicago", self.name),
+        }
+    }
+}
+
+impl Section {
+    fn row(self) -> Option<&'static SectionRow> {
+        SECTIONS.iter().find(|row| row.section == self)
+    }
+
+    /// The kind that a header names.
+    pub fn of(header: &str) -> Option<Section> {
+        SECTIONS.iter().find(|row| row.label(header).is_some()).map(|row| row.section)
+    }
+
+    /// The fixed word of its header.
+    pub fn name(self) -> &'static str {
+        self.row().map_or("", |row| row.name)
+    }
+
+    /// The form of all values, where keys are names of the operator's choice.
+    pub fn free(self) -> Option<Form> {
+        self.row().and_then(|row| row.free)
+    }
+
+    /// What the section does today.
+    pub fn standing(self) -> Standing {
+        self.row().map_or(Standing::Acts, |row| row.standing)
+    }
+
+    /// The headers that one may have meant.
+    pub fn nearest(header: &str) -> Option<String> {
+        let examples: Vec<String> = SECTIONS.iter().map(SectionRow::example).collect();
+        nearest(header, examples.iter().map(String::as_str)).map(str::to_owned)
+    }
+
+    /// The keys that may stand in a section of this kind.
+    pub fn keys(self) -> impl Iterator<Item = &'static Key> {
+        let also = matches!(self, Gateway | Lync).then_some(TrunkConfiguration);
+        let rank = move |key: &&Key| key.section == self;
+        KEYS.iter().filter(rank).chain(KEYS.iter().filter(move |key| Some(key.section) == also))
+    }
+
+    /// The key that a name means in this section.
+    pub fn key(self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.is(name))
+    }
+}
+
+/// The commented sample: `config/demarc.ini`.
+pub fn sample() -> String {
+    let mut out = String::from(SAMPLE_HEAD);
+    for row in SECTIONS.iter().filter(|row| !is_cloud_connector(row.section)) {
+        write_section(&mut out, row);
+    }
+    write_ignored(&mut out);
+    out
+}
+
+const SAMPLE_HEAD: &str = "\
+; demarc: every section and key, with what holds when it is absent.
+; A line that starts with ; or # is a comment; nothing else is. `demarc check` names every fault.
+; A CloudConnector.ini may be used as it is, or its sections copied in here.
+; Each key says what it takes, and when a change to it acts.
+";
+
+/// What a CloudConnector.ini may have besides.
+fn write_ignored(out: &mut String) {
+    out.push('\n');
+    write_comment(
+        out,
+        "From a CloudConnector.ini the following is accepted and ignored, for it belongs to Windows machines.",
+    );
+    for row in SECTIONS.iter().filter(|row| is_cloud_connector(row.section)) {
+        let ignored = KEYS.iter().filter(|key| key.section == row.section && key.standing == Standing::Windows);
+        let names: Vec<&str> = ignored.map(|key| key.name).collect();
+        if !names.is_empty() {
+            write_comment(out, &format!("[{}] {}", row.name, names.join(" ")));
+        }
+    }
+}
+
+fn is_cloud_connector(section: Section) -> bool {
+    matches!(section, Common | Network | PrimaryCms | MediationServer | EdgeServer)
+}
+
+/// An example line for sections whose keys are free.
+fn free_example(section: Section) -> &'static str {
+    match section {
+        HybridVoiceRoutes => r"LocalRoute=^\+1312\d{7}$",
+        DialPlan => r"FourDigits=^(\d{4})$ => +1312555$1",
+        CalledNumberRules => r"NoPlus=^\+(\d+)$ => $1",
+        CallingNumberRules => r"MainNumber=^\+1312555\d{4}$ => +13125550100",
+        _ => "Congestion=486/34 => 503",
+    }
+}
+
+fn write_section(out: &mut String, row: &SectionRow) {
+    let live = row.section == HybridVoiceRoutes || KEYS.iter().any(|k| k.section == row.section && k.sample.is_some());
+    let mark = if live { "" } else { ";" };
+    out.push('\n');
+    write_comment(out, row.help);
+    if row.standing == Standing::NotYet {
+        write_comment(out, "Accepted; has no effect yet.");
+    }
+    out.push_str(&format!("{mark}[{}]\n", row.example()));
+    if row.free.is_some() {
+        out.push_str(&format!("{mark}{}\n", free_example(row.section)));
+    }
+    for key in KEYS.iter().filter(|key| key.section == row.section) {
+        write_key(out, key);
+    }
+}
+
+fn write_key(out: &mut String, key: &Key) {
+    out.push('\n');
+    write_comment(out, key.help);
+    let standing = if key.standing == Standing::NotYet { "; has no effect yet" } else { "" };
+    write_comment(out, &format!("({}; changes act: {}{standing})", key.form, key.effect));
+    match key.sample {
+        Some(value) => out.push_str(&format!("{}={value}\n", key.name)),
+        None => out.push_str(&format!(";{}={}\n", key.name, key.default)),
+    }
+}
+
+/// Wraps a paragraph into comment lines of at most 100 characters.
+fn write_comment(out: &mut String, paragraph: &str) {
+    let mut column = 0;
+    for word in paragraph.split(' ') {
+        if column > 0 && column + 1 + word.len() > 98 {
+            out.push('\n');
+            column = 0;
+        }
+        out.push_str(if column == 0 { "; " } else { " " });
+        out.push_str(word);
+        column += 1 + word.len();
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_sample_is_the_generated_one() {
+        let committed = include_str!("../../config/demarc.ini");
+        assert_eq!(committed, sample(), "write it anew: demarc check --sample > config/demarc.ini");
+    }
+
+    #[test]
+    fn every_default_and_sample_has_its_key_s_form() {
+        for key in KEYS {
+            for text in [key.default, key.sample.unwrap_or_default()].into_iter().filter(|text| !text.is_empty()) {
+                assert_eq!(key.form.check(text), Ok(()), "{}={text}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_stands_twice_in_a_section() {
+        for row in SECTIONS {
+            let mut seen = Vec::new();
+            for key in KEYS.iter().filter(|key| key.section == row.section) {
+                for name in std::iter::once(&key.name).chain(key.aliases) {
+                    assert!(!seen.contains(&name.to_ascii_lowercase()), "[{}] {name}", row.name);
+                    seen.push(name.to_ascii_lowercase());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn headers_are_told_apart() {
+        assert_eq!(Section::of("lync"), Some(Lync));
+        assert_eq!(Section::of("GATEWAY12"), Some(Gateway));
+        assert_eq!(Section::of("DialPlan Chicago"), Some(DialPlan));
+        for unknown in ["Gateway", "Gateway1a", "DialPlan", "DialPlan ", "Lync1", "é", ""] {
+            assert_eq!(Section::of(unknown), None, "{unknown}");
+        }
+        assert_eq!(Section::nearest("Gatway1"), Some("Gateway1".into()));
+    }
+}

@@ -1,0 +1,524 @@
+//! Whole files: what they become, and every fault with its place.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+/// The least that is complete; a case below replaces lines of it.
+const LEAST: &str = "\
+[Lync]
+Fqdn=ms1.contoso.com
+NextHop=pool01.contoso.com:5061
+Certificate=ms1.pem
+PrivateKey=ms1.key
+TrustedRoots=roots.pem
+[Media]
+Address=192.0.2.10
+[Gateway1]
+IP=192.0.2.20
+Port=5060
+";
+
+const CCE_142: &str = include_str!("../../config/examples/cloudconnector-1.4.2.ini");
+const CCE_20: &str = include_str!("../../config/examples/cloudconnector-2.0.ini");
+const CCE_21: &str = include_str!("../../config/examples/cloudconnector-2.1.ini");
+
+fn good(text: &str) -> Config {
+    match parse(text.as_bytes(), "/etc/demarc/demarc.ini") {
+        Ok((config, _)) => config,
+        Err(findings) => panic!("{findings:#?}"),
+    }
+}
+
+/// `line:column+length severity what | instead` of everything but notes.
+fn faults(text: &str) -> Vec<String> {
+    let report = check(text.as_bytes(), "demarc.ini");
+    let severe = report.findings.iter().filter(|finding| finding.severity != Severity::Note);
+    severe.map(shown).collect()
+}
+
+fn notes(text: &str) -> Vec<String> {
+    let report = check(text.as_bytes(), "demarc.ini");
+    report.findings.iter().filter(|finding| finding.severity == Severity::Note).map(shown).collect()
+}
+
+fn shown(finding: &Finding) -> String {
+    let Finding { line, column, length, severity, what, instead, .. } = finding;
+    format!("{line}:{column}+{length} {severity} {what} | {instead}")
+}
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
+}
+
+#[test]
+fn the_least_is_complete() {
+    let config = good(LEAST);
+    assert_eq!(faults(LEAST), [""; 0]);
+    assert_eq!(notes(LEAST), [""; 0]);
+    assert_eq!(config.identity.fqdn, "ms1.contoso.com");
+    assert_eq!(config.identity.certificate, Path::new("/etc/demarc/ms1.pem"));
+    assert_eq!(config.lync_listen.to_string(), "0.0.0.0:5070");
+    assert_eq!(config.media, Media { address: address(10), ports: (49152, 57500), threads: None });
+    assert_eq!(config.web.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:8085"));
+    assert_eq!(config.trace.keep, 5000);
+    assert_eq!(config.drain_timeout, Duration::from_secs(60));
+    assert_eq!(config.logging, Logging { level: Level::Info, show_numbers: false });
+    assert_eq!(config.trunk_listen.udp, None);
+
+    let lync = config.lync();
+    assert_eq!(lync.kind, TrunkKind::Microsoft(Profile::Sfb2015));
+    assert_eq!((lync.own_host.as_str(), lync.own_port), ("ms1.contoso.com", 5070));
+    assert_eq!(lync.hops[0].to_string(), "pool01.contoso.com:5061/TLS");
+    assert_eq!(lync.peers.names, ["pool01.contoso.com"]);
+    assert_eq!(lync.srtp, SrtpMode::Required);
+    assert_eq!(lync.codecs, [Codec::Pcmu, Codec::Pcma]);
+
+    let gateway = &config.gateways()[0];
+    assert_eq!((gateway.id, gateway.name.as_str()), (TrunkId(1), "Gateway1"));
+    assert_eq!((gateway.own_host.as_str(), gateway.own_port), ("192.0.2.10", 5068));
+    assert_eq!(gateway.hops[0].to_string(), "192.0.2.20:5060/TCP");
+    assert_eq!(gateway.peers, Peers { names: vec![], addresses: vec![address(20)] });
+    assert_eq!(gateway.srtp, SrtpMode::NotSupported);
+    assert_eq!(gateway.switches.fast_failover_timeout, Duration::from_secs(10));
+    assert_eq!(gateway.switches.options_interval, Duration::from_secs(60));
+    assert_eq!(gateway.switches.max_early_dialogs, 20);
+    assert!(gateway.switches.enable_refer_support && gateway.switches.enable_100rel);
+    assert!(!gateway.switches.forward_pai);
+
+    assert_eq!(config.routes.len(), 1);
+    assert_eq!(config.routes[0].gateways, [TrunkId(1)]);
+    assert!(config.routes[0].pattern.is_match("+13125550100").unwrap());
+}
+
+#[test]
+fn the_sample_says_what_its_text_says() {
+    let config = good(&keys::sample());
+    assert_eq!(config.identity.private_key, Path::new("/etc/demarc/tls/ms1.key"));
+    assert_eq!(config.lync().peers.names, ["pool01.contoso.com", "fe01.contoso.com"]);
+    assert_eq!(config.gateways().len(), 1);
+    assert_eq!(config.routes.len(), 1);
+    assert_eq!(config.routes[0].name, "LocalRoute");
+    assert_eq!(config.routes[0].gateways, [TrunkId(1)]);
+    assert!(config.routes[0].pattern.is_match("+13125550100").unwrap());
+    assert!(!config.routes[0].pattern.is_match("+442075550100").unwrap());
+}
+
+/// Every commented-out default of the sample may be made live without changing anything.
+#[test]
+fn a_default_written_out_changes_nothing() {
+    let written = good(&keys::sample());
+    let filled = |line: &str| line.split_once('=').is_some_and(|(key, value)| !value.is_empty() && !key.contains(' '));
+    let live: Vec<String> = keys::sample()
+        .lines()
+        .map(|line| match line.strip_prefix(';') {
+            Some(rest) if rest.starts_with('[') || filled(rest) => rest.to_owned(),
+            _ => line.to_owned(),
+        })
+        .collect();
+    let all = good(&live.join("\n"));
+    assert_eq!(format!("{written:?}"), format!("{all:?}"));
+}
+
+#[test]
+fn cloud_connector_files_are_taken_as_they_are() {
+    for text in [CCE_142, CCE_20, CCE_21] {
+        assert_eq!(faults(text), [""; 0]);
+        let ignored = notes(text).iter().filter(|note| note.contains("is ignored")).count();
+        assert!(ignored >= 29, "{ignored}");
+    }
+
+    let config = good(CCE_142);
+    assert_eq!(config.identity.fqdn, "cc-mspool.cce.local");
+    assert_eq!(config.identity.certificate, Path::new("/etc/demarc/tls/demarc.pem"));
+    assert_eq!(config.media.address.to_string(), "192.168.0.240");
+    assert_eq!(config.lync().hops[0].to_string(), "cc-edgepool.cce.local:5061/TLS");
+    assert_eq!(config.lync().peers.names, ["cc-edgepool.cce.local"]);
+    // EnableReferSupport stands under [Network] there, and speaks of gateways only.
+    assert!(!config.gateways()[0].switches.enable_refer_support);
+    assert!(config.lync().switches.enable_refer_support);
+
+    let config = good(CCE_20);
+    let gateways = config.gateways();
+    assert_eq!((gateways[0].own_host.as_str(), gateways[0].own_port), ("cce-mspool.cce.local", 5067));
+    assert_eq!(gateways[0].peers.names, ["sbc1.contoso.com"]);
+    assert_eq!((gateways[0].srtp, gateways[1].srtp), (SrtpMode::Required, SrtpMode::NotSupported));
+    assert!(gateways.iter().all(|gateway| gateway.switches.forward_pai));
+    let taken: Vec<_> = config.routes.iter().map(|route| (route.name.as_str(), route.gateways.clone())).collect();
+    let (first, second) = (TrunkId(1), TrunkId(2));
+    let expected = [("TollFree", vec![first]), ("LocalRoute", vec![first, second]), ("International", vec![second])];
+    assert_eq!(taken, expected);
+
+    let config = good(CCE_21);
+    assert_eq!(config.routes.len(), 1);
+    assert_eq!(config.routes[0].gateways, [first, second]);
+}
+
+#[test]
+fn a_cloud_connector_file_in_utf_16_is_the_same_configuration() {
+    let windows = CCE_21.replace('\n', "\r\n");
+    let bytes: Vec<u8> = [0xFF, 0xFE].into_iter().chain(windows.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let (config, findings) = parse(&bytes, "demarc.ini").unwrap();
+    let (expected, same) = parse(CCE_21.as_bytes(), "demarc.ini").unwrap();
+    assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+    let places = |list: &[Finding]| list.iter().map(shown).collect::<Vec<_>>();
+    assert_eq!(places(&findings), places(&same));
+}
+
+#[test]
+fn a_file_with_nothing_in_it_says_all_that_is_missing() {
+    let expected = [
+        "1:1+0 error [Lync] Fqdn is missing | Fqdn=ms1.contoso.com, the name in our certificate",
+        "1:1+0 error [Media] Address is missing | Address=192.0.2.10, this machine's address",
+        "1:1+0 error [Lync] NextHop is missing | NextHop=pool01.contoso.com:5061",
+        "1:1+0 warning there is no gateway | [Gateway1] with IP, Port and Protocol",
+    ];
+    assert_eq!(faults(""), expected);
+}
+
+/// Each case: a line of [`LEAST`] and what takes its place; the faults that come of it.
+#[test]
+fn every_fault_has_its_place_and_its_remedy() {
+    let port_range = "a whole number from 1 to 100000";
+    let cases: &[(&str, &str, &[&str])] = &[
+        // Grammar.
+        ("Port=5060", "Port 5060", &["11:1+9 error this line has no `=` | Key=Value, or ; before a remark"]),
+        ("Port=5060", "=5060", &["11:1+5 error the key is missing | Key=Value"]),
+        ("Port=5060", "Port=5060\nport=5060", &["12:1+4 error `port` stands twice | one of the two lines"]),
+        (
+            "Port=5060",
+            "Port=5060\n[GATEWAY1]\nMaxCalls=3",
+            &["12:2+8 warning [GATEWAY1] stands twice | all its keys in one section"],
+        ),
+        // Names.
+        ("Port=5060", "Prot=5060", &["11:1+4 warning unknown key `Prot` | Port=5060"]),
+        ("Port=5060", "Ports=1-2", &["11:1+5 warning unknown key `Ports` | Port=1-2"]),
+        ("Port=5060", "Profile=x", &["11:1+7 warning unknown key `Profile` | Profile belongs in [Lync]"]),
+        ("Port=5060", "[Wbe]", &["11:2+3 warning unknown section [Wbe] | [Web]"]),
+        // Forms.
+        ("Port=5060", "Port=0", &["11:6+1 error `Port` has a wrong value | a port from 1 to 65535"]),
+        (
+            "Port=5060",
+            "Port=5060 ; SIP",
+            &["11:6+10 error `Port` has a wrong value | the remark on a line of its own: Port=5060"],
+        ),
+        ("Port=5060", "MaxCalls=-1", &[&format!("11:10+2 error `MaxCalls` has a wrong value | {port_range}")]),
+        (
+            "Port=5060",
+            "EnableReferSupport=maybe",
+            &["11:20+5 error `EnableReferSupport` has a wrong value | True or False"],
+        ),
+        ("Port=5060", "Protocol=TSL", &["11:10+3 error `Protocol` has a wrong value | TLS (one of UDP, TCP, TLS)"]),
+        (
+            "Port=5060",
+            "OptionsInterval=10d",
+            &["11:17+3 error `OptionsInterval` has a wrong value | 0 to 1h, for example 10s, 500ms, 2m"],
+        ),
+        (
+            "IP=192.0.2.20",
+            "IP=192.0.2.20 192.0.2",
+            &["10:15+7 error `IP` has a wrong value | an address, for example 192.0.2.10"],
+        ),
+        (
+            "Fqdn=ms1.contoso.com",
+            "Fqdn=192.0.2.1",
+            &["2:6+9 error `Fqdn` has a wrong value | a host name, for example ms1.contoso.com"],
+        ),
+        (
+            "Address=192.0.2.10",
+            "Address=0.0.0.0",
+            &["8:9+7 error `Address` has a wrong value | the address of one machine, such as 192.0.2.10"],
+        ),
+        (
+            "Address=192.0.2.10",
+            "Address=192.0.2.10\nPorts=57500-49152",
+            &["9:7+11 error `Ports` has a wrong value | 49152-57500"],
+        ),
+        (
+            "Address=192.0.2.10",
+            "Address=192.0.2.10\nPorts=5000-5002",
+            &["9:7+9 error too few ports | Ports=49152-57500"],
+        ),
+        ("Address=192.0.2.10", "Address=192.0.2.10\nCodecs=opus", &["9:8+4 error no codec is left | Codecs=PCMU PCMA"]),
+        // Patterns.
+        (
+            "Port=5060",
+            "[HybridVoiceRoutes]\nLocal=^\\+1(312",
+            &["12:14+1 error `Local` has a wrong value | a regular expression, for example ^\\+1312\\d{7}$"],
+        ),
+        (
+            "Port=5060",
+            "VoiceRoutes=Local\n[HybridVoiceRoutes]\nLocal=^(\\d11)$",
+            &["13:9+4 warning `Local` may match other than is meant | \\d{11} if 11 digits are meant"],
+        ),
+        (
+            "Port=5060",
+            "VoiceRoutes=Local\n[HybridVoiceRoutes]\nLocal=\\+1\\d*",
+            &["13:7+6 warning `Local` may match other than is meant | ^\\+1\\d*"],
+        ),
+        (
+            "Port=5060",
+            "[DialPlan A]\nX=^(\\d{4}$ => $1",
+            &["12:10+1 error `X` has a wrong value | a regular expression, for example ^\\+1312\\d{7}$"],
+        ),
+        // What spans several keys.
+        (
+            "Port=5060",
+            "VoiceRoutes=Locl, Far\n[HybridVoiceRoutes]\nLocal=^1",
+            &[
+                "11:13+4 error unknown route `Locl` | Local",
+                "11:19+3 error unknown route `Far` | one of Local",
+                "13:1+5 warning no gateway takes `Local` | VoiceRoutes=Local at a gateway",
+            ],
+        ),
+        (
+            "Port=5060",
+            "Protocol=TLS",
+            &["11:10+3 error [Gateway1] has no FQDN | FQDN=gw1.contoso.com, the name in the gateway's certificate"],
+        ),
+        (
+            "Port=5060",
+            "Protocol=UDP",
+            &["11:10+3 error [Gateway1] cannot reach us by UDP | UdpListen=0.0.0.0:5060 under [Trunks]"],
+        ),
+        (
+            "IP=192.0.2.20",
+            "IP=",
+            &["9:2+8 error [Gateway1] has neither FQDN nor IP | IP=192.0.2.20, or delete the section"],
+        ),
+        (
+            "Port=5060",
+            "[Gateway2]\nIP=192.0.2.20",
+            &["11:2+8 error [Gateway2] is the same peer as [Gateway1] | one section, with the routes of both"],
+        ),
+        (
+            "Port=5060",
+            "[Gateway2]\nIP=192.0.2.20\nPort=5062",
+            &[
+                "11:2+8 warning [Gateway2] and [Gateway1] share an address | different protocols, or an address for each",
+            ],
+        ),
+        (
+            "Port=5060",
+            "Kind=isdn",
+            &[
+                "1:1+0 warning there is no gateway | [Gateway1] with IP, Port and Protocol",
+                "9:2+8 warning [Gateway1] takes no calls | Kind=sip, or leave it for later",
+            ],
+        ),
+        ("Port=5060", "DialPlan=Chicago", &["11:10+7 warning there is no [DialPlan Chicago] | [DialPlan Chicago]"]),
+        (
+            "NextHop=pool01.contoso.com:5061",
+            "NextHop=192.0.2.1:5061",
+            &[
+                "3:9+14 error [Lync] TrustedPeers is missing | TrustedPeers=pool01.contoso.com, the names in the pool's certificates",
+            ],
+        ),
+        (
+            "NextHop=pool01.contoso.com:5061",
+            "NextHop=",
+            &["3:1+7 error [Lync] NextHop is missing | NextHop=pool01.contoso.com:5061"],
+        ),
+        ("[Media]", "Listen=\n[Media]", &["7:1+6 error [Lync] Listen cannot be off | Listen=0.0.0.0:5070"]),
+        (
+            "[Media]",
+            "Listen=192.0.2.10:5068\n[Media]",
+            &["7:8+15 error [Lync] Listen and [Trunks] TcpListen want the same port | a port of its own"],
+        ),
+        (
+            "[Media]",
+            "[Trunks]\nUdpListen=0.0.0.0:50000\n[Media]",
+            &["8:11+13 error [Trunks] UdpListen lies among the media ports | UdpListen=0.0.0.0:5060"],
+        ),
+        (
+            "[Media]",
+            "Profile=teams\nSRTPMode=NotSupported\n[Media]",
+            &["8:10+12 warning Teams needs encrypted media | SRTPMode=Required"],
+        ),
+        (
+            "[Media]",
+            "[Web]\nListen=0.0.0.0:8085\n[Media]",
+            &["8:8+12 error [Web] TokenFile is missing | TokenFile=/etc/demarc/web.token, or Listen=127.0.0.1:8085"],
+        ),
+    ];
+    for (line, instead, expected) in cases {
+        assert!(LEAST.contains(&format!("{line}\n")), "{line}");
+        let text = LEAST.replacen(&format!("{line}\n"), &format!("{instead}\n"), 1);
+        assert_eq!(&faults(&text), expected, "{instead}");
+        let unusable = expected.iter().any(|fault| fault.contains(" error "));
+        assert_eq!(check(text.as_bytes(), "demarc.ini").config.is_none(), unusable, "{instead}");
+    }
+}
+
+#[test]
+fn all_faults_come_in_one_go() {
+    let text = "[Lync]\nFqdn=a b\nNextHop=pool:x\nnothing\n[Media]\nAddress=here\n[Gateway1]\nPort=x\nProtocol=x\n";
+    let errors = faults(text).len();
+    assert_eq!(errors, 7, "{:#?}", faults(text));
+}
+
+#[test]
+fn what_has_no_effect_is_said_in_a_note() {
+    let text = format!(
+        "{LEAST}Console=/dev/ttyUSB0\nEnableBypass=True\nSRTPMode=Required\n[Span1]\nDriver=dahdi\n\
+         [Clock]\nServers=time1.contoso.com:123\n[CDR]\nDatabase=postgres://db\n[Trace]\nHep=192.0.2.9:9060\n\
+         [ResponseCodeRules A]\nCongestion=486/34 => 503\n"
+    );
+    assert_eq!(faults(&text), [""; 0]);
+    let expected = [
+        "12:1+7 note `Console` has no effect yet | it may stay",
+        "13:1+12 note `EnableBypass` has no effect yet | it may stay",
+        "14:10+8 note media to [Gateway1] is not encrypted | Protocol=TLS at the gateway, if it can",
+        "15:2+5 note [Span1] has no effect yet | it may stay",
+        "17:2+5 note [Clock] has no effect yet | it may stay",
+        "19:2+3 note [CDR] has no effect yet | it may stay",
+        "22:1+3 note `Hep` has no effect yet | it may stay",
+        "23:2+19 note [ResponseCodeRules A] has no effect yet | it may stay",
+    ];
+    assert_eq!(notes(&text), expected);
+}
+
+/// The interface's own listing, without its remarks.
+#[test]
+fn every_agreed_section_and_key_is_known() {
+    let text = r"
+[Lync]
+Profile=sfb2015
+Fqdn=ms1.contoso.com
+Listen=0.0.0.0:5070
+NextHop=pool01.contoso.com:5061
+Certificate=/etc/demarc/tls/ms1.pem
+PrivateKey=/etc/demarc/tls/ms1.key
+TrustedRoots=/etc/demarc/tls/roots.pem
+TrustedPeers=pool01.contoso.com fe01.contoso.com
+SRTPMode=Required
+[Trunks]
+TlsListen=0.0.0.0:5067
+TcpListen=0.0.0.0:5068
+UdpListen=
+[Media]
+Address=192.0.2.10
+Ports=49152-57500
+Codecs=opus G722 PCMU PCMA
+Threads=auto
+[Gateway1]
+FQDN=gw1.contoso.com
+IP=192.0.2.20
+Port=5067
+Protocol=TLS
+VoiceRoutes=LocalRoute
+Kind=sip
+Span=Span1
+Console=/dev/ttyUSB0
+DialPlan=Chicago
+CalledNumberRules=Chicago-out
+CallingNumberRules=Chicago-cli
+ResponseCodeRules=Chicago-codes
+MaxCalls=23
+EnableReferSupport=False
+[HybridVoiceRoutes]
+LocalRoute=^\+1312\d{7}$
+[TrunkConfiguration]
+EnableReferSupport=True
+EnableFastFailoverTimer=True
+ForwardCallHistory=False
+ForwardPAI=False
+[DialPlan Chicago]
+FourDigits=^(\d{4})$ => +1312555$1
+[CalledNumberRules Chicago-out]
+[CallingNumberRules Chicago-cli]
+[ResponseCodeRules Chicago-codes]
+Congestion=486/34 => 503
+[Span1]
+Driver=simulated
+Line=T1
+Device=1
+Switch=ni2
+Side=user
+[Clock]
+Servers=time1.contoso.com time2.contoso.com
+MaxAhead=1s
+MaxBehind=60s
+Discipline=No
+[Web]
+Listen=127.0.0.1:8085
+TokenFile=/etc/demarc/web.token
+[CDR]
+Database=/var/lib/demarc/cdr.sqlite
+[Trace]
+Keep=5000
+Hep=
+";
+    assert_eq!(faults(text), [""; 0]);
+    assert_eq!(good(text).gateways()[0].max_calls, Some(23));
+    // One note for each thing that nothing reads yet: codecs, six keys of the gateway, five sections.
+    assert_eq!(notes(text).len(), 12, "{:#?}", notes(text));
+}
+
+#[test]
+fn a_gateway_s_own_word_goes_before_the_common_one() {
+    let text = format!(
+        "{LEAST}EnableReferSupport=True\nOptionsInterval=0\n[Gateway2]\nFQDN=GW2.contoso.com\n\
+         [TrunkConfiguration]\nenablerefersupport=no\nMaxEarlyDialogs=1\nFastFailoverTimeout=1500ms\n"
+    );
+    let config = good(&text);
+    let [first, second] = config.gateways() else { panic!("two gateways") };
+    assert!(first.switches.enable_refer_support && !second.switches.enable_refer_support);
+    assert_eq!(first.switches.options_interval, Duration::ZERO);
+    assert_eq!((first.switches.max_early_dialogs, second.switches.max_early_dialogs), (1, 1));
+    assert_eq!(second.switches.fast_failover_timeout, Duration::from_millis(1500));
+    // The Microsoft side keeps the defaults.
+    assert!(config.lync().switches.enable_refer_support);
+    assert_eq!(config.lync().switches.max_early_dialogs, 20);
+    // A name alone is looked up by SRV.
+    assert_eq!(second.hops[0].to_string(), "gw2.contoso.com/TCP");
+}
+
+#[test]
+fn an_own_name_follows_from_the_protocol() {
+    let own = |text: &str| good(&format!("{LEAST}{text}")).gateways()[0].own_host.clone();
+    assert_eq!(own("[Trunks]\nTcpListen=192.0.2.11:5068\n"), "192.0.2.11");
+    assert_eq!(own("[Trunks]\nOwnHost=trunk.contoso.com\n"), "trunk.contoso.com");
+    assert_eq!(own("Protocol=TLS\nFQDN=gw1.contoso.com\n"), "ms1.contoso.com");
+}
+
+#[test]
+fn a_gateway_without_routes_takes_what_is_left() {
+    let routes = "[Gateway2]\nIP=192.0.2.21\n[HybridVoiceRoutes]\nLocal=^\\+1\n";
+    let config = good(&format!("{LEAST}VoiceRoutes=local\n{routes}"));
+    let taken: Vec<_> = config.routes.iter().map(|route| (route.name.as_str(), route.gateways.clone())).collect();
+    let (first, second) = (TrunkId(1), TrunkId(2));
+    assert_eq!(taken, [("Local", vec![first, second]), (voice_routes::ANY_NUMBER, vec![second])]);
+}
+
+/// Bytes of good files, damaged: whatever comes of it, there is no panic, every place lies in the
+/// text, and a configuration exists exactly when no error was found.
+#[test]
+fn no_damage_breaks_the_reader() {
+    let seeds = [keys::sample(), LEAST.into(), CCE_142.into(), CCE_20.into(), CCE_21.into()];
+    bolero::check!().with_type::<(u8, Vec<(u16, u8, u8)>)>().with_iterations(2000).for_each(|(which, damage)| {
+        let mut bytes = seeds[usize::from(*which) % seeds.len()].clone().into_bytes();
+        for &(at, how, octet) in damage.iter().take(8) {
+            damaged(&mut bytes, usize::from(at), how, octet);
+        }
+        let report = check(&bytes, "demarc.ini");
+        assert_eq!(report.config.is_some(), report.findings.iter().all(|f| f.severity != Severity::Error));
+        for finding in &report.findings {
+            assert!(report.source.text().get(finding.span.clone()).is_some(), "{finding}");
+            assert!(finding.line >= 1 && finding.column >= 1);
+        }
+    });
+}
+
+fn damaged(bytes: &mut Vec<u8>, at: usize, how: u8, octet: u8) {
+    let at = at % (bytes.len() + 1);
+    match how {
+        0..60 => bytes.insert(at, octet),
+        60..160 => bytes.insert(at, *b"=[]\n;\\(){}*+\xFF\0".get(usize::from(octet) % 14).unwrap_or(&b'=')),
+        160..250 => bytes.drain(at..(at + usize::from(octet % 16)).min(bytes.len())).for_each(drop),
+        250..253 => bytes.truncate(at),
+        _ => bytes.rotate_left(at),
+    }
+}

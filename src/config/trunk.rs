@@ -1,0 +1,301 @@
+//! The trunks: the Microsoft side, then the gateways in file order.
+//!
+//! A trunk parameter is looked up in the trunk's own section, then (gateways only) in
+//! `[TrunkConfiguration]`, then in the table's defaults.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::hop::{Target, Transport, TrunkId};
+use crate::session::Codec;
+
+use super::cloud_connector;
+use super::ini::Extent;
+use super::keys::{KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
+use super::settings::{Findings, Known, Settings, default};
+use super::value::{self, HostPort, Wrong};
+use super::{Peers, Profile, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen};
+
+const PROFILE_VALUES: [Profile; 6] =
+    [Profile::Ocs2007R2, Profile::Lync2010, Profile::Lync2013, Profile::Sfb2015, Profile::Sfb2019, Profile::Teams];
+const SRTP_VALUES: [SrtpMode; 3] = [SrtpMode::Required, SrtpMode::Optional, SrtpMode::NotSupported];
+const TRANSPORT_VALUES: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+/// What trunks need to know of the rest of the file.
+pub struct Own {
+    /// Our name.
+    pub fqdn: String,
+    /// The port of `[Lync] Listen`.
+    pub lync_port: u16,
+    /// Where gateways reach us.
+    pub listen: TrunkListen,
+    /// `[Trunks] OwnHost`.
+    pub host: Option<String>,
+    /// The media address.
+    pub address: IpAddr,
+    /// The codecs that can be spoken, best first.
+    pub codecs: Vec<Codec>,
+}
+
+impl Own {
+    /// How we call ourselves under a transport: only TLS holds the name against a certificate, so
+    /// elsewhere an address spares the gateway the DNS.
+    fn host(&self, transport: Transport) -> String {
+        let listen = self.listen.of(transport).map(|listen| listen.ip()).filter(|ip| !ip.is_unspecified());
+        match (&self.host, transport) {
+            (Some(host), _) => host.clone(),
+            (None, Transport::Tls) => self.fqdn.clone(),
+            (None, _) => listen.unwrap_or(self.address).to_string(),
+        }
+    }
+}
+
+/// Sections that may set a parameter, the first one wins.
+type Layers<'k> = [Option<&'k Known<'k>>; 2];
+
+/// The Microsoft side.
+pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, findings: &mut Findings<'_>) -> Trunk {
+    let layers = [settings.one(Section::Lync), None];
+    let choice = |name, words| settings.value(Section::Lync, name, |text| value::choice(text, words));
+    let profile = PROFILE_VALUES[choice("Profile", PROFILES).unwrap_or_default()];
+    let srtp = SRTP_VALUES[choice("SRTPMode", SRTP_MODES).unwrap_or_default()];
+    if profile == Profile::Teams && srtp == SrtpMode::NotSupported {
+        let why = "Direct Routing refuses calls without SRTP";
+        let at = settings.place(Section::Lync, "SRTPMode");
+        findings.warning(&at, "Teams needs encrypted media", why, "SRTPMode=Required");
+    }
+    let peers = microsoft_peers(settings, &next_hop, findings);
+    let target = |hop: HostPort| {
+        // An address has no SRV records.
+        let port = hop.port.or_else(|| is_address(&hop.host).then(|| Transport::Tls.default_port()));
+        Target { trunk: TrunkId::LYNC, transport: Transport::Tls, host: hop.host.into(), port }
+    };
+    Trunk {
+        id: TrunkId::LYNC,
+        name: "lync".into(),
+        kind: TrunkKind::Microsoft(profile),
+        own_host: own.fqdn.clone(),
+        own_port: own.lync_port,
+        hops: next_hop.into_iter().map(target).collect(),
+        peers,
+        srtp,
+        codecs: own.codecs.clone(),
+        switches: switches(layers, None),
+        max_calls: max_calls(layers[0]),
+    }
+}
+
+fn microsoft_peers(settings: &Settings<'_>, next_hop: &[HostPort], findings: &mut Findings<'_>) -> Peers {
+    let addresses: Vec<IpAddr> = next_hop.iter().filter_map(|hop| hop.host.parse().ok()).collect();
+    let written = settings.filled(Section::Lync, "TrustedPeers");
+    let names = match written {
+        Some(entry) => value::names(&entry.value.text).unwrap_or_default(),
+        None => next_hop.iter().map(|hop| hop.host.clone()).filter(|host| !is_address(host)).collect(),
+    };
+    if written.is_none() && names.is_empty() && !addresses.is_empty() {
+        let why = "NextHop is an address, so there is no name that the peer's certificate could be held against";
+        let at = settings.place(Section::Lync, "NextHop");
+        let instead = "TrustedPeers=pool01.contoso.com, the names in the pool's certificates";
+        findings.error(&at, "[Lync] TrustedPeers is missing", why, instead);
+    }
+    Peers { names, addresses }
+}
+
+fn is_address(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok()
+}
+
+/// The gateways that take calls, with their sections.
+pub fn gateways<'a>(settings: &'a Settings<'a>, own: &Own, findings: &mut Findings<'_>) -> Vec<(&'a Known<'a>, Trunk)> {
+    let mut gateways: Vec<(&Known<'_>, Trunk)> = Vec::new();
+    for known in settings.all(Section::Gateway).take(usize::from(u16::MAX - 1)) {
+        dangling(settings, known, findings);
+        let id = TrunkId(u16::try_from(gateways.len() + 1).unwrap_or(u16::MAX));
+        if let Some(gateway) = gateway(settings, own, known, id, findings) {
+            duplicate(&known.header.span, &gateways, &gateway, findings);
+            gateways.push((known, gateway));
+        }
+    }
+    if gateways.is_empty() {
+        let instead = "[Gateway1] with IP, Port and Protocol";
+        findings.warning(&(0..0), "there is no gateway", "calls have nowhere to go", instead);
+    }
+    gateways
+}
+
+fn gateway(
+    settings: &Settings<'_>,
+    own: &Own,
+    known: &Known<'_>,
+    id: TrunkId,
+    findings: &mut Findings<'_>,
+) -> Option<Trunk> {
+    if is_isdn(known, findings) {
+        return None;
+    }
+    let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
+    let read = |text: &str| value::choice(text, PROTOCOLS);
+    let protocol = known.value("Protocol", read).or_else(|| default(Section::Gateway, "Protocol", read))?;
+    let transport = TRANSPORT_VALUES[protocol];
+    missing_peer(known, transport, findings);
+    let fqdn = known.value("FQDN", value::name);
+    let addresses = known.value("IP", value::addresses).unwrap_or_default();
+    let port = known.value("Port", value::port);
+    Some(Trunk {
+        id,
+        name: known.header.text.clone(),
+        kind: TrunkKind::Gateway,
+        own_host: own.host(transport),
+        own_port: own_port(known, transport, &own.listen, findings),
+        hops: hops(id, transport, fqdn.as_deref(), &addresses, port),
+        peers: Peers { names: fqdn.into_iter().collect(), addresses },
+        srtp: srtp(layers, known, transport, findings),
+        codecs: own.codecs.clone(),
+        switches: switches(layers, cloud_connector::refer_support(settings)),
+        max_calls: max_calls(Some(known)),
+    })
+}
+
+fn is_isdn(known: &Known<'_>, findings: &mut Findings<'_>) -> bool {
+    let kind = known.value("Kind", |text| value::choice(text, KINDS)).unwrap_or_default();
+    let isdn = KINDS[kind] == "isdn";
+    if isdn {
+        let what = format!("[{}] takes no calls", known.header.text);
+        let why = "gateways of Kind=isdn are known, but not built in yet";
+        findings.warning(&known.header.span, what, why, "Kind=sip, or leave it for later");
+    }
+    isdn
+}
+
+/// The addresses in order; without one the name, which without a port is looked up by SRV.
+fn hops(
+    trunk: TrunkId,
+    transport: Transport,
+    fqdn: Option<&str>,
+    addresses: &[IpAddr],
+    port: Option<u16>,
+) -> Vec<Target> {
+    let target = |host: &str, port| Target { trunk, transport, host: host.into(), port };
+    match (addresses, fqdn) {
+        ([], Some(fqdn)) => vec![target(fqdn, port)],
+        (addresses, _) => {
+            let port = port.unwrap_or(transport.default_port());
+            addresses.iter().map(|address| target(&address.to_string(), Some(port))).collect()
+        }
+    }
+}
+
+/// A gateway must be findable, and under TLS have a name.
+fn missing_peer(known: &Known<'_>, transport: Transport, findings: &mut Findings<'_>) {
+    let named = known.filled("FQDN").is_some();
+    let at: &Extent = &known.header.span;
+    if !named && known.filled("IP").is_none() {
+        let what = format!("[{}] has neither FQDN nor IP", known.header.text);
+        findings.error(at, what, "it cannot be reached", "IP=192.0.2.20, or delete the section");
+    } else if !named && transport == Transport::Tls {
+        let why = "under TLS its certificate is held against the name";
+        let at = known.filled("Protocol").map_or(at, |line| &line.value.span);
+        let what = format!("[{}] has no FQDN", known.header.text);
+        findings.error(at, what, why, "FQDN=gw1.contoso.com, the name in the gateway's certificate");
+    }
+}
+
+/// The port of the listener that takes the gateway's requests.
+fn own_port(known: &Known<'_>, transport: Transport, listen: &TrunkListen, findings: &mut Findings<'_>) -> u16 {
+    if let Some(listen) = listen.of(transport) {
+        return listen.port();
+    }
+    let (key, example) = match transport {
+        Transport::Tls => ("TlsListen", "0.0.0.0:5067"),
+        Transport::Tcp => ("TcpListen", "0.0.0.0:5068"),
+        Transport::Udp => ("UdpListen", "0.0.0.0:5060"),
+    };
+    let at = known.filled("Protocol").map_or(&known.header.span, |line| &line.value.span);
+    let what = format!("[{}] cannot reach us by {transport}", known.header.text);
+    let instead = format!("{key}={example} under [Trunks]");
+    findings.error(at, what, format!("[Trunks] {key} is off"), instead);
+    0
+}
+
+/// Encrypted media needs keys that travel encrypted: only TLS does that.
+fn srtp(layers: Layers<'_>, known: &Known<'_>, transport: Transport, findings: &mut Findings<'_>) -> SrtpMode {
+    let read = |text: &str| value::choice(text, SRTP_MODES);
+    let wanted = SRTP_VALUES[layered(layers, "SRTPMode", read).unwrap_or_default()];
+    if transport == Transport::Tls || wanted == SrtpMode::NotSupported {
+        return wanted;
+    }
+    if let Some(line) = layers.into_iter().flatten().find_map(|layer| layer.filled("SRTPMode")) {
+        let what = format!("media to [{}] is not encrypted", known.header.text);
+        let why = format!("under {transport} the keys would travel in the clear, so SRTPMode is NotSupported there");
+        findings.note(&line.value.span, what, why, "Protocol=TLS at the gateway, if it can");
+    }
+    SrtpMode::NotSupported
+}
+
+/// Two sections for one peer: what comes from there could belong to either.
+fn duplicate(at: &Extent, earlier: &[(&Known<'_>, Trunk)], gateway: &Trunk, findings: &mut Findings<'_>) {
+    let key = |target: &Target| (target.transport, target.host.clone(), target.port);
+    let same_hop = |twin: &&Trunk| twin.hops.iter().any(|hop| gateway.hops.iter().any(|ours| key(ours) == key(hop)));
+    let transport = |trunk: &Trunk| trunk.hops.first().map(|hop| hop.transport);
+    let same_address = |twin: &&Trunk| {
+        let shares = |address| gateway.peers.addresses.contains(address);
+        transport(gateway) == transport(twin) && twin.peers.addresses.iter().any(shares)
+    };
+    let mut twins = earlier.iter().map(|(_, twin)| twin);
+    if let Some(twin) = twins.clone().find(same_hop) {
+        let what = format!("[{}] is the same peer as [{}]", gateway.name, twin.name);
+        findings.error(at, what, "host, port and protocol are equal", "one section, with the routes of both");
+    } else if let Some(twin) = twins.find(same_address) {
+        let what = format!("[{}] and [{}] share an address", gateway.name, twin.name);
+        let why = format!("calls from there count as [{}]: their source ports tell nothing", twin.name);
+        findings.warning(at, what, why, "different protocols, or an address for each");
+    }
+}
+
+/// Names of rules that a gateway refers to and that no section has.
+fn dangling(settings: &Settings<'_>, gateway: &Known<'_>, findings: &mut Findings<'_>) {
+    let kinds =
+        [Section::DialPlan, Section::CalledNumberRules, Section::CallingNumberRules, Section::ResponseCodeRules];
+    for kind in kinds {
+        let Some(line) = gateway.filled(kind.name()) else { continue };
+        let header = format!("[{} {}]", kind.name(), line.value.text);
+        let is = |known: &Known<'_>| known.label().eq_ignore_ascii_case(&line.value.text);
+        if !settings.all(kind).any(is) {
+            findings.warning(&line.value.span, format!("there is no {header}"), "the name leads nowhere", header);
+        }
+    }
+}
+
+fn max_calls(known: Option<&Known<'_>>) -> Option<u32> {
+    known.and_then(|known| known.value("MaxCalls", |text| value::number(text, 1, u32::MAX)))
+}
+
+/// A trunk parameter: from the first layer that sets it, else the table's default.
+fn layered<T>(layers: Layers<'_>, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
+    let written = layers.into_iter().flatten().find_map(|layer| layer.value(name, &read));
+    written.or_else(|| default(Section::TrunkConfiguration, name, &read))
+}
+
+/// `refer` is what holds for EnableReferSupport if no layer sets it.
+fn switches(layers: Layers<'_>, refer: Option<bool>) -> Switches {
+    let flag = |name| layered(layers, name, value::flag).unwrap_or_default();
+    // The range was checked with the form.
+    let time = |name| layered(layers, name, |text| value::time(text, Duration::ZERO, Duration::MAX));
+    let written = layers.into_iter().flatten().find_map(|layer| layer.value("EnableReferSupport", value::flag));
+    let forks = layered(layers, "MaxEarlyDialogs", |text| value::number(text, 1, u32::from(u16::MAX))).unwrap_or(1);
+    Switches {
+        enable_refer_support: written.or(refer).unwrap_or_else(|| flag("EnableReferSupport")),
+        enable_fast_failover_timer: flag("EnableFastFailoverTimer"),
+        fast_failover_timeout: time("FastFailoverTimeout").unwrap_or_default(),
+        forward_call_history: flag("ForwardCallHistory"),
+        forward_pai: flag("ForwardPAI"),
+        enable_session_timer: flag("EnableSessionTimer"),
+        enable_rtp_latching: flag("EnableRTPLatching"),
+        rtcp_active_calls: flag("RTCPActiveCalls"),
+        rtcp_calls_on_hold: flag("RTCPCallsOnHold"),
+        max_early_dialogs: u16::try_from(forks).unwrap_or(u16::MAX),
+        remove_plus_from_uri: flag("RemovePlusFromUri"),
+        enable_100rel: flag("Enable100rel"),
+        options_interval: time("OptionsInterval").unwrap_or_default(),
+    }
+}

@@ -1,0 +1,611 @@
+//! The forms that a value may have, and how each is read.
+//!
+//! Every reader answers with the value or with [`Wrong`]: which part of the text is wrong, why, and
+//! what would be right.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::time::Duration;
+
+use fancy_regex::{Error, Regex, RegexBuilder};
+
+/// Steps that a pattern may take before it counts as "no match": a telephone number needs some
+/// dozens, a runaway pattern would need millions.
+const BACKTRACK_LIMIT: usize = 100_000;
+
+/// What is wrong with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The offending bytes of the value; empty when the whole value is meant.
+    pub at: Range<usize>,
+    /// The reason.
+    pub why: String,
+    /// What would be right.
+    pub instead: String,
+}
+
+impl Wrong {
+    fn whole(why: impl Into<String>, instead: impl Into<String>) -> Wrong {
+        Wrong { at: 0..0, why: why.into(), instead: instead.into() }
+    }
+}
+
+/// The form of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Anything.
+    Text,
+    /// A host name.
+    Name,
+    /// Host names, space separated; `*.` covers one label.
+    Names,
+    /// Addresses, space separated.
+    Addresses,
+    /// One address of ours that peers can reach.
+    OwnAddress,
+    /// A name or an address of ours.
+    Host,
+    /// `address:port`; empty is off.
+    Listen,
+    /// `host` or `host:port`, space separated.
+    Hosts,
+    /// A file.
+    Path,
+    /// True or False.
+    Flag,
+    /// A whole number in a range.
+    Number(u32, u32),
+    /// `auto`, or a whole number in a range.
+    Auto(u32, u32),
+    /// A port.
+    Port,
+    /// `first-last`.
+    Ports,
+    /// Time in a range: `10s`, `500ms`, `2m`, `1h`, plain seconds.
+    Time(Duration, Duration),
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Some of these words, space separated.
+    Choices(&'static [&'static str]),
+    /// Names, separated by spaces or commas.
+    List,
+    /// A regular expression as .NET understands it.
+    Pattern,
+    /// `pattern => translation`.
+    Translation,
+    /// `SIP[/Q.850 cause] => SIP`.
+    CodeRule,
+}
+
+impl Form {
+    /// Is this text of the form?
+    pub fn check(self, text: &str) -> Result<(), Wrong> {
+        match self {
+            Form::Text | Form::Path | Form::List => Ok(()),
+            Form::Name => name(text).map(drop),
+            Form::Names => names(text).map(drop),
+            Form::Addresses => addresses(text).map(drop),
+            Form::OwnAddress => own_address(text).map(drop),
+            Form::Host => host(text).map(drop),
+            Form::Listen => listen(text).map(drop),
+            Form::Hosts => hosts(text).map(drop),
+            Form::Flag => flag(text).map(drop),
+            Form::Number(least, most) => number(text, least, most).map(drop),
+            Form::Auto(least, most) => auto(text, least, most).map(drop),
+            Form::Port => port(text).map(drop),
+            Form::Ports => ports(text).map(drop),
+            Form::Time(least, most) => time(text, least, most).map(drop),
+            Form::Choice(words) => choice(text, words).map(drop),
+            Form::Choices(words) => choices(text, words).map(drop),
+            Form::Pattern => pattern(text).map(drop),
+            Form::Translation => translation(text),
+            Form::CodeRule => code_rule(text),
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Form::Text => f.write_str("text"),
+            Form::Name => f.write_str("host name"),
+            Form::Names => f.write_str("host names, space separated"),
+            Form::Addresses => f.write_str("addresses, space separated"),
+            Form::OwnAddress => f.write_str("address"),
+            Form::Host => f.write_str("host name or address"),
+            Form::Listen => f.write_str("address:port, empty is off"),
+            Form::Hosts => f.write_str("host or host:port, space separated"),
+            Form::Path => f.write_str("file"),
+            Form::Flag => f.write_str("True or False"),
+            Form::Number(least, most) => write!(f, "{least} to {most}"),
+            Form::Auto(least, most) => write!(f, "auto, or {least} to {most}"),
+            Form::Port => f.write_str("port"),
+            Form::Ports => f.write_str("first-last"),
+            Form::Time(least, most) => write!(f, "time, {} to {}", Written(*least), Written(*most)),
+            Form::Choice(words) => write!(f, "one of {}", words.join(", ")),
+            Form::Choices(words) => write!(f, "some of {}, space separated", words.join(", ")),
+            Form::List => f.write_str("names, separated by spaces or commas"),
+            Form::Pattern => f.write_str("pattern"),
+            Form::Translation => f.write_str("pattern => translation"),
+            Form::CodeRule => f.write_str("SIP[/Q.850 cause] => SIP"),
+        }
+    }
+}
+
+/// A duration as one would write it.
+struct Written(Duration);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        match seconds {
+            0 if self.0.is_zero() => f.write_str("0"),
+            0 => write!(f, "{}ms", self.0.as_millis()),
+            s if s % 3600 == 0 => write!(f, "{}h", s / 3600),
+            s if s % 60 == 0 => write!(f, "{}m", s / 60),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
+/// The parts between spaces (and commas) with their place.
+pub fn words(text: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+    let separator = |c: char| c.is_whitespace() || c == ',';
+    text.split(separator).filter(|word| !word.is_empty()).map(move |word| {
+        // `word` is a part of `text`, so the difference is its offset.
+        let start = word.as_ptr() as usize - text.as_ptr() as usize;
+        (start..start + word.len(), word)
+    })
+}
+
+fn each<T>(text: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
+    let one = |(at, word): (Range<usize>, &str)| read(word).map_err(|wrong| Wrong { at, ..wrong });
+    words(text).map(one).collect()
+}
+
+/// True or False, in any case; also yes, no, 1, 0.
+pub fn flag(text: &str) -> Result<bool, Wrong> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(true),
+        "false" | "no" | "0" => Ok(false),
+        _ => Err(Wrong::whole("this is neither true nor false", "True or False")),
+    }
+}
+
+/// A whole number in a range.
+pub fn number(text: &str, least: u32, most: u32) -> Result<u32, Wrong> {
+    let instead = || format!("a whole number from {least} to {most}");
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<u32>() {
+        Ok(n) if digits && (least..=most).contains(&n) => Ok(n),
+        Ok(_) | Err(_) if digits => Err(Wrong::whole(format!("{text} is out of range"), instead())),
+        _ => Err(Wrong::whole("this is not a whole number", instead())),
+    }
+}
+
+/// `auto` is `None`.
+pub fn auto(text: &str, least: u32, most: u32) -> Result<Option<u32>, Wrong> {
+    match text.eq_ignore_ascii_case("auto") {
+        true => Ok(None),
+        false => number(text, least, most).map(Some),
+    }
+}
+
+/// A port that can be named.
+pub fn port(text: &str) -> Result<u16, Wrong> {
+    let instead = |wrong| Wrong { instead: "a port from 1 to 65535".into(), ..wrong };
+    let n = number(text, 1, u32::from(u16::MAX)).map_err(instead)?;
+    Ok(u16::try_from(n).unwrap_or(u16::MAX))
+}
+
+/// `first-last`.
+pub fn ports(text: &str) -> Result<(u16, u16), Wrong> {
+    let instead = "first-last, for example 49152-57500";
+    let Some((first, last)) = text.split_once('-') else {
+        return Err(Wrong::whole("a range has two ends", instead));
+    };
+    let ends = (port(first.trim())?, port(last.trim())?);
+    if ends.0 > ends.1 {
+        return Err(Wrong::whole("the range ends before it starts", format!("{}-{}", ends.1, ends.0)));
+    }
+    Ok(ends)
+}
+
+/// `10s`, `500ms`, `2m`, `1h`, or plain seconds.
+pub fn time(text: &str, least: Duration, most: Duration) -> Result<Duration, Wrong> {
+    let instead = || format!("{} to {}, for example 10s, 500ms, 2m", Written(least), Written(most));
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (amount, unit) = text.split_at(digits);
+    let milliseconds = match unit.trim() {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(Wrong::whole("this is not a time", instead())),
+    };
+    let Some(total) = amount.parse::<u64>().ok().and_then(|n| n.checked_mul(milliseconds)) else {
+        return Err(Wrong::whole("this is not a time", instead()));
+    };
+    let time = Duration::from_millis(total);
+    match (least..=most).contains(&time) {
+        true => Ok(time),
+        false => Err(Wrong::whole(format!("{text} is out of range"), instead())),
+    }
+}
+
+/// One of a few words, in any case; answers with its place among them.
+pub fn choice(text: &str, words: &[&str]) -> Result<usize, Wrong> {
+    words.iter().position(|word| word.eq_ignore_ascii_case(text)).ok_or_else(|| {
+        let instead = match nearest(text, words.iter().copied()) {
+            Some(near) => format!("{near} (one of {})", words.join(", ")),
+            None => format!("one of {}", words.join(", ")),
+        };
+        Wrong::whole(format!("`{text}` is not known here"), instead)
+    })
+}
+
+/// Some of a few words.
+pub fn choices(text: &str, words: &[&str]) -> Result<Vec<usize>, Wrong> {
+    each(text, |word| choice(word, words))
+}
+
+/// A host name of letters, digits, hyphens and dots, in lower case (RFC 1123 section 2.1;
+/// underscores pass, because Windows hosts have them).
+pub fn name(text: &str) -> Result<String, Wrong> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let instead = "a host name, for example ms1.contoso.com";
+    if text.parse::<IpAddr>().is_ok() {
+        return Err(Wrong::whole("this is an address, not a name", instead));
+    }
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    match bare.len() <= 253 && bare.split('.').all(label) {
+        true => Ok(bare.to_ascii_lowercase()),
+        false => Err(Wrong::whole("this is not a host name", instead)),
+    }
+}
+
+/// Host names; a leading `*.` covers one label.
+pub fn names(text: &str) -> Result<Vec<String>, Wrong> {
+    each(text, |word| match word.strip_prefix("*.") {
+        Some(rest) => name(rest).map(|rest| format!("*.{rest}")),
+        None => name(word),
+    })
+}
+
+fn address(text: &str) -> Result<IpAddr, Wrong> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| Wrong::whole("this is not an address", "an address, for example 192.0.2.10"))
+}
+
+/// Addresses of peers.
+pub fn addresses(text: &str) -> Result<Vec<IpAddr>, Wrong> {
+    each(text, |word| {
+        let address = address(word)?;
+        reachable(address)
+    })
+}
+
+/// An address that others can send to.
+pub fn own_address(text: &str) -> Result<IpAddr, Wrong> {
+    reachable(address(text)?)
+}
+
+fn reachable(address: IpAddr) -> Result<IpAddr, Wrong> {
+    match address.is_unspecified() || address.is_multicast() {
+        true => Err(Wrong::whole("nobody can send to this address", "the address of one machine, such as 192.0.2.10")),
+        false => Ok(address),
+    }
+}
+
+/// A name or an address.
+pub fn host(text: &str) -> Result<String, Wrong> {
+    match address(text) {
+        Ok(address) => reachable(address).map(|address| address.to_string()),
+        Err(_) => name(text),
+    }
+}
+
+/// `address:port`; empty is off.
+pub fn listen(text: &str) -> Result<Option<SocketAddr>, Wrong> {
+    let instead = "address:port, for example 0.0.0.0:5070, or nothing to switch it off";
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.port() == 0 => Err(Wrong::whole("port 0 is no port that a peer could be told", instead)),
+        Ok(at) => Ok(Some(at)),
+        Err(_) if text.parse::<IpAddr>().is_ok() => Err(Wrong::whole("the port is missing", instead)),
+        Err(_) => Err(Wrong::whole("this is not an address with a port", instead)),
+    }
+}
+
+/// A host with or without a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A lower-case name, or an address (IPv6 without brackets).
+    pub host: String,
+    /// As written.
+    pub port: Option<u16>,
+}
+
+/// `host`, `host:port`, `[v6]:port`, a bare IPv6 address.
+pub fn host_port(text: &str) -> Result<HostPort, Wrong> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(HostPort { host: host(text)?, port: None });
+    }
+    match text.rsplit_once(':') {
+        Some((before, after)) if !after.ends_with(']') => {
+            Ok(HostPort { host: host(before)?, port: Some(port(after)?) })
+        }
+        _ => Ok(HostPort { host: host(text)?, port: None }),
+    }
+}
+
+/// Hosts, space separated.
+pub fn hosts(text: &str) -> Result<Vec<HostPort>, Wrong> {
+    each(text, host_port)
+}
+
+/// Compiles a pattern with .NET's meaning, or says what stands in the way.
+pub fn pattern(text: &str) -> Result<Regex, Wrong> {
+    if let Some(wrong) = differs_in_class(text) {
+        return Err(wrong);
+    }
+    RegexBuilder::new(&from_dotnet(text)).backtrack_limit(BACKTRACK_LIMIT).build().map_err(|error| {
+        let at = match &error {
+            Error::ParseError(at, _) => one_character(text, *at),
+            _ => 0..text.len(),
+        };
+        Wrong { at, why: format!("the pattern cannot be read: {}", reason(&error)), instead: correction(text) }
+    })
+}
+
+fn reason(error: &Error) -> String {
+    let whole = match error {
+        Error::ParseError(_, what) => what.to_string(),
+        other => other.to_string(),
+    };
+    let last = whole.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
+}
+
+fn correction(text: &str) -> String {
+    match text.contains('*') && (text.starts_with('*') || text.starts_with("+")) {
+        true => r"a regular expression: `.*` for anything, `\+` for a plus".to_owned(),
+        false => r"a regular expression, for example ^\+1312\d{7}$".to_owned(),
+    }
+}
+
+/// `(?'name'...)` is .NET's other spelling of `(?<name>...)`: same length, so places stay true.
+fn from_dotnet(text: &str) -> String {
+    let mut rest = text;
+    let mut out = String::with_capacity(text.len());
+    while let Some((before, after)) = rest.split_once("(?'") {
+        let Some((name, behind)) = after.split_once('\'') else { break };
+        out.push_str(before);
+        out.push_str("(?<");
+        out.push_str(name);
+        out.push('>');
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Inside `[...]` .NET subtracts with `-[...]` and takes `&&`, `~~` and `--` literally; the regex
+/// crate reads both the other way, without a word.
+fn differs_in_class(text: &str) -> Option<Wrong> {
+    let bytes = text.as_bytes();
+    let mut inside = false;
+    let mut at = 0;
+    while at < bytes.len() {
+        let rest = &bytes[at..];
+        match (inside, rest) {
+            (_, [b'\\', _, ..]) => at += 1,
+            (false, [b'[', ..]) => inside = true,
+            (true, [b'-', b'[', ..]) => {
+                let why = "class subtraction `[a-[b]]` is not supported";
+                return Some(Wrong {
+                    at: at..at + 2,
+                    why: why.into(),
+                    instead: "the class without it: [0-46-9]".into(),
+                });
+            }
+            (true, [b'&', b'&', ..] | [b'~', b'~', ..] | [b'-', b'-', ..] | [b'[', ..]) => {
+                let why = "this has no single meaning inside `[...]`".into();
+                return Some(Wrong { at: one_character(text, at), why, instead: "a backslash before it".into() });
+            }
+            (true, [b']', ..]) => inside = false,
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn one_character(text: &str, at: usize) -> Range<usize> {
+    let start = (0..text.len().min(at + 1)).rev().find(|&byte| text.is_char_boundary(byte)).unwrap_or_default();
+    let width = text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+    start..start + width
+}
+
+/// What is probably not meant in a pattern that compiles.
+pub fn doubts(text: &str) -> Vec<Wrong> {
+    let mut doubts = Vec::new();
+    doubts.extend(unanchored(text));
+    doubts.extend(missing_braces(text));
+    doubts.extend(trailing_remark(text));
+    doubts
+}
+
+/// Where a remark behind a value starts: it is part of the value, which is seldom meant.
+pub fn remark(value: &str) -> Option<usize> {
+    value.find([';', '#']).filter(|&at| value[..at].ends_with([' ', '\t']))
+}
+
+fn trailing_remark(text: &str) -> Option<Wrong> {
+    let at = remark(text)?;
+    let why = "a remark behind a value is part of the value".to_owned();
+    Some(Wrong { at: at..text.len(), why, instead: "the remark on a line of its own".into() })
+}
+
+fn unanchored(text: &str) -> Option<Wrong> {
+    let start = text.trim_start_matches("(?:").trim_start_matches('(');
+    if [r"^", r"\A", ".*", "?<", "?'", "?="].iter().any(|anchor| start.starts_with(anchor)) {
+        return None;
+    }
+    let why = "without `^` it matches anywhere in a number".to_owned();
+    Some(Wrong { at: 0..0, why, instead: format!("^{text}") })
+}
+
+/// `\d11` is one digit and the digits 11; documents have it where `\d{11}` is meant.
+fn missing_braces(text: &str) -> Option<Wrong> {
+    let (before, after) = text.split_once(r"\d").filter(|(before, _)| !before.ends_with('\\'))?;
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    let end = after.get(digits..).is_some_and(|rest| rest.is_empty() || rest.starts_with([')', '$']));
+    if !(1..=2).contains(&digits) || !end {
+        return None;
+    }
+    let at = before.len()..before.len() + 2 + digits;
+    let count = after.get(..digits).unwrap_or_default();
+    let why = format!("`\\d{count}` is one digit followed by the digits {count}");
+    Some(Wrong { at, why, instead: format!("\\d{{{count}}} if {count} digits are meant") })
+}
+
+/// The two sides of a rule, each with its place.
+pub fn sides(text: &str) -> Option<[(Range<usize>, &str); 2]> {
+    let (left, right) = text.split_once("=>")?;
+    let (from, to) = (left.trim(), right.trim());
+    let start = text.len() - right.trim_start().len();
+    Some([(0..from.len(), from), (start..start + to.len(), to)])
+}
+
+fn translation(text: &str) -> Result<(), Wrong> {
+    let instead = r"pattern => translation, for example ^(\d{4})$ => +1312555$1";
+    match sides(text) {
+        None => Err(Wrong::whole("a rule has a pattern, `=>` and a translation", instead)),
+        Some([(_, ""), _]) => Err(Wrong::whole("the pattern is missing", instead)),
+        Some([(_, from), _]) => pattern(from).map(drop),
+    }
+}
+
+fn code_rule(text: &str) -> Result<(), Wrong> {
+    let instead = "SIP[/Q.850 cause] => SIP, for example 486/34 => 503";
+    let Some([(received, from), (translated, to)]) = sides(text) else {
+        return Err(Wrong::whole("a rule has a received code, `=>` and a code to send", instead));
+    };
+    let (code, cause) = from.split_once('/').map_or((from, None), |(code, cause)| (code, Some(cause)));
+    let place = |at: Range<usize>| move |wrong: Wrong| Wrong { at, ..wrong };
+    if code != "0" {
+        number(code, 400, 699).map_err(place(received.clone()))?;
+    }
+    if let Some(cause) = cause.filter(|&cause| cause != "-1") {
+        number(cause, 1, 127).map_err(place(received))?;
+    }
+    number(to, 400, 699).map_err(place(translated)).map(drop)
+}
+
+/// The known word that a mistyped one resembles.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_ascii_lowercase();
+    if lower.len() > 64 {
+        return None;
+    }
+    let distance = |known: &&str| strsim::damerau_levenshtein(&lower, &known.to_ascii_lowercase());
+    let (best, near) = known.map(|known| (distance(&known), known)).min_by_key(|&(distance, _)| distance)?;
+    let allowed = (lower.chars().count() / 3).clamp(1, 4);
+    (best <= allowed).then_some(near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn times_are_read_in_four_units() {
+        let read = |text| time(text, S(0), S(3600)).ok();
+        assert_eq!(read("10s"), Some(S(10)));
+        assert_eq!(read("10"), Some(S(10)));
+        assert_eq!(read("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(read("2m"), Some(S(120)));
+        assert_eq!(read("1h"), Some(S(3600)));
+        for wrong in ["", "s", "10d", "-1s", "2h", "99999999999999999999", "10µs", "µ"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_take_names_addresses_and_brackets() {
+        let read = |text| host_port(text).ok().map(|h| (h.host, h.port));
+        assert_eq!(read("Pool01.Contoso.com:5061"), Some(("pool01.contoso.com".into(), Some(5061))));
+        assert_eq!(read("pool01"), Some(("pool01".into(), None)));
+        assert_eq!(read("192.0.2.1:5061"), Some(("192.0.2.1".into(), Some(5061))));
+        assert_eq!(read("[2001:db8::1]:5061"), Some(("2001:db8::1".into(), Some(5061))));
+        assert_eq!(read("2001:db8::1"), Some(("2001:db8::1".into(), None)));
+        for wrong in ["pool:0", "pool:x", "po ol", "pool:70000", ":5061", "0.0.0.0:1", "a..b"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_word_in_a_list_is_the_one_underlined() {
+        assert_eq!(hosts("pool01:5061 po!ol").map_err(|wrong| wrong.at), Err(12..17));
+        assert_eq!(choices("PCMU PCMB", &["PCMU", "PCMA"]).map_err(|wrong| wrong.at), Err(5..9));
+    }
+
+    #[test]
+    fn dotnet_patterns_compile_or_say_why_not() {
+        for good in [".*", r"^\+1312\d{7}$", r"^\+(?!1425)(\d+)$", r"^(?<a>\d)\k<a>$", "^(?'a'1)$", r"^9(\d*){1,5}$"] {
+            assert!(pattern(good).is_ok(), "{good}");
+        }
+        assert!(pattern("^(?'a'1)$").is_ok_and(|regex| regex.is_match("1").unwrap_or(false)));
+        let at = |text| pattern(text).map(drop).map_err(|wrong| wrong.at);
+        assert_eq!(at("^[0-9-[5]]$"), Err(5..7));
+        assert_eq!(at("^[a&&b]$"), Err(3..4));
+        assert_eq!(at(r"^\+1(312"), Err(7..8));
+        assert_eq!(at("*"), Err(0..1));
+        assert_eq!(at("ü("), Err(2..3));
+    }
+
+    #[test]
+    fn a_runaway_pattern_ends() {
+        let regex = pattern(r"^(?=(\d))(\d|\d\d|\1)+x$").ok();
+        let digits = "5".repeat(64);
+        assert!(regex.is_some_and(|regex| !regex.is_match(&digits).unwrap_or(false)));
+    }
+
+    #[test]
+    fn doubts_name_what_is_rarely_meant() {
+        let at = |text| doubts(text).into_iter().map(|doubt| (doubt.at, doubt.instead)).collect::<Vec<_>>();
+        assert_eq!(at(r"^(\d11)$"), [(2..6, r"\d{11} if 11 digits are meant".to_owned())]);
+        assert_eq!(at("[0-9]{10}"), [(0..0, "^[0-9]{10}".to_owned())]);
+        assert_eq!(at("^1$ ; all")[0].0, 4..9);
+        for fine in [".*", "(^1|^2)", r"^(?:\+1)\d{10}$", r"^\d{11}$", r"^\d911234$"] {
+            assert_eq!(at(fine), [], "{fine}");
+        }
+    }
+
+    #[test]
+    fn rules_have_two_sides() {
+        assert!(Form::Translation.check(r"^(\d{4})$ => +1312555$1").is_ok());
+        assert!(Form::Translation.check("^(").is_err());
+        assert!(Form::Translation.check("=> 1").is_err());
+        assert!(Form::CodeRule.check("486/34 => 503").is_ok());
+        assert!(Form::CodeRule.check("0/-1 => 503").is_ok());
+        assert_eq!(Form::CodeRule.check("486 => 5030").map_err(|wrong| wrong.at), Err(7..11));
+        assert_eq!(Form::CodeRule.check("200 => 503").map_err(|wrong| wrong.at), Err(0..3));
+    }
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let known = ["Protocol", "Port", "FQDN"];
+        assert_eq!(nearest("Protocl", known.into_iter()), Some("Protocol"));
+        assert_eq!(nearest("fqnd", known.into_iter()), Some("FQDN"));
+        assert_eq!(nearest("Elephant", known.into_iter()), None);
+    }
+}

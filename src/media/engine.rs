@@ -1,0 +1,378 @@
+//! The engine as signalling sees it: takes orders, never waits.
+//!
+//! It owns the range of ports, opens sockets, and seats each session at the thread with the fewest. What
+//! comes home over a thread's ring is free again at the next order.
+//!
+//! **When a thread falls behind.** A thread's ring has four places for each session that there can be. An order that
+//! would leave fewer places than one for each session is dropped and answered with [`Behind`]; closing may use the last
+//! places, and since a session is closed once, closing is never dropped.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use rand::TryRng;
+use rtrb::{Consumer, Producer, RingBuffer};
+use thiserror::Error;
+use tokio::sync::mpsc::Sender;
+
+use crate::config::Media;
+use crate::media::bridge::Bridge;
+use crate::media::clock::Clock;
+use crate::media::ports::Ports;
+use crate::media::socket;
+use crate::media::thread::{Command, Pair, Seat, Thread};
+use crate::random::Random;
+use crate::session::{MediaOrder, MediaReport, SessionId};
+
+/// Threads without configuration: more gain nothing before the telephony of a rack is exceeded.
+const MOST_THREADS: usize = 4;
+/// Orders in a thread's ring for each session.
+const ORDERS: usize = 4;
+
+/// Why the engine cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// We are misconfigured: a call needs two pairs of ports.
+    #[error("the range of media ports {0}-{1} holds no two pairs of an even and an odd port")]
+    Ports(u16, u16),
+    /// We are misconfigured: the address is not ours.
+    #[error("cannot use the media address {0}: {1}")]
+    Address(IpAddr, #[source] io::Error),
+    /// The machine has no more threads, descriptors or randomness.
+    #[error("cannot start the media threads: {0}")]
+    Machine(#[source] io::Error),
+}
+
+/// Why no ports could be had.
+#[derive(Debug, Error)]
+enum PortError {
+    #[error("all media ports from {0} to {1} are in use")]
+    Exhausted(u16, u16),
+    #[error("cannot open media port {0}: {1}")]
+    Bind(SocketAddr, #[source] io::Error),
+    #[error("the session is open already")]
+    Twice,
+}
+
+/// The media thread has not taken its orders for long: this one was dropped, its call should end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the media thread is behind with its orders")]
+pub struct Behind;
+
+/// How punctual the media threads are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// They run before all ordinary threads.
+    RealTime,
+    /// They share the machine: the system refused real-time priority with this error number.
+    Ordinary(i32),
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pace::RealTime => f.write_str("media threads run with real-time priority"),
+            Pace::Ordinary(error) => write!(
+                f,
+                "media threads run without real-time priority ({}): on a busy machine sound will be late; \
+                 grant CAP_SYS_NICE or LimitRTPRIO=10",
+                io::Error::from_raw_os_error(*error)
+            ),
+        }
+    }
+}
+
+/// The media plane's face to signalling.
+pub struct Engine {
+    address: IpAddr,
+    range: (u16, u16),
+    ports: Ports,
+    threads: Vec<Desk>,
+    places: HashMap<SessionId, Place>,
+    clock: Clock,
+    random: Random,
+    pace: Pace,
+}
+
+/// A thread, seen from here.
+struct Desk {
+    orders: Option<Producer<Command>>,
+    home: Consumer<SessionId>,
+    wake: Arc<EventFd>,
+    /// Numbers of free seats.
+    free: Vec<usize>,
+    /// Places in the ring that only closing may use.
+    kept: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where a session sits.
+struct Place {
+    thread: usize,
+    seat: usize,
+    ports: [u16; 2],
+    closing: bool,
+}
+
+impl Engine {
+    /// Starts the threads. Reports go to `reports`; when that is full, counters are dropped and all else waits.
+    pub fn start(config: &Media, reports: Sender<MediaReport>) -> Result<Engine, StartError> {
+        let ports = Ports::new(config.ports);
+        let sessions = ports.pairs() / 2;
+        if sessions == 0 {
+            return Err(StartError::Ports(config.ports.0, config.ports.1));
+        }
+        UdpSocket::bind((config.address, 0)).map_err(|error| StartError::Address(config.address, error))?;
+        let clock = Clock::start();
+        let mut random = Random::seeded(seed().map_err(StartError::Machine)?);
+        let mut threads = Vec::new();
+        let mut pace = Pace::RealTime;
+        for number in 0..thread_count(config.threads) {
+            let random = Random::seeded(random.octets());
+            let (desk, its_pace) =
+                Desk::start(number, sessions, clock, random, reports.clone()).map_err(StartError::Machine)?;
+            threads.push(desk);
+            if its_pace != Pace::RealTime {
+                pace = its_pace;
+            }
+        }
+        let (address, range) = (config.address, config.ports);
+        Ok(Engine { address, range, ports, threads, places: HashMap::new(), clock, random, pace })
+    }
+
+    /// Whether the threads got the priority that they want; worth a warning when not.
+    pub fn pace(&self) -> Pace {
+        self.pace
+    }
+
+    /// Hands an order over; never waits. Orders for unknown sessions are ignored, but closing one is answered.
+    pub fn order(&mut self, order: MediaOrder) -> Result<(), Behind> {
+        self.welcome_home();
+        match order {
+            MediaOrder::Open(id) => self.open(id),
+            MediaOrder::Apply(id, session) => match self.places.get(&id) {
+                Some(&Place { thread, seat, closing: false, .. }) => {
+                    self.threads[thread].order(Command::Apply(seat, Box::new(session)))
+                }
+                _ => Ok(()),
+            },
+            MediaOrder::Close(id) => match self.places.get_mut(&id) {
+                Some(Place { closing: true, .. }) => Ok(()),
+                Some(place) => {
+                    place.closing = true;
+                    let (thread, seat) = (place.thread, place.seat);
+                    self.threads[thread].close(seat)
+                }
+                None => self.tell(MediaReport::Closed(id, Default::default())),
+            },
+        }
+    }
+
+    fn open(&mut self, id: SessionId) -> Result<(), Behind> {
+        let thread = self.least_loaded();
+        let opened = match self.places.contains_key(&id) {
+            true => Err(PortError::Twice),
+            false => self.open_pairs(),
+        };
+        let (sockets, ports) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.tell(MediaReport::Refused(id, error.to_string())),
+        };
+        let Some(seat) = self.threads[thread].free.pop() else { return Err(Behind) };
+        let bridge = Bridge::new(id, &mut self.random, self.clock.now().at);
+        let session = Box::new(Seat { ports, sockets, bridge });
+        self.places.insert(id, Place { thread, seat, ports, closing: false });
+        let ordered = self.threads[thread].order(Command::Open(seat, session));
+        if ordered.is_err() {
+            self.release(id);
+        }
+        ordered
+    }
+
+    fn tell(&mut self, report: MediaReport) -> Result<(), Behind> {
+        let thread = self.least_loaded();
+        self.threads[thread].order(Command::Tell(report))
+    }
+
+    fn least_loaded(&self) -> usize {
+        (0..self.threads.len()).max_by_key(|thread| self.threads[*thread].free.len()).unwrap_or(0)
+    }
+
+    fn open_pairs(&mut self) -> Result<([Pair; 2], [u16; 2]), PortError> {
+        let (a, port_a) = self.open_pair()?;
+        match self.open_pair() {
+            Ok((b, port_b)) => Ok(([a, b], [port_a, port_b])),
+            Err(error) => {
+                self.ports.put_back(port_a);
+                Err(error)
+            }
+        }
+    }
+
+    /// The next pair that nobody else on this machine has; at most once around the range.
+    fn open_pair(&mut self) -> Result<(Pair, u16), PortError> {
+        for _ in 0..self.ports.pairs() {
+            let Some(port) = self.ports.take() else { break };
+            match self.bind(port).and_then(|rtp| Ok([rtp, self.bind(port + 1)?])) {
+                Ok(pair) => return Ok((pair, port)),
+                Err((at, error)) => {
+                    self.ports.put_back(port);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        return Err(PortError::Bind(at, error));
+                    }
+                }
+            }
+        }
+        Err(PortError::Exhausted(self.range.0, self.range.1))
+    }
+
+    fn bind(&self, port: u16) -> Result<UdpSocket, (SocketAddr, io::Error)> {
+        let at = SocketAddr::new(self.address, port);
+        let socket = UdpSocket::bind(at).map_err(|error| (at, error))?;
+        socket.set_nonblocking(true).map_err(|error| (at, error))?;
+        Ok(socket)
+    }
+
+    fn welcome_home(&mut self) {
+        for thread in 0..self.threads.len() {
+            while let Ok(id) = self.threads[thread].home.pop() {
+                self.release(id);
+            }
+        }
+    }
+
+    fn release(&mut self, id: SessionId) {
+        if let Some(place) = self.places.remove(&id) {
+            place.ports.into_iter().for_each(|port| self.ports.put_back(port));
+            self.threads[place.thread].free.push(place.seat);
+        }
+    }
+
+    /// Ends all sessions and waits for the threads.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.threads.iter_mut().for_each(Desk::stop);
+        for thread in self.threads.iter_mut().filter_map(|desk| desk.thread.take()) {
+            // A thread that panicked has nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Desk {
+    fn start(
+        number: usize,
+        sessions: usize,
+        clock: Clock,
+        random: Random,
+        reports: Sender<MediaReport>,
+    ) -> io::Result<(Desk, Pace)> {
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (orders, its_orders) = RingBuffer::new(ORDERS * sessions);
+        let (its_home, home) = RingBuffer::new(sessions);
+        let thread =
+            Thread { orders: its_orders, home: its_home, wake: wake.clone(), reports, seats: sessions, clock, random };
+        let (ready, started) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
+            let pace = socket::real_time()
+                .map_or_else(|error| Pace::Ordinary(error.raw_os_error().unwrap_or(0)), |()| Pace::RealTime);
+            // What is built by the thread that uses it lies near it.
+            match thread.prepare() {
+                Ok(running) => {
+                    let _ = ready.send(Ok(pace));
+                    running.run();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            }
+        })?;
+        let pace = started.recv().map_err(|_| io::Error::other("the thread ended"))??;
+        let free = (0..sessions).rev().collect();
+        Ok((Desk { orders: Some(orders), home, wake, free, kept: sessions, thread: Some(thread) }, pace))
+    }
+
+    fn order(&mut self, command: Command) -> Result<(), Behind> {
+        if self.orders.as_ref().is_none_or(|orders| orders.slots() <= self.kept) {
+            return Err(Behind);
+        }
+        self.push(command)
+    }
+
+    fn close(&mut self, seat: usize) -> Result<(), Behind> {
+        self.push(Command::Close(seat))
+    }
+
+    fn push(&mut self, command: Command) -> Result<(), Behind> {
+        let orders = self.orders.as_mut().ok_or(Behind)?;
+        orders.push(command).map_err(|_| Behind)?;
+        self.rouse();
+        Ok(())
+    }
+
+    fn rouse(&self) {
+        // The only error is "the counter is full": then the thread is awake already.
+        let _ = self.wake.write(1);
+    }
+
+    fn stop(&mut self) {
+        self.orders = None;
+        self.rouse();
+    }
+}
+
+fn thread_count(configured: Option<usize>) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    configured.unwrap_or(cores.min(MOST_THREADS)).max(1)
+}
+
+fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_behind_still_takes_every_closing() {
+        let (orders, mut taken) = RingBuffer::new(ORDERS * 2);
+        let (_, home) = RingBuffer::new(2);
+        let wake = Arc::new(EventFd::new().unwrap());
+        let mut desk = Desk { orders: Some(orders), home, wake, free: Vec::new(), kept: 2, thread: None };
+        let order = || Command::Apply(0, Box::default());
+        let accepted = (0..20).take_while(|_| desk.order(order()).is_ok()).count();
+        assert_eq!(accepted, 6);
+        assert_eq!([desk.close(0), desk.close(1)], [Ok(()); 2]);
+        assert_eq!(desk.order(order()), Err(Behind));
+        while taken.pop().is_ok() {}
+        assert_eq!(desk.order(order()), Ok(()), "it caught up");
+        desk.stop();
+        assert_eq!(desk.order(order()), Err(Behind), "it stopped");
+    }
+
+    #[test]
+    fn a_missing_priority_is_said_with_its_remedy() {
+        let text = Pace::Ordinary(libc::EPERM).to_string();
+        assert!(text.contains("Operation not permitted") && text.contains("LimitRTPRIO"), "{text}");
+    }
+
+    #[test]
+    fn threads_are_as_configured_and_at_least_one() {
+        assert_eq!([thread_count(Some(0)), thread_count(Some(9))], [1, 9]);
+        assert!((1..=MOST_THREADS).contains(&thread_count(None)));
+    }
+}

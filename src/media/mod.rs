@@ -1,0 +1,22 @@
+//! The media plane: moves sound between the two sides of a call, on threads of its own.
+//!
+//! [`engine`] opens ports and hands sessions out to the threads; [`thread`] owns sessions, sockets and the
+//! time; [`bridge`] is a call's media and knows neither. The way of a packet: [`socket`] (batch in) ->
+//! [`peer`] (source, payload type, [`srtp`], [`reception`]) -> [`bridge`] (way) -> [`peer`] ([`splice`],
+//! [`srtp`]) -> [`socket`] (batch out), in one buffer, without lock, allocation or log line.
+
+pub mod bridge;
+pub mod clock;
+pub mod engine;
+pub mod peer;
+pub mod ports;
+pub mod reception;
+pub mod socket;
+pub mod splice;
+pub mod srtp;
+pub mod thread;
+
+#[cfg(test)]
+mod tests;
+
+pub use engine::{Behind, Engine, Pace, StartError};

@@ -1,0 +1,464 @@
+//! One side of a bridge: what comes from the peer, what goes to it, and what RTCP says of both.
+//!
+//! The way of a packet in: source address, header and payload type, SRTP, padding, statistics.
+//! The way out: place in our stream, header, SRTP. A packet never leaves its buffer.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::media::clock::Moment;
+use crate::media::reception::{Arrival, Reception};
+use crate::media::socket::{BUFFER, Datagram};
+use crate::media::splice::Splice;
+use crate::media::srtp::{self, Refusal};
+use crate::random::Random;
+use crate::session::{Counters, Stream};
+use crate::time::{Instant, soonest};
+use crate::wire::rtcp::{self, Block, Sender};
+use crate::wire::rtp::{FIXED_HEADER, Header, TELEPHONE_EVENT, is_rtcp};
+
+/// Mean time between two reports (RFC 3550 section 6.2: the fixed minimum).
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Which of a side's two ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// The even one.
+    Rtp,
+    /// The odd one.
+    Rtcp,
+}
+
+/// What an agreed payload type stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sound.
+    Sound,
+    /// Telephone-event (RFC 4733).
+    Event,
+    /// Comfort noise (RFC 3389).
+    Noise,
+}
+
+/// A good RTP packet, still in its buffer.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// What it carries.
+    pub kind: Kind,
+    /// Its header as it came.
+    pub header: Header,
+    /// Where its decrypted payload lies.
+    pub payload: Range<usize>,
+    /// The first of its source.
+    pub first: bool,
+}
+
+/// What goes out: these octets of the buffer, there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where the packet lies in its buffer.
+    pub octets: Range<usize>,
+    /// The peer.
+    pub to: SocketAddr,
+}
+
+/// Why a datagram was dropped: a [`Counters`] field each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dropped {
+    Stranger,
+    Unauthentic,
+    Replayed,
+    Malformed,
+}
+
+impl From<Refusal> for Dropped {
+    fn from(refusal: Refusal) -> Dropped {
+        match refusal {
+            Refusal::Short => Dropped::Malformed,
+            Refusal::Unauthentic => Dropped::Unauthentic,
+            Refusal::Replayed => Dropped::Replayed,
+        }
+    }
+}
+
+/// Where the peer is: as signalled, or as its first good packet said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Latch {
+    address: SocketAddr,
+    open: bool,
+}
+
+impl Latch {
+    fn admits(self, from: SocketAddr) -> bool {
+        self.open || self.address == from
+    }
+
+    fn fix(&mut self, from: SocketAddr) {
+        *self = Latch { address: from, open: false };
+    }
+
+    /// The address, unless it is the nowhere of an old style hold (RFC 3264 section 8.4).
+    fn reachable(self) -> Option<SocketAddr> {
+        Some(self.address).filter(|address| address.port() != 0 && !address.ip().is_unspecified())
+    }
+}
+
+/// What offer and answer agreed.
+struct Agreed {
+    stream: Stream,
+    rtp: Latch,
+    rtcp: Latch,
+    inbound: Option<srtp::Inbound>,
+    outbound: Option<srtp::Outbound>,
+}
+
+impl Agreed {
+    fn new(stream: &Stream) -> Agreed {
+        let latch = |address| Latch { address, open: stream.latch };
+        Agreed {
+            rtp: latch(stream.remote.rtp),
+            rtcp: latch(stream.remote.rtcp),
+            inbound: stream.srtp.map(|srtp| srtp::Inbound::new(&srtp.receive)),
+            outbound: stream.srtp.map(|srtp| srtp::Outbound::new(&srtp.send)),
+            stream: stream.clone(),
+        }
+    }
+
+    /// Takes over from `before` what did not change: latched addresses, and the state of each key.
+    fn keep(mut self, before: Agreed) -> Agreed {
+        let (old, new) = (&before.stream, &self.stream);
+        if (old.remote, old.latch) == (new.remote, new.latch) {
+            (self.rtp, self.rtcp) = (before.rtp, before.rtcp);
+        }
+        if old.srtp.map(|srtp| srtp.receive) == new.srtp.map(|srtp| srtp.receive) {
+            self.inbound = before.inbound;
+        }
+        if old.srtp.map(|srtp| srtp.send) == new.srtp.map(|srtp| srtp.send) {
+            self.outbound = before.outbound;
+        }
+        self
+    }
+
+    /// Do RTP and RTCP share a port (RFC 5761)?
+    fn is_muxed(&self) -> bool {
+        self.stream.remote.rtp == self.stream.remote.rtcp
+    }
+
+    fn rtcp_latch(&mut self) -> &mut Latch {
+        if self.is_muxed() { &mut self.rtp } else { &mut self.rtcp }
+    }
+
+    fn kind(&self, payload_type: u8) -> Option<Kind> {
+        match Some(payload_type) {
+            agreed if agreed == self.stream.telephone_event => Some(Kind::Event),
+            agreed if agreed == self.stream.comfort_noise => Some(Kind::Noise),
+            _ => (payload_type == self.stream.payload_type).then_some(Kind::Sound),
+        }
+    }
+}
+
+/// One side.
+pub struct Peer {
+    agreed: Option<Agreed>,
+    reception: Reception,
+    splice: Splice,
+    /// Ours, for the life of the session.
+    ssrc: u32,
+    name: [u8; 16],
+    packets: u32,
+    octets: u32,
+    /// `packets` at the last report and the one before.
+    reported: [u32; 2],
+    /// The peer's last sender report, and when it came.
+    report: Option<(u32, Moment)>,
+    report_due: Option<Instant>,
+    alive: Instant,
+    silent: bool,
+    counters: Counters,
+}
+
+impl Peer {
+    /// Nothing agreed, nothing heard.
+    pub fn new(random: &mut Random) -> Peer {
+        let name = random.octets::<16>().map(|octet| b"0123456789abcdef"[usize::from(octet & 15)]);
+        Peer {
+            agreed: None,
+            reception: Reception::default(),
+            splice: Splice::new(random.u64() as u16, random.u64() as u32),
+            // The range that Microsoft's x-ssrc-range allows.
+            ssrc: 1 + random.below(0xffff_ff00) as u32,
+            name,
+            packets: 0,
+            octets: 0,
+            reported: [0; 2],
+            report: None,
+            report_due: None,
+            alive: Instant::START,
+            silent: false,
+            counters: Counters::default(),
+        }
+    }
+
+    /// What is agreed, if anything.
+    pub fn stream(&self) -> Option<&Stream> {
+        self.agreed.as_ref().map(|agreed| &agreed.stream)
+    }
+
+    /// From now on, this.
+    pub fn apply(&mut self, stream: Option<&Stream>, now: Instant, random: &mut Random) {
+        let before = self.agreed.take();
+        let watched = before.as_ref().map(|before| (before.stream.watch, before.stream.remote));
+        if stream.map(|stream| (stream.watch, stream.remote)) != watched {
+            (self.alive, self.silent) = (now, false);
+        }
+        self.agreed = stream.map(|stream| match before {
+            None => Agreed::new(stream),
+            Some(before) => Agreed::new(stream).keep(before),
+        });
+        self.report_due = match (&self.agreed, self.report_due) {
+            (None, _) => None,
+            (Some(_), None) => Some(now + about(REPORT_INTERVAL / 2, random)),
+            (Some(_), due) => due,
+        };
+    }
+
+    /// Whatever comes from the other side next is not the continuation of what came before.
+    pub fn cut(&mut self) {
+        self.splice.cut();
+    }
+
+    /// Takes a datagram from the RTP port; the packet in it when it may be relayed.
+    pub fn rtp(&mut self, datagram: &mut Datagram<'_>, now: Moment) -> Option<Heard> {
+        let muxed = self.agreed.as_ref().is_some_and(Agreed::is_muxed);
+        if muxed && is_rtcp(&datagram.buffer[..datagram.length]) {
+            self.rtcp(datagram, now);
+            return None;
+        }
+        match self.take_rtp(datagram, now.at) {
+            Ok(heard) => heard,
+            Err(dropped) => self.count(dropped),
+        }
+    }
+
+    fn take_rtp(&mut self, datagram: &mut Datagram<'_>, now: Instant) -> Result<Option<Heard>, Dropped> {
+        let agreed = self.agreed.as_mut().ok_or(Dropped::Stranger)?;
+        if !agreed.rtp.admits(datagram.from) {
+            return Err(Dropped::Stranger);
+        }
+        let packet = &mut datagram.buffer[..datagram.length];
+        let header = Header::read(packet).ok_or(Dropped::Malformed)?;
+        let kind = agreed.kind(header.payload_type).ok_or(Dropped::Malformed)?;
+        let length = match &mut agreed.inbound {
+            None => packet.len(),
+            Some(inbound) => inbound.rtp(&header, packet)?,
+        };
+        let payload = header.payload(&packet[..length]).ok_or(Dropped::Malformed)?;
+        if kind == Kind::Event && payload.len() < TELEPHONE_EVENT {
+            return Err(Dropped::Malformed);
+        }
+        agreed.rtp.fix(datagram.from);
+        self.hear(now);
+        let arrival = self.reception.packet(header.ssrc, header.sequence);
+        if arrival == Arrival::Doubtful {
+            return Ok(None);
+        }
+        if kind == Kind::Sound {
+            self.reception.timing(header.timestamp, now);
+        }
+        self.counters.received += 1;
+        Ok(Some(Heard { kind, header, payload, first: arrival == Arrival::First }))
+    }
+
+    /// Takes a datagram of RTCP.
+    pub fn rtcp(&mut self, datagram: &mut Datagram<'_>, now: Moment) {
+        match self.take_rtcp(datagram) {
+            Ok(length) => self.read_reports(&datagram.buffer[..length], now),
+            Err(dropped) => self.count(dropped).unwrap_or_default(),
+        }
+    }
+
+    fn take_rtcp(&mut self, datagram: &mut Datagram<'_>) -> Result<usize, Dropped> {
+        let agreed = self.agreed.as_mut().ok_or(Dropped::Stranger)?;
+        if !agreed.rtcp_latch().admits(datagram.from) {
+            return Err(Dropped::Stranger);
+        }
+        let packet = &mut datagram.buffer[..datagram.length];
+        let length = match &mut agreed.inbound {
+            None => packet.len(),
+            Some(inbound) => inbound.rtcp(packet)?,
+        };
+        rtcp::packets(&packet[..length]).next().ok_or(Dropped::Malformed)?;
+        agreed.rtcp_latch().fix(datagram.from);
+        Ok(length)
+    }
+
+    fn read_reports(&mut self, compound: &[u8], now: Moment) {
+        self.hear(now.at);
+        self.counters.rtcp_received += 1;
+        for packet in rtcp::packets(compound) {
+            if let Some(sender) = packet.sender {
+                self.report = Some(((sender.ntp >> 16) as u32, now));
+            }
+            for block in packet.blocks().filter(|block| block.ssrc == self.ssrc) {
+                self.counters.reported_lost = u64::from(block.lost.max(0).unsigned_abs());
+                self.counters.round_trip_us = round_trip(&block, now).unwrap_or(self.counters.round_trip_us);
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Instant) {
+        (self.alive, self.silent) = (now, false);
+    }
+
+    fn count<T>(&mut self, dropped: Dropped) -> Option<T> {
+        let counter = match dropped {
+            Dropped::Stranger => &mut self.counters.stranger,
+            Dropped::Unauthentic => &mut self.counters.unauthentic,
+            Dropped::Replayed => &mut self.counters.replayed,
+            Dropped::Malformed => &mut self.counters.malformed,
+        };
+        *counter += 1;
+        None
+    }
+
+    /// A packet from here cannot be brought to the other side.
+    pub fn refuse(&mut self) {
+        self.count::<()>(Dropped::Malformed);
+    }
+
+    /// Makes a packet of the other side ours, under `payload_type`, in its buffer.
+    pub fn say(
+        &mut self,
+        heard: &Heard,
+        payload_type: u8,
+        buffer: &mut [u8; BUFFER],
+        now: Instant,
+    ) -> Option<Outgoing> {
+        let agreed = self.agreed.as_mut()?;
+        let to = agreed.rtp.reachable()?;
+        if heard.first {
+            self.splice.cut();
+        }
+        let place = self.splice.place(heard.header.ssrc, heard.header.sequence, heard.header.timestamp, now)?;
+        let header = Header {
+            marker: heard.header.marker || place.first && heard.kind == Kind::Sound,
+            payload_type,
+            sequence: place.sequence,
+            timestamp: place.timestamp,
+            ssrc: self.ssrc,
+            length: FIXED_HEADER,
+            padded: false,
+        };
+        let payload = match heard.kind {
+            Kind::Event => TELEPHONE_EVENT,
+            Kind::Sound | Kind::Noise => heard.payload.len(),
+        };
+        // A header is never shorter than its fixed part: there is room for ours before the payload.
+        let start = heard.payload.start.checked_sub(FIXED_HEADER)?;
+        let packet = &mut buffer[start..];
+        packet[..FIXED_HEADER].copy_from_slice(&header.write());
+        let length = match &mut agreed.outbound {
+            None => FIXED_HEADER + payload,
+            Some(outbound) => outbound.rtp(&header, packet, FIXED_HEADER + payload)?,
+        };
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(payload as u32);
+        self.counters.sent += 1;
+        Some(Outgoing { octets: start..start + length, to })
+    }
+
+    /// A packet of the other side is not for this peer: it leaves no gap.
+    pub fn skip(&mut self, heard: &Heard) {
+        self.splice.skip(heard.header.ssrc, heard.header.sequence);
+    }
+
+    /// When [`Peer::report`] or [`Peer::silence`] has something to do; `None` is never.
+    pub fn due(&self) -> Option<Instant> {
+        soonest(self.report_due, self.watch().map(|limit| self.alive + limit))
+    }
+
+    fn watch(&self) -> Option<Duration> {
+        self.stream().and_then(|stream| stream.watch).map(|watch| watch.limit).filter(|_| !self.silent)
+    }
+
+    /// How long the peer has been silent, once, when that is as long as its watch allows.
+    pub fn silence(&mut self, now: Instant) -> Option<Duration> {
+        let silence = now.since(self.alive);
+        self.silent = silence >= self.watch()?;
+        self.silent.then_some(silence)
+    }
+
+    /// Writes the report that is due into `buffer`; on which port it leaves.
+    pub fn report(
+        &mut self,
+        now: Moment,
+        random: &mut Random,
+        buffer: &mut [u8; BUFFER],
+    ) -> Option<(Channel, Outgoing)> {
+        self.report_due.filter(|due| *due <= now.at)?;
+        self.report_due = Some(now.at + about(REPORT_INTERVAL, random));
+        self.write_report(now, false, buffer)
+    }
+
+    /// Writes the last report, with a goodbye.
+    pub fn goodbye(&mut self, now: Moment, buffer: &mut [u8; BUFFER]) -> Option<(Channel, Outgoing)> {
+        self.write_report(now, true, buffer)
+    }
+
+    fn write_report(&mut self, now: Moment, goodbye: bool, buffer: &mut [u8; BUFFER]) -> Option<(Channel, Outgoing)> {
+        let sender = self.sender(now);
+        let agreed = self.agreed.as_mut()?;
+        let to = agreed.rtcp_latch().reachable()?;
+        let block = self.reception.block().map(|block| Block {
+            last_report: self.report.map_or(0, |(short_ntp, _)| short_ntp),
+            since_report: self.report.map_or(0, |(_, at)| (now.ntp.wrapping_sub(at.ntp) >> 16) as u32),
+            ..block
+        });
+        let mut report = rtcp::Writer::report(self.ssrc, sender, block).named(self.ssrc, &self.name);
+        if goodbye {
+            report = report.goodbye(self.ssrc);
+        }
+        let octets = report.octets();
+        buffer[..octets.len()].copy_from_slice(octets);
+        let length = match &mut agreed.outbound {
+            None => octets.len(),
+            Some(outbound) => outbound.rtcp(self.ssrc, buffer, octets.len())?,
+        };
+        self.counters.rtcp_sent += 1;
+        let channel = if agreed.is_muxed() { Channel::Rtp } else { Channel::Rtcp };
+        Some((channel, Outgoing { octets: 0..length, to }))
+    }
+
+    /// Who sent nothing since the report before the last one is no sender (RFC 3550 section 6.4).
+    fn sender(&mut self, now: Moment) -> Option<Sender> {
+        let [last, before] = self.reported;
+        self.reported = [self.packets, last];
+        (self.packets != before || self.packets != last).then(|| Sender {
+            ntp: now.ntp,
+            timestamp: self.splice.timestamp(now.at),
+            packets: self.packets,
+            octets: self.octets,
+        })
+    }
+
+    /// How this side stands.
+    pub fn counters(&self) -> Counters {
+        Counters { lost: self.reception.lost(), jitter_us: self.reception.jitter_us(), ..self.counters }
+    }
+}
+
+/// `interval` times 0.5 to 1.5, so that reports of many calls do not fall together (RFC 3550 section 6.2).
+fn about(interval: Duration, random: &mut Random) -> Duration {
+    interval / 2 + interval * random.below(1000) as u32 / 1000
+}
+
+/// Time there and back, in microseconds (RFC 3550 section 6.4.1); `None` when the peer has seen
+/// no report of ours or its figures are impossible.
+fn round_trip(block: &Block, now: Moment) -> Option<u32> {
+    if block.last_report == 0 {
+        return None;
+    }
+    let units = now.short_ntp().wrapping_sub(block.last_report).wrapping_sub(block.since_report) as i32;
+    u32::try_from(units).ok().map(|units| (u64::from(units) * 15_625 / 1024) as u32)
+}

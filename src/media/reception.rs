@@ -1,0 +1,193 @@
+//! What comes from one side, counted as RFC 3550 appendix A says: sequence (A.1), loss (A.3),
+//! jitter (A.8).
+
+use crate::time::Instant;
+use crate::wire::rtcp::Block;
+
+/// A step forward beyond which a source has begun anew (appendix A.1: MAX_DROPOUT).
+const DROPOUT: u16 = 3000;
+/// A step back within which a packet is only late (appendix A.1: MAX_MISORDER).
+const MISORDER: u16 = 100;
+
+/// The source heard now, and the losses of those before it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reception {
+    source: Option<Source>,
+    lost_before: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    ssrc: u32,
+    base: u16,
+    /// With cycles in the upper 16 bits.
+    highest: u32,
+    received: u32,
+    /// The one that would confirm that the source began anew.
+    doubt: Option<u16>,
+    expected_before: u32,
+    received_before: u32,
+    transit: Option<u32>,
+    /// Scaled by 16.
+    jitter: u32,
+}
+
+/// How a packet stands to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// In its source's order, early or late.
+    Expected,
+    /// The first of a source, or of one that began anew.
+    First,
+    /// Far from its source's order: only the next one tells.
+    Doubtful,
+}
+
+impl Reception {
+    /// Counts a packet.
+    pub fn packet(&mut self, ssrc: u32, sequence: u16) -> Arrival {
+        let Some(source) = self.source.as_mut().filter(|source| source.ssrc == ssrc) else {
+            return self.begin(ssrc, sequence);
+        };
+        let step = sequence.wrapping_sub(source.highest as u16);
+        if step >= DROPOUT && step < MISORDER.wrapping_neg() {
+            if source.doubt == Some(sequence) {
+                return self.begin(ssrc, sequence);
+            }
+            source.doubt = Some(sequence.wrapping_add(1));
+            return Arrival::Doubtful;
+        }
+        if step < DROPOUT {
+            source.highest = source.highest.wrapping_add(u32::from(step));
+        }
+        source.received = source.received.wrapping_add(1);
+        Arrival::Expected
+    }
+
+    fn begin(&mut self, ssrc: u32, sequence: u16) -> Arrival {
+        self.lost_before = self.lost();
+        self.source = Some(Source {
+            ssrc,
+            base: sequence,
+            highest: u32::from(sequence),
+            received: 1,
+            doubt: None,
+            expected_before: 0,
+            received_before: 0,
+            transit: None,
+            jitter: 0,
+        });
+        Arrival::First
+    }
+
+    /// Takes the arrival of a sound packet into the jitter (8 kHz).
+    pub fn timing(&mut self, timestamp: u32, now: Instant) {
+        let Some(source) = &mut self.source else { return };
+        let arrival = (now.since_start().as_micros() as u64 * 8 / 1000) as u32;
+        let transit = arrival.wrapping_sub(timestamp);
+        if let Some(before) = source.transit.replace(transit) {
+            let change = (transit.wrapping_sub(before) as i32).unsigned_abs();
+            source.jitter = source.jitter.wrapping_add(change).wrapping_sub((source.jitter + 8) >> 4);
+        }
+    }
+
+    /// Packets missing so far, of all sources.
+    pub fn lost(&self) -> u64 {
+        let now = self.source.map_or(0, |source| i64::from(source.lost()).max(0));
+        self.lost_before + now.unsigned_abs()
+    }
+
+    /// Jitter in microseconds.
+    pub fn jitter_us(&self) -> u32 {
+        self.source.map_or(0, |source| (source.jitter >> 4).saturating_mul(125))
+    }
+
+    /// The report block of the source heard now, without the times of its own reports. Begins a new
+    /// interval for the loss fraction.
+    pub fn block(&mut self) -> Option<Block> {
+        let source = self.source.as_mut()?;
+        let expected = source.expected();
+        let interval = expected.wrapping_sub(source.expected_before);
+        let received = source.received.wrapping_sub(source.received_before);
+        (source.expected_before, source.received_before) = (expected, source.received);
+        let fraction = match interval.checked_sub(received) {
+            Some(lost) if interval > 0 => (u64::from(lost) * 256 / u64::from(interval)).min(255) as u8,
+            _ => 0,
+        };
+        Some(Block {
+            ssrc: source.ssrc,
+            fraction,
+            lost: source.lost(),
+            highest: source.highest,
+            jitter: source.jitter >> 4,
+            ..Block::default()
+        })
+    }
+}
+
+impl Source {
+    fn expected(&self) -> u32 {
+        self.highest.wrapping_sub(u32::from(self.base)).wrapping_add(1)
+    }
+
+    fn lost(&self) -> i32 {
+        self.expected().wrapping_sub(self.received) as i32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn hear(reception: &mut Reception, ssrc: u32, sequences: &[u16]) -> Vec<Arrival> {
+        sequences.iter().map(|sequence| reception.packet(ssrc, *sequence)).collect()
+    }
+
+    #[test]
+    fn loss_is_counted_over_the_wrap_and_by_interval() {
+        let mut reception = Reception::default();
+        hear(&mut reception, 1, &[65533, 65534, 65535, 1, 2, 0]);
+        assert_eq!(reception.lost(), 0, "the late one came");
+        hear(&mut reception, 1, &[5, 6]);
+        assert_eq!(reception.lost(), 2);
+        let block = reception.block().unwrap();
+        assert_eq!((block.ssrc, block.fraction, block.lost, block.highest), (1, 51, 2, 0x1_0006));
+        hear(&mut reception, 1, &[7, 8, 9, 11]);
+        let block = reception.block().unwrap();
+        assert_eq!((block.fraction, block.lost), (51, 3), "one of five");
+        assert_eq!(reception.block().unwrap().fraction, 0, "nothing since");
+    }
+
+    #[test]
+    fn losses_stay_when_the_source_changes() {
+        let mut reception = Reception::default();
+        hear(&mut reception, 1, &[1, 3]);
+        assert_eq!(hear(&mut reception, 2, &[900, 901]), [Arrival::First, Arrival::Expected]);
+        assert_eq!(reception.lost(), 1);
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_must_prove_it_twice() {
+        let mut reception = Reception::default();
+        hear(&mut reception, 1, &[1, 2]);
+        assert_eq!(
+            hear(&mut reception, 1, &[30_000, 3, 40_000, 40_001, 40_002]),
+            [Arrival::Doubtful, Arrival::Expected, Arrival::Doubtful, Arrival::First, Arrival::Expected]
+        );
+        assert_eq!(reception.lost(), 0);
+    }
+
+    #[test]
+    fn jitter_is_that_of_the_arrivals() {
+        let mut reception = Reception::default();
+        for packet in 0..1000u32 {
+            reception.packet(1, packet as u16);
+            let late = if packet % 2 == 0 { 0 } else { 4 };
+            reception
+                .timing(packet.wrapping_mul(160), Instant::at(Duration::from_millis(u64::from(packet) * 20 + late)));
+        }
+        assert!((3800..=4000).contains(&reception.jitter_us()), "{}", reception.jitter_us());
+    }
+}

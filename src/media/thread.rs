@@ -1,0 +1,300 @@
+//! A media thread: sleeps until a packet, an order or a deadline, and does what is there.
+//!
+//! It owns its sessions outright. Orders come over one ring, ports go home over another; reports go to
+//! signalling's channel. Bounds: a wake-up takes all orders, then at
+//! most [`EVENTS`] sockets with one batch each; deadlines are looked at no more often than every [`GRAIN`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
+use rtrb::{Consumer, Producer};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::media::bridge::{Bridge, Output};
+use crate::media::clock::{Clock, Moment};
+use crate::media::peer::Channel;
+use crate::media::socket::Batch;
+use crate::random::Random;
+use crate::session::{MediaReport, Session, SessionId, Side};
+use crate::time::Instant;
+
+/// Sockets served in one wake-up.
+const EVENTS: usize = 256;
+/// Deadlines closer together than this share a wake-up: going through all sessions costs.
+const GRAIN: Duration = Duration::from_millis(20);
+/// The token of the wake-up call; sockets count from 0.
+const WAKE: u64 = u64::MAX;
+
+/// RTP and RTCP of one side.
+pub type Pair = [UdpSocket; 2];
+
+/// A session and its sockets, by side.
+pub struct Seat {
+    /// The RTP ports.
+    pub ports: [u16; 2],
+    /// Non-blocking, by side.
+    pub sockets: [Pair; 2],
+    /// What is done with their packets.
+    pub bridge: Bridge,
+}
+
+/// What the engine tells a thread. Seats are numbered by the engine.
+pub enum Command {
+    /// Take this session.
+    Open(usize, Box<Seat>),
+    /// Apply this to the session.
+    Apply(usize, Box<Session>),
+    /// End the session; its ports go home.
+    Close(usize),
+    /// Tell signalling, in order with all else.
+    Tell(MediaReport),
+}
+
+/// What a thread is made of.
+pub struct Thread {
+    /// From the engine; abandoned when the engine stops.
+    pub orders: Consumer<Command>,
+    /// To the engine; as many places as there are seats.
+    pub home: Producer<SessionId>,
+    /// Written when there are orders.
+    pub wake: Arc<EventFd>,
+    /// To signalling.
+    pub reports: Sender<MediaReport>,
+    /// How many sessions there can be.
+    pub seats: usize,
+    /// The time.
+    pub clock: Clock,
+    /// For report intervals.
+    pub random: Random,
+}
+
+impl Thread {
+    /// Allocates all that the thread will need.
+    pub fn prepare(self) -> io::Result<Running> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(self.wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        Ok(Running {
+            epoll,
+            seats: (0..self.seats).map(|_| None).collect(),
+            due: vec![NEVER; self.seats],
+            look: NEVER,
+            batch: Batch::new(),
+            told: Told { reports: self.reports.clone(), owed: VecDeque::with_capacity(4 * self.seats) },
+            thread: self,
+        })
+    }
+}
+
+const NEVER: Instant = Instant::at(Duration::MAX);
+
+/// A thread that is ready to run.
+pub struct Running {
+    thread: Thread,
+    epoll: Epoll,
+    seats: Vec<Option<Box<Seat>>>,
+    /// By seat: when its bridge has something to do.
+    due: Vec<Instant>,
+    /// When to look at `due`.
+    look: Instant,
+    batch: Batch,
+    told: Told,
+}
+
+impl Running {
+    /// Runs until the engine stops, then says goodbye for every session.
+    pub fn run(mut self) {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        while !self.thread.orders.is_abandoned() {
+            let ready = self.epoll.wait(&mut events, self.timeout()).unwrap_or(0);
+            let now = self.thread.clock.now();
+            let events = &events[..ready];
+            // Orders first: a packet sent after an order was given is met by the session as ordered. An event of a
+            // seat that changed hands meanwhile finds nothing to receive.
+            if events.iter().any(|event| event.data() == WAKE) {
+                self.take_orders(now);
+            }
+            for event in events.iter().filter(|event| event.data() != WAKE) {
+                self.receive(event.data(), now);
+            }
+            if self.look <= now.at {
+                self.tick(now);
+            }
+            self.told.retry();
+        }
+        let now = self.thread.clock.now();
+        self.take_orders(now);
+        (0..self.seats.len()).for_each(|seat| self.close(seat, now));
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        if !self.told.owed.is_empty() {
+            return EpollTimeout::from(10u8);
+        }
+        if self.look == NEVER {
+            return EpollTimeout::NONE;
+        }
+        let wait = self.look.since(self.thread.clock.now().at);
+        let milliseconds = wait.as_micros().div_ceil(1000);
+        EpollTimeout::from(u16::try_from(milliseconds).unwrap_or(u16::MAX))
+    }
+
+    /// One batch from one socket.
+    fn receive(&mut self, token: u64, now: Moment) {
+        let (seat, side, channel) = from_token(token);
+        let Some(Some(seat)) = self.seats.get_mut(seat) else { return };
+        let sockets = &seat.sockets[side.index()];
+        let count = self.batch.receive(&sockets[channel as usize]);
+        for at in 0..count {
+            let Some(datagram) = self.batch.datagram(at) else { continue };
+            match channel {
+                Channel::Rtcp => seat.bridge.rtcp(side, datagram, now),
+                Channel::Rtp => {
+                    if let Some(outgoing) = seat.bridge.rtp(side, datagram, now) {
+                        self.batch.queue(at, outgoing.octets, outgoing.to);
+                    }
+                }
+            }
+        }
+        self.batch.send(&seat.sockets[side.other().index()][Channel::Rtp as usize]);
+    }
+
+    fn take_orders(&mut self, now: Moment) {
+        // An error is "nothing written": then there is nothing to clear.
+        let _ = self.thread.wake.read();
+        while let Ok(command) = self.thread.orders.pop() {
+            match command {
+                Command::Open(seat, session) => self.open(seat, session),
+                Command::Apply(seat, session) => self.apply(seat, &session, now),
+                Command::Close(seat) => self.close(seat, now),
+                Command::Tell(report) => self.told.tell(report),
+            }
+        }
+    }
+
+    fn open(&mut self, at: usize, seat: Box<Seat>) {
+        let id = seat.bridge.id();
+        match self.watch_sockets(at, &seat) {
+            Ok(()) => {
+                self.told.tell(MediaReport::Opened(id, seat.ports));
+                self.expect(at, seat.bridge.due());
+                self.seats[at] = Some(seat);
+            }
+            Err(error) => {
+                drop(seat);
+                let _ = self.thread.home.push(id);
+                self.told.tell(MediaReport::Refused(id, format!("cannot watch the media ports: {error}")));
+            }
+        }
+    }
+
+    fn watch_sockets(&self, at: usize, seat: &Seat) -> io::Result<()> {
+        for side in Side::BOTH {
+            for channel in [Channel::Rtp, Channel::Rtcp] {
+                let event = EpollEvent::new(EpollFlags::EPOLLIN, token(at, side, channel));
+                self.epoll.add(&seat.sockets[side.index()][channel as usize], event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, at: usize, session: &Session, now: Moment) {
+        let Some(Some(seat)) = self.seats.get_mut(at) else { return };
+        seat.bridge.apply(session, now.at, &mut self.thread.random);
+        let due = seat.bridge.due();
+        self.expect(at, due);
+    }
+
+    fn expect(&mut self, at: usize, due: Instant) {
+        self.due[at] = due;
+        self.look = self.look.min(due);
+    }
+
+    fn close(&mut self, at: usize, now: Moment) {
+        let Some(mut seat) = self.seats.get_mut(at).and_then(Option::take) else { return };
+        self.due[at] = NEVER;
+        let (sockets, told) = (&seat.sockets, &mut self.told);
+        let mut closed = None;
+        seat.bridge.close(now, |output| match output {
+            Output::Send(..) => send(sockets, output),
+            Output::Report(report) => closed = Some(report),
+        });
+        let id = seat.bridge.id();
+        // The ports are free before signalling hears of it. A place at home is kept for each seat.
+        drop(seat);
+        let _ = self.thread.home.push(id);
+        closed.into_iter().for_each(|report| told.tell(report));
+    }
+
+    fn tick(&mut self, now: Moment) {
+        for (seat, due) in self.seats.iter_mut().zip(&mut self.due) {
+            let Some(seat) = seat.as_mut().filter(|_| *due <= now.at) else { continue };
+            let (sockets, told) = (&seat.sockets, &mut self.told);
+            seat.bridge.tick(now, &mut self.thread.random, |output| match output {
+                Output::Report(report) => told.tell(report),
+                Output::Send(..) => send(sockets, output),
+            });
+            *due = seat.bridge.due();
+        }
+        let next = self.due.iter().min().copied().unwrap_or(NEVER);
+        self.look = if next == NEVER { NEVER } else { next.max(now.at + GRAIN) };
+    }
+}
+
+/// A report to a peer that does not leave at once is lost; the next one tells more.
+fn send(sockets: &[Pair; 2], output: Output<'_>) {
+    if let Output::Send(side, channel, to, octets) = output {
+        let _ = sockets[side.index()][channel as usize].send_to(octets, to);
+    }
+}
+
+fn token(seat: usize, side: Side, channel: Channel) -> u64 {
+    (seat as u64) << 2 | (side.index() as u64) << 1 | channel as u64
+}
+
+fn from_token(token: u64) -> (usize, Side, Channel) {
+    let side = if token & 2 == 0 { Side::A } else { Side::B };
+    let channel = if token & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
+    ((token >> 2) as usize, side, channel)
+}
+
+/// Reports on their way to signalling. When its channel is full, counters are dropped, for newer ones will
+/// follow; everything else is owed until there is room. That is bounded: a session is opened and
+/// closed once, and silent again only after it was heard.
+struct Told {
+    reports: Sender<MediaReport>,
+    owed: VecDeque<MediaReport>,
+}
+
+impl Told {
+    fn tell(&mut self, report: MediaReport) {
+        self.retry();
+        let counted = matches!(report, MediaReport::Counted(..));
+        if !self.owed.is_empty() {
+            if !counted {
+                self.owed.push_back(report);
+            }
+            return;
+        }
+        if let Err(TrySendError::Full(report)) = self.reports.try_send(report)
+            && !counted
+        {
+            self.owed.push_back(report);
+        }
+    }
+
+    fn retry(&mut self) {
+        while let Some(report) = self.owed.pop_front() {
+            if let Err(TrySendError::Full(report)) = self.reports.try_send(report) {
+                self.owed.push_front(report);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Everything that waits: sockets, clocks, files.
+
+pub mod transport;

@@ -1,0 +1,253 @@
+//! Telephones that are not ours on both sides: what one says, the other hears.
+//!
+//! ```text
+//! baresip, the Microsoft side      demarc      baresip, a gateway
+//!         SIP over TLS, SRTP  <------------->  SIP over UDP or TCP, RTP
+//! ```
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic and say what they saw")]
+
+mod lab;
+
+use std::path::PathBuf;
+use std::thread::sleep;
+
+use lab::{Demarc, Gateway, Lab, Line, Phone, Setup, seconds};
+
+const LYNC_NUMBER: &str = "+13125550100";
+const GATEWAY_NUMBER: &str = "+13125556789";
+const BOTH_LAWS: &str = "pcmu/8000/1,pcma/8000/1";
+const PCMU: &str = "pcmu/8000/1";
+const PCMA: &str = "pcma/8000/1";
+
+/// Both telephones, the daemon between them, and what each side says.
+struct Stage {
+    lync: Phone,
+    gateway: Phone,
+    demarc: Demarc,
+    said_by_lync: PathBuf,
+    said_by_gateway: PathBuf,
+    _lab: Lab,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Lync,
+    Gateway,
+}
+
+impl Stage {
+    /// `None`, with the reason said, when a part is missing.
+    fn set(line: Line, codecs: &str) -> Option<Stage> {
+        if !lab::installed("baresip", "baresip-core") {
+            return None;
+        }
+        let lab = Lab::new();
+        let said_by_lync = lab::speech(&lab, "demo-congrats")?;
+        let said_by_gateway = lab::speech(&lab, "demo-abouttotry")?;
+        let lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, BOTH_LAWS, &said_by_lync);
+        let gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, line, codecs, &said_by_gateway);
+        let protocol = if line == Line::Udp { "UDP" } else { "TCP" };
+        let demarc = Setup::new(lync.address, &[Gateway::new(gateway.address, protocol)]).start(&lab);
+        Some(Stage { lync, gateway, demarc, said_by_lync, said_by_gateway, _lab: lab })
+    }
+
+    /// One side calls the other; both are connected when it returns.
+    #[track_caller]
+    fn connect(&mut self, caller: Side) {
+        match caller {
+            Side::Lync => self.lync.dial(&format!("sip:{GATEWAY_NUMBER}@{}", self.demarc.lync)),
+            Side::Gateway => self.gateway.dial(&format!("sip:{LYNC_NUMBER}@{}", self.demarc.trunk)),
+        }
+        self.lync.expect("CALL_ESTABLISHED");
+        self.gateway.expect("CALL_ESTABLISHED");
+        assert_eq!(self.demarc.calls().len(), 1, "one call is shown");
+    }
+
+    /// One side hangs up; the other hears of it and nothing stays behind.
+    #[track_caller]
+    fn hang_up(&mut self, side: Side) {
+        match side {
+            Side::Lync => self.lync.command("hangup", ""),
+            Side::Gateway => self.gateway.command("hangup", ""),
+        }
+        self.lync.expect("CALL_CLOSED");
+        self.gateway.expect("CALL_CLOSED");
+        self.demarc.idle();
+    }
+
+    /// Each side heard what the other said.
+    #[track_caller]
+    fn judge_sound(&self) {
+        for (who, said, heard) in [
+            ("the gateway", &self.said_by_lync, self.gateway.heard()),
+            ("the Lync side", &self.said_by_gateway, self.lync.heard()),
+        ] {
+            let Some(verdict) = lab::pesq(said, &heard) else { return };
+            println!("{who} heard {verdict:?}");
+            assert!(verdict.pesq >= 4.0, "{who} heard badly: {verdict:?}");
+            assert!(verdict.seconds >= 6.0, "{who} heard too little: {verdict:?}");
+        }
+    }
+}
+
+/// Calls, talks for a while, hangs up.
+fn talk(line: Line, codecs: &str, caller: Side, ends: Side) {
+    let Some(mut stage) = Stage::set(line, codecs) else { return };
+    stage.connect(caller);
+    let agreed = stage.lync.expect("CALL_MENC");
+    assert_eq!(agreed["param"], "0,audio,AES_CM_128_HMAC_SHA1_80");
+    sleep(seconds(8));
+    stage.hang_up(ends);
+    stage.judge_sound();
+}
+
+#[test]
+fn lync_calls_a_udp_gateway_in_pcmu() {
+    talk(Line::Udp, PCMU, Side::Lync, Side::Lync);
+}
+
+#[test]
+fn lync_calls_a_udp_gateway_in_pcma() {
+    talk(Line::Udp, PCMA, Side::Lync, Side::Gateway);
+}
+
+#[test]
+fn lync_calls_a_tcp_gateway_in_pcmu() {
+    talk(Line::Tcp, PCMU, Side::Lync, Side::Gateway);
+}
+
+#[test]
+fn lync_calls_a_tcp_gateway_in_pcma() {
+    talk(Line::Tcp, PCMA, Side::Lync, Side::Lync);
+}
+
+#[test]
+fn a_udp_gateway_calls_lync_in_pcmu() {
+    talk(Line::Udp, PCMU, Side::Gateway, Side::Lync);
+}
+
+#[test]
+fn a_udp_gateway_calls_lync_in_pcma() {
+    talk(Line::Udp, PCMA, Side::Gateway, Side::Gateway);
+}
+
+#[test]
+fn a_tcp_gateway_calls_lync_in_pcmu() {
+    talk(Line::Tcp, PCMU, Side::Gateway, Side::Gateway);
+}
+
+#[test]
+fn a_tcp_gateway_calls_lync_in_pcma() {
+    talk(Line::Tcp, PCMA, Side::Gateway, Side::Lync);
+}
+
+/// The meters count over 3 s, so each phase lasts for two full counts.
+fn hold_and_resume(holder: Side) {
+    const FLOWS: u32 = 58_000;
+    let Some(mut stage) = Stage::set(Line::Udp, BOTH_LAWS) else { return };
+    stage.connect(Side::Lync);
+    sleep(seconds(7));
+    let before = (stage.lync.meter(), stage.gateway.meter());
+
+    let phone = |stage: &mut Stage, command: &str| match holder {
+        Side::Lync => stage.lync.command(command, ""),
+        Side::Gateway => stage.gateway.command(command, ""),
+    };
+    phone(&mut stage, "hold");
+    sleep(seconds(7));
+    let held = (stage.lync.meter(), stage.gateway.meter());
+
+    phone(&mut stage, "resume");
+    sleep(seconds(7));
+    let after = (stage.lync.meter(), stage.gateway.meter());
+    println!("bit/s sent and received, Lync side and gateway: {before:?}, held {held:?}, again {after:?}");
+
+    let flowing = |(lync, gateway): ((u32, u32), (u32, u32))| {
+        [lync.0, lync.1, gateway.0, gateway.1].iter().all(|&rate| rate > FLOWS)
+    };
+    assert!(flowing(before), "sound flows both ways: {before:?}");
+    assert_eq!(held, ((0, 0), (0, 0)), "silence while held");
+    assert!(flowing(after), "sound flows again: {after:?}");
+    stage.hang_up(Side::Lync);
+}
+
+#[test]
+fn the_lync_side_holds_and_resumes() {
+    hold_and_resume(Side::Lync);
+}
+
+#[test]
+fn the_gateway_holds_and_resumes() {
+    hold_and_resume(Side::Gateway);
+}
+
+#[test]
+fn digits_cross_both_ways() {
+    let Some(mut stage) = Stage::set(Line::Udp, BOTH_LAWS) else { return };
+    stage.connect(Side::Lync);
+    sleep(seconds(1));
+    for digit in ["1", "5", "9", "#"] {
+        stage.lync.command("sndcode", digit);
+        sleep(seconds(1));
+    }
+    for digit in ["*", "0", "8"] {
+        stage.gateway.command("sndcode", digit);
+        sleep(seconds(1));
+    }
+    stage.hang_up(Side::Gateway);
+    assert_eq!(stage.gateway.digits(), "159#");
+    assert_eq!(stage.lync.digits(), "*08");
+}
+
+/// Six calls one after the other through a range that has ports for one.
+#[test]
+fn ports_come_home() {
+    if !lab::installed("baresip", "baresip-core") {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(source) = lab::speech(&lab, "demo-congrats") else { return };
+    let mut lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, BOTH_LAWS, &source);
+    let mut gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, Line::Udp, PCMU, &source);
+    let mut setup = Setup::new(lync.address, &[Gateway::new(gateway.address, "UDP")]);
+    setup.ports = (18_000, 18_003);
+    let demarc = setup.start(&lab);
+    for _ in 0..6 {
+        lync.dial(&format!("sip:{GATEWAY_NUMBER}@{}", demarc.lync));
+        lync.expect("CALL_ESTABLISHED");
+        gateway.expect("CALL_ESTABLISHED");
+        lync.command("hangup", "");
+        lync.expect("CALL_CLOSED");
+        gateway.expect("CALL_CLOSED");
+        demarc.idle();
+    }
+}
+
+/// The yardstick itself: with nothing between the telephones, all the judgements above come out good.
+#[test]
+fn the_telephones_alone() {
+    if !lab::installed("baresip", "baresip-core") {
+        return;
+    }
+    let lab = Lab::new();
+    let Some(source) = lab::speech(&lab, "demo-congrats") else { return };
+    let mut caller = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, BOTH_LAWS, &source);
+    let mut called = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, Line::Tls, PCMA, &source);
+    caller.dial(&format!("sip:{GATEWAY_NUMBER}@{};user=phone", called.address));
+    caller.expect("CALL_ESTABLISHED");
+    called.expect("CALL_ESTABLISHED");
+    sleep(seconds(7));
+    let (sent, received) = caller.meter();
+    assert!(sent > 58_000 && received > 58_000, "the meter reads {sent}/{received}");
+    caller.command("sndcode", "7");
+    sleep(seconds(1));
+    called.command("hangup", "");
+    caller.expect("CALL_CLOSED");
+    assert_eq!(called.digits(), "7");
+    if let Some(verdict) = lab::pesq(&source, &called.heard()) {
+        assert!(verdict.pesq >= 4.0 && verdict.seconds >= 6.0, "{verdict:?}");
+        let other = lab::speech(&lab, "demo-abouttotry").and_then(|other| lab::pesq(&other, &called.heard()));
+        assert!(other.as_ref().is_none_or(|verdict| verdict.pesq < 3.0), "other speech is told apart: {other:?}");
+    }
+}

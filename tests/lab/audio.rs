@@ -1,0 +1,83 @@
+//! Speech to play, and a judgement of what was heard.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Lab, missing};
+
+const PROMPTS: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
+const RATE: usize = 8000;
+
+/// A telephone's source: 30 s of recorded speech beginning with `prompt` (16 bit, mono, 8 kHz). `None`, with the
+/// reason said, when there is none.
+pub fn speech(lab: &Lab, prompt: &str) -> Option<PathBuf> {
+    let names = [prompt, "demo-instruct", "demo-moreinfo", "conf-adminmenu"];
+    let mut samples = Vec::new();
+    for name in names {
+        let Ok(wav) = std::fs::read(format!("{PROMPTS}/{name}.wav")) else {
+            missing("there is no speech to play (apt-get install asterisk-core-sounds-en-wav)");
+            return None;
+        };
+        samples.extend_from_slice(pcm(&wav));
+    }
+    samples.truncate(30 * RATE * 2);
+    Some(lab.write(&format!("{prompt}.wav"), wav(&samples)))
+}
+
+/// The samples of a WAV file as bytes: what follows the `data` chunk's head.
+fn pcm(wav: &[u8]) -> &[u8] {
+    let mut rest = wav.get(12..).unwrap_or_default();
+    while let [a, b, c, d, l0, l1, l2, l3, chunk @ ..] = rest {
+        let length = (u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize).min(chunk.len());
+        if [*a, *b, *c, *d] == *b"data" {
+            return &chunk[..length];
+        }
+        rest = &chunk[length..];
+    }
+    &[]
+}
+
+fn wav(samples: &[u8]) -> Vec<u8> {
+    let length = samples.len() as u32;
+    let mut file = Vec::with_capacity(44 + samples.len());
+    file.extend_from_slice(b"RIFF");
+    file.extend_from_slice(&(36 + length).to_le_bytes());
+    file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend_from_slice(&(RATE as u32).to_le_bytes());
+    file.extend_from_slice(&(RATE as u32 * 2).to_le_bytes());
+    file.extend_from_slice(b"\x02\0\x10\0data");
+    file.extend_from_slice(&length.to_le_bytes());
+    file.extend_from_slice(samples);
+    file
+}
+
+/// The root mean square of a recording's samples.
+pub fn loudness(recording: &Path) -> f64 {
+    let file = std::fs::read(recording).unwrap();
+    let samples: Vec<f64> = pcm(&file).chunks_exact(2).map(|s| f64::from(i16::from_le_bytes([s[0], s[1]]))).collect();
+    (samples.iter().map(|s| s * s).sum::<f64>() / samples.len().max(1) as f64).sqrt()
+}
+
+/// What the listening machine says.
+#[derive(Debug, serde::Deserialize)]
+pub struct Verdict {
+    /// ITU-T P.862 narrow band, mapped to MOS.
+    pub pesq: f64,
+    /// How much sound was compared.
+    pub seconds: f64,
+    /// How much later than the source the recording begins.
+    pub lag_ms: f64,
+}
+
+/// Compares a recording with its source; `None`, with the reason said, when there is no PESQ.
+pub fn pesq(source: &Path, recording: &Path) -> Option<Verdict> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("DEMARC_PYTHON").map_or_else(|| root.join("target/venv/bin/python"), PathBuf::from);
+    if !python.is_file() {
+        missing("there is no PESQ (run .ci/peers)");
+        return None;
+    }
+    let output = Command::new(python).arg(root.join("tests/listen.py")).arg(source).arg(recording).output().unwrap();
+    assert!(output.status.success(), "listen.py: {}", String::from_utf8_lossy(&output.stderr));
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}

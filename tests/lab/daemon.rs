@@ -1,0 +1,205 @@
+//! The daemon under test: its configuration, its life, what it says about itself.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use super::child::Running;
+use super::{Lab, seconds, until};
+
+/// Our name, as the certificate has it.
+pub const OUR_NAME: &str = "demarc.lab.test";
+/// The Lync side's name.
+pub const LYNC_NAME: &str = "lync.lab.test";
+
+/// A `[GatewayN]` section.
+#[derive(Clone)]
+pub struct Gateway {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// `TCP` or `UDP`.
+    pub protocol: &'static str,
+    /// Further lines of its section.
+    pub more: Vec<String>,
+}
+
+impl Gateway {
+    /// A gateway without further settings.
+    pub fn new(address: SocketAddr, protocol: &'static str) -> Gateway {
+        Gateway { address, protocol, more: Vec::new() }
+    }
+}
+
+/// What the configuration says. Begin with [`Setup::new`].
+pub struct Setup {
+    /// Where the Lync side listens.
+    pub next_hop: SocketAddr,
+    /// The gateways, in order of preference.
+    pub gateways: Vec<Gateway>,
+    /// The port range for media.
+    pub ports: (u16, u16),
+    /// Lines of `[TrunkConfiguration]`; the Microsoft side gets them too.
+    pub trunk_configuration: Vec<String>,
+    /// The pattern of the one route.
+    pub route: String,
+}
+
+impl Setup {
+    /// One Lync side, these gateways, numbers in Chicago routed to them.
+    pub fn new(next_hop: SocketAddr, gateways: &[Gateway]) -> Setup {
+        Setup {
+            next_hop,
+            gateways: gateways.to_vec(),
+            ports: (18_000, 18_399),
+            trunk_configuration: Vec::new(),
+            route: r"^\+1312\d{7}$".to_owned(),
+        }
+    }
+
+    fn ini(&self, lab: &Lab) -> String {
+        let leaf = lab.authority.leaf(OUR_NAME);
+        let certificate = lab.write("demarc.pem", leaf.certificate);
+        let key = lab.write("demarc.key", leaf.key);
+        let roots = lab.write("roots.pem", lab.authority.root());
+        let us = lab.net.host(1);
+        let switches = self.trunk_configuration.join("\n");
+        let mut ini = format!(
+            "[Lync]\nProfile=sfb2019\nFqdn={OUR_NAME}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
+             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen=\nTcpListen={us}:5068\n\
+             UdpListen={us}:5068\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs=PCMU PCMA\n\n[Web]\nListen={us}:8085\n\n",
+            self.next_hop,
+            certificate.display(),
+            key.display(),
+            roots.display(),
+            self.ports.0,
+            self.ports.1,
+        );
+        for (n, gateway) in self.gateways.iter().enumerate() {
+            let n = n + 1;
+            let _ = write!(
+                ini,
+                "[Gateway{n}]\nFQDN=gateway{n}.lab.test\nIP={}\nPort={}\nProtocol={}\nVoiceRoutes=LocalRoute\n{}\n\n",
+                gateway.address.ip(),
+                gateway.address.port(),
+                gateway.protocol,
+                gateway.more.join("\n"),
+            );
+        }
+        let _ = write!(ini, "[HybridVoiceRoutes]\nLocalRoute={}\n\n[TrunkConfiguration]\n{switches}\n", self.route);
+        ini
+    }
+
+    /// Starts the daemon and waits until it says that it is ready.
+    #[track_caller]
+    pub fn start(&self, lab: &Lab) -> Demarc {
+        self.start_with(lab, "DEMARC_LOG", "demarc=debug")
+    }
+
+    /// The same with an environment variable, unless it is set already.
+    #[track_caller]
+    pub fn start_with(&self, lab: &Lab, variable: &str, value: &str) -> Demarc {
+        let ini = lab.write("demarc.ini", self.ini(lab));
+        let mut command = Command::new(program());
+        command.arg("run").arg("--config").arg(ini).env("RUST_BACKTRACE", "1").env_remove("NOTIFY_SOCKET");
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, value);
+        }
+        let mut demarc = Demarc {
+            running: Running::start(&mut command, &lab.log("demarc")),
+            lync: lab.net.at(1, 5070),
+            trunk: lab.net.at(1, 5068),
+            web: lab.net.at(1, 8085),
+        };
+        until(seconds(10), "demarc is ready", || {
+            let ended = demarc.running.ended();
+            assert!(ended.is_none(), "demarc ended before it was ready: {ended:?}");
+            matches!(get(demarc.web, "/readyz"), Some((200, _))).then_some(())
+        });
+        demarc
+    }
+}
+
+fn program() -> std::ffi::OsString {
+    std::env::var_os("DEMARC_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_demarc").into())
+}
+
+/// The running daemon.
+pub struct Demarc {
+    running: Running,
+    /// Where the Lync side reaches it.
+    pub lync: SocketAddr,
+    /// Where gateways reach it, by UDP and TCP.
+    pub trunk: SocketAddr,
+    /// Its web page.
+    pub web: SocketAddr,
+}
+
+impl Demarc {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
+    /// Is it still there?
+    pub fn alive(&mut self) -> bool {
+        self.running.ended().is_none() && matches!(get(self.web, "/healthz"), Some((200, _)))
+    }
+
+    /// The sum of a metric over all its labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        self.metric_where(name, "")
+    }
+
+    /// The sum of a metric over the samples whose labels contain `label`, such as `code="486"`.
+    #[track_caller]
+    pub fn metric_where(&self, name: &str, label: &str) -> f64 {
+        let (status, text) = get(self.web, "/metrics").expect("/metrics answers");
+        assert_eq!(status, 200);
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name))
+            .filter(|rest| rest.starts_with(['{', ' ']) && rest.contains(label))
+            .filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// The calls that `/api/calls` shows.
+    #[track_caller]
+    pub fn calls(&self) -> Vec<serde_json::Value> {
+        let (status, text) = get(self.web, "/api/calls").expect("/api/calls answers");
+        assert_eq!(status, 200);
+        let json: serde_json::Value = serde_json::from_str(&text).expect("/api/calls is JSON");
+        match json.get("calls").unwrap_or(&json) {
+            serde_json::Value::Array(calls) => calls.clone(),
+            other => panic!("/api/calls is no list: {other}"),
+        }
+    }
+
+    /// Waits until nothing is left of any call.
+    #[track_caller]
+    pub fn idle_within(&self, limit: Duration) {
+        until(limit, "all calls are gone", || {
+            (self.calls().is_empty() && self.metric("demarc_calls_active") == 0.0).then_some(())
+        });
+    }
+
+    /// Waits a moment until nothing is left of any call.
+    #[track_caller]
+    pub fn idle(&self) {
+        self.idle_within(seconds(3));
+    }
+}
+
+/// One HTTP GET: status and body; `None` while nobody answers.
+pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, seconds(1)).ok()?;
+    stream.set_read_timeout(Some(seconds(3))).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
