@@ -326,7 +326,7 @@ impl Worker {
             tick += 1;
         }
         for l in &self.legs {
-            rep.rtcp_silent_legs += (l.rtcp.got == 0) as u64;
+            rep.rtcp_silent_legs += (self.rtcp_every > 0 && l.rtcp.got == 0) as u64;
             rep.rtcp_recv += l.rtcp.got;
             rep.rtcp_reported_lost += u64::from(l.rtcp.lost);
             rep.silent_legs += (l.rxs.got == 0) as u64;
@@ -346,7 +346,7 @@ impl Worker {
             rep.rtcp_sent += 1;
             rep.send_errors += sent.is_err() as u64;
         }
-        if tick % SLOTS != 0 {
+        if !tick.is_multiple_of(SLOTS) {
             return;
         }
         let mut b = [0u8; 1500];

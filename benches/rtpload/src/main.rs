@@ -180,7 +180,7 @@ impl Plan {
 enum Driver {
     Direct,
     Ng(Ng),
-    Sip(sip::Sip),
+    Sip(Box<sip::Sip>),
 }
 
 impl Driver {
@@ -306,7 +306,7 @@ fn main() {
     let mut driver = match kind.as_str() {
         "direct" => Driver::Direct,
         "ng" => Driver::Ng(Ng::connect(args.get("ng", "127.0.0.1:2223")).unwrap_or_else(|e| die(&e.to_string()))),
-        "sip" => Driver::Sip(sip_driver(&args).unwrap_or_else(|e| die(&e.to_string()))),
+        "sip" => Driver::Sip(Box::new(sip_driver(&args).unwrap_or_else(|e| die(&e.to_string())))),
         _ => die(USAGE),
     };
     let pid: u32 = args.get("pid", "0");

@@ -117,7 +117,7 @@ mod tests {
         let s = build(A, Codec::Pcmu, &[with.clone(), without.clone()], 1);
         assert!(s.contains("|2^31|1:1\r\n") && s.contains("|2^31\r\n"));
         assert_eq!(parse(&s).unwrap().crypto, Some(without));
-        let only = parse(&build(A, Codec::Pcmu, &[with.clone()], 1)).unwrap();
+        let only = parse(&build(A, Codec::Pcmu, std::slice::from_ref(&with), 1)).unwrap();
         assert_eq!(only.crypto, Some(with));
     }
 
