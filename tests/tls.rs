@@ -15,7 +15,7 @@ use demarc::config::{
 };
 use demarc::hop::{Flow, Hop, Target, Transport, TrunkId};
 use demarc::shell::transport::{
-    Closed, Event, IdentityError, Limits, Listener, NoAddress, Options, Read, Reader, Refusal, Refused, Role,
+    Bound, Closed, Event, IdentityError, Limits, Listener, NoAddress, Options, Read, Reader, Refusal, Refused, Role,
     StartError, Transports, Unsent, Warning,
 };
 use openssl::asn1::Asn1Time;
@@ -51,6 +51,9 @@ impl Reader for Lines {
         if buffer.starts_with(b"\r\n\r\n") {
             let _ = buffer.split_to(4);
             return Read::Pong(Bytes::from_static(b"\r\n"));
+        }
+        if buffer.len() < 4 && buffer.starts_with(b"\r") {
+            return Read::More;
         }
         match buffer.iter().position(|octet| *octet == b'\n') {
             None => Read::More,
@@ -130,12 +133,19 @@ impl Authority {
     }
 
     fn issue(&self, host: &str, usage: Usage, days: (i64, i64), digest: MessageDigest) -> Leaf {
-        let key = if host == OWN { own_key() } else { key() };
-        let mut builder = builder("the holder", days, &key);
+        self.leaf("the holder", Some(host), usage, days, digest)
+    }
+
+    /// A leaf with a common name, and one alternative name or none.
+    fn leaf(&self, common: &str, host: Option<&str>, usage: Usage, days: (i64, i64), digest: MessageDigest) -> Leaf {
+        let key = if host == Some(OWN) { own_key() } else { key() };
+        let mut builder = builder(common, days, &key);
         builder.set_issuer_name(self.certificate.subject_name()).unwrap();
-        let context = builder.x509v3_context(Some(&self.certificate), None);
-        let names = SubjectAlternativeName::new().dns(host).build(&context).unwrap();
-        builder.append_extension(names).unwrap();
+        if let Some(host) = host {
+            let context = builder.x509v3_context(Some(&self.certificate), None);
+            let names = SubjectAlternativeName::new().dns(host).build(&context).unwrap();
+            builder.append_extension(names).unwrap();
+        }
         let mut allowed = ExtendedKeyUsage::new();
         match usage {
             Usage::None => {}
@@ -549,6 +559,32 @@ async fn a_client_certificate_for_servers_passes_for_microsoft_and_not_for_gatew
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_common_name_counts_only_without_alternative_names() {
+    let cases = [
+        (POOL, None, true),
+        ("Pool01.Contoso.com", None, true),
+        (POOL, Some("fe01.contoso.com"), false),
+        ("the holder", Some("*.contoso.com"), true),
+        ("the holder", Some("*.com"), false),
+    ];
+    for (common, host, passes) in cases {
+        let mut house = House::new(Profile::Sfb2019).await;
+        let leaf = house.authority.leaf(common, host, Usage::Both, (-1, 90), MessageDigest::sha256());
+        let mut client = house.client(Listener::Microsoft, Some(&leaf), "-tls1_3");
+        client.say("hello");
+        if passes {
+            house.answer().await;
+            client.line_with("got: hello");
+        } else {
+            let expected = vec![POOL.to_owned()];
+            let seen = vec![host.unwrap_or(common).to_owned()];
+            assert_eq!(house.refused().await.reason, Refusal::NameMismatch { seen, expected });
+            assert_eq!(client.rest(), "");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_usages_of_an_issuer_bind_its_leaves() {
     for (usage, passes) in [("clientAuth", true), ("2.5.29.37.0", true), ("emailProtection", false)] {
         let mut house = House::new(Profile::Sfb2019).await;
@@ -665,11 +701,17 @@ async fn a_silent_client_holds_nothing_up_and_is_sent_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strangers_and_one_address_have_their_limits() {
-    let limits = Limits { strangers: 1, per_address: 2, ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
-    let _silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
-    let _second = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
-    assert_eq!(house.refused().await.reason.kind(), "too_many");
+    for (strangers, strangers_per_address, of) in [(1, 9, Bound::Strangers), (9, 1, Bound::AddressStrangers)] {
+        let limits = Limits { strangers, strangers_per_address, ..Limits::default() };
+        let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+        let silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
+        let _second = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
+        assert_eq!(house.refused().await.reason, Refusal::TooMany { limit: 1, of });
+        drop(silent);
+        house.settles_at(0).await;
+        let _third = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
+        house.settles_at(1).await;
+    }
 
     let limits = Limits { per_address: 2, ..Limits::default() };
     let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
@@ -681,7 +723,7 @@ async fn strangers_and_one_address_have_their_limits() {
         held.push(one);
     }
     let mut third = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
-    assert!(matches!(house.refused().await.reason, Refusal::TooMany { limit: 2, .. }));
+    assert!(matches!(house.refused().await.reason, Refusal::TooMany { limit: 2, of: Bound::Address }));
     assert_eq!(third.read(&mut [0; 16]).await.unwrap_or(0), 0);
     drop(held.pop());
     house.closed().await;
@@ -747,6 +789,15 @@ async fn a_message_without_end_is_cut_off_by_size_and_by_time() {
     gateway.write_all(b"hel").await.unwrap();
     assert_eq!(house.closed().await.1, Closed::Unfinished);
     assert_eq!(gateway.read(&mut [0; 16]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_keep_alive_begins_no_message() {
+    let limits = Limits { message: Duration::from_millis(100), idle: Duration::from_millis(400), ..Limits::default() };
+    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut gateway = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
+    gateway.write_all(b"\r\n").await.unwrap();
+    assert_eq!(house.closed().await.1, Closed::Idle);
 }
 
 #[tokio::test]
@@ -876,8 +927,10 @@ async fn a_peer_that_does_not_read_fills_only_its_own_queue() {
     other.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"got: hello\n");
 
-    let (_, why) = house.unsent().await;
-    assert_eq!(why, Unsent::Closed);
+    // The one on its way comes back like those behind it.
+    for ticket in 0..handed {
+        assert_eq!(house.unsent().await, (ticket, Unsent::Closed));
+    }
     assert_eq!(house.closed().await.1, Closed::NotReading);
     drop(deaf);
 }
@@ -960,6 +1013,19 @@ async fn a_name_is_looked_up_by_srv_and_the_next_address_tried() {
     assert_eq!(house.unsent().await, (3, NoAddress::NotOffered("nothere.example".into()).into()));
     house.send(&target(2, Transport::Tcp, "unknown.example", Some(5060)), "hello\n", 4);
     assert_eq!(house.unsent().await, (4, NoAddress::Unknown("unknown.example".into()).into()));
+}
+
+#[tokio::test]
+async fn without_dns_the_hosts_file_still_answers() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let options = Options { dns: Some(silent.local_addr().unwrap()), ..Options::default() };
+    let mut house = House::with(Profile::Sfb2019, options, |_| {}).await;
+    let gateway = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = gateway.local_addr().unwrap().port();
+    house.send(&target(2, Transport::Tcp, "localhost", Some(port)), "hello\n", 1);
+    let _served = tokio::time::timeout(PATIENCE, gateway.accept()).await.unwrap().unwrap();
+    house.send(&target(2, Transport::Tcp, "gw9.contoso.com", Some(5060)), "hello\n", 2);
+    assert_eq!(house.unsent().await, (2, NoAddress::Silent("gw9.contoso.com".into()).into()));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::config::ini::Source;
 use crate::config::{self, Finding, Report, Severity, keys};
 
 /// The configuration cannot be used.
@@ -81,7 +82,7 @@ fn write_text(report: &Report, name: &str, colour: bool, out: &mut impl Write) -
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     for finding in report.findings.iter().filter(|finding| finding.severity != Severity::Note) {
         let place = format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.severity);
-        writeln!(out, "{}\n", renderer.render(&[group(finding, &place, report.source.text())]))?;
+        writeln!(out, "{}\n", renderer.render(&[group(finding, &place, &report.source)]))?;
     }
     let notes = report.findings.iter().filter(|finding| finding.severity == Severity::Note);
     for note in notes {
@@ -91,14 +92,17 @@ fn write_text(report: &Report, name: &str, colour: bool, out: &mut impl Write) -
 }
 
 /// The title starts with the place, as editors like it; the snippet needs no path then.
-fn group<'a>(finding: &'a Finding, place: &'a str, text: &'a str) -> Group<'a> {
+fn group<'a>(finding: &'a Finding, place: &'a str, source: &'a Source) -> Group<'a> {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let mark = AnnotationKind::Primary.span(finding.span.clone()).label(finding.why.as_str());
-    let snippet = Snippet::source(text).annotation(mark);
+    let (line, start) = source.line_at(finding.span.start);
+    let within = |at: usize| at.saturating_sub(start).min(line.len());
+    let span = within(finding.span.start)..within(finding.span.end);
+    let mark = AnnotationKind::Primary.span(span).label(finding.why.as_str());
+    let snippet = Snippet::source(line).line_start(finding.line).annotation(mark);
     let title = level.with_name(place).primary_title(finding.what.as_str());
     title.element(snippet).element(Level::HELP.message(finding.instead.as_str()))
 }

@@ -11,6 +11,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+/// The longest file that is read, in bytes: a real one has some thousand.
+const LONGEST: usize = 1 << 20;
+
 /// Bytes of the text that something occupies.
 pub type Extent = Range<usize>;
 
@@ -54,12 +57,21 @@ impl Source {
         Place { line, column: self.at(&(start..offset)).chars().count() + 1 }
     }
 
+    /// The line that a byte stands in, without its end, and where it starts.
+    pub fn line_at(&self, offset: usize) -> (&str, usize) {
+        let start = self.starts.get(self.place(offset).line - 1).copied().unwrap_or_default();
+        let line = self.line_from(start);
+        (line.text, line.start)
+    }
+
+    fn line_from(&self, start: usize) -> Words<'_> {
+        let rest = self.text.get(start..).unwrap_or_default();
+        let line = rest.split('\n').next().unwrap_or_default();
+        Words { text: line.strip_suffix('\r').unwrap_or(line), start }
+    }
+
     fn lines(&self) -> impl Iterator<Item = Words<'_>> {
-        self.starts.iter().map(|&start| {
-            let rest = self.text.get(start..).unwrap_or_default();
-            let line = rest.split('\n').next().unwrap_or_default();
-            Words { text: line.strip_suffix('\r').unwrap_or(line), start }
-        })
+        self.starts.iter().map(|&start| self.line_from(start))
     }
 }
 
@@ -93,7 +105,9 @@ pub struct Section {
 /// What the grammar does not allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Bytes that are no character in the file's encoding.
+    /// The file is longer than any configuration; the rest was not read.
+    TooLong,
+    /// Bytes that are no character in the file's encoding; the first of a line.
     NotText(Extent),
     /// A control character; a NUL is mostly UTF-16 without a byte order mark.
     Control(Extent),
@@ -123,7 +137,10 @@ pub struct Document {
 /// Reads a file: whatever it contains, as far as it can be understood.
 pub fn read(bytes: &[u8]) -> (Source, Document, Vec<Fault>) {
     let mut faults = Vec::new();
-    let source = Source::new(decode(bytes, &mut faults));
+    let source = Source::new(decode(bytes.get(..LONGEST).unwrap_or(bytes), &mut faults));
+    if bytes.len() > LONGEST {
+        faults.push(Fault::TooLong);
+    }
     let mut reader = Reader { document: Document::default(), known: HashMap::new(), open: None, faults };
     for line in source.lines() {
         reader.line(line);
@@ -169,10 +186,14 @@ fn decode_utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16, faults: &mut Vec<Fault>)
     text
 }
 
+/// One fault a line: where one byte is wrong, mostly many are.
 fn push_wrong(text: &mut String, faults: &mut Vec<Fault>) {
     let at = text.len();
     text.push(char::REPLACEMENT_CHARACTER);
-    faults.push(Fault::NotText(at..text.len()));
+    let same_line = |fault: &Fault| matches!(fault, Fault::NotText(last) if !text[last.end..].contains('\n'));
+    if !faults.last().is_some_and(same_line) {
+        faults.push(Fault::NotText(at..text.len()));
+    }
 }
 
 /// Part of a line that knows where it starts.
@@ -358,6 +379,8 @@ mod tests {
         assert_eq!(faults("[S]\nA=\u{1}\n"), [Fault::Control(6..7)]);
         assert_eq!(faults("[S]\n[s]\n"), [Fault::Continued(5..6, 1..2)]);
         assert_eq!(read(b"[S]\nA=\xC3(\n").2, [Fault::NotText(6..9)]);
+        assert_eq!(read(b"[S]\nA=\xC3(\xC3(\nB=\xC3\n").2, [Fault::NotText(6..9), Fault::NotText(17..20)]);
+        assert_eq!(read(&b"[S]\n".repeat(LONGEST)).2.iter().filter(|fault| **fault == Fault::TooLong).count(), 1);
         assert_eq!(read(b"\xFF\xFEA").2, [Fault::NotText(0..3), Fault::NoEquals(0..3)]);
         assert_eq!(read(b"\xFF\xFE\x00\xD8[\x00").2[0], Fault::NotText(0..3));
     }

@@ -5,7 +5,7 @@
 //!
 //! The way of a file: [`ini`] takes the bytes apart and keeps their places; [`settings`] looks
 //! sections and keys up in the one table ([`keys`]) and checks each value's form ([`value`]);
-//! [`parse`] checks what spans several keys and builds the value, with [`trunk`] and
+//! [`mod@parse`] checks what spans several keys and builds the value, with [`trunk`] and
 //! [`voice_routes`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
 //! its own way. Each adds [`finding`]s; nothing stops at the first.
 

@@ -66,6 +66,10 @@ impl<'a> Findings<'a> {
     /// Says what the grammar does not allow.
     pub fn grammar(&mut self, fault: &Fault) {
         match fault {
+            Fault::TooLong => {
+                let why = "no configuration is that long; only its beginning was read";
+                self.error(&(0..0), "the file is longer than 1 MiB", why, "the right file");
+            }
             Fault::NotText(at) => {
                 let instead = "save the file as UTF-8, or as UTF-16 with a byte order mark";
                 self.error(at, "this is no text", "the bytes are no character in the file's encoding", instead);

@@ -477,6 +477,15 @@ fn a_gateway_s_own_word_goes_before_the_common_one() {
 }
 
 #[test]
+fn gateways_are_bounded() {
+    let gateway = |n: usize| format!("[Gateway{n}]\nIP=10.0.{}.{}\n", n / 256, n % 256);
+    let text: String = std::iter::once(LEAST.to_owned()).chain((2..=1001).map(gateway)).collect();
+    let expected =
+        "2010:2+11 error [Gateway1001] is one gateway too many | several IPs in one section, or a second machine";
+    assert_eq!(faults(&text), [expected]);
+}
+
+#[test]
 fn an_own_name_follows_from_the_protocol() {
     let own = |text: &str| good(&format!("{LEAST}{text}")).gateways()[0].own_host.clone();
     assert_eq!(own("[Trunks]\nTcpListen=192.0.2.11:5068\n"), "192.0.2.11");

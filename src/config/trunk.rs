@@ -21,6 +21,9 @@ const PROFILE_VALUES: [Profile; 6] =
 const SRTP_VALUES: [SrtpMode; 3] = [SrtpMode::Required, SrtpMode::Optional, SrtpMode::NotSupported];
 const TRANSPORT_VALUES: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
+/// The most gateways: each is compared with all before it, and the largest sites have some dozens.
+const MOST_GATEWAYS: usize = 1000;
+
 /// What trunks need to know of the rest of the file.
 pub struct Own {
     /// Our name.
@@ -108,7 +111,12 @@ fn is_address(host: &str) -> bool {
 /// The gateways that take calls, with their sections.
 pub fn gateways<'a>(settings: &'a Settings<'a>, own: &Own, findings: &mut Findings<'_>) -> Vec<(&'a Known<'a>, Trunk)> {
     let mut gateways: Vec<(&Known<'_>, Trunk)> = Vec::new();
-    for known in settings.all(Section::Gateway).take(usize::from(u16::MAX - 1)) {
+    if let Some(known) = settings.all(Section::Gateway).nth(MOST_GATEWAYS) {
+        let what = format!("[{}] is one gateway too many", known.header.text);
+        let why = format!("there may be {MOST_GATEWAYS}");
+        findings.error(&known.header.span, what, why, "several IPs in one section, or a second machine");
+    }
+    for known in settings.all(Section::Gateway).take(MOST_GATEWAYS) {
         dangling(settings, known, findings);
         let id = TrunkId(u16::try_from(gateways.len() + 1).unwrap_or(u16::MAX));
         if let Some(gateway) = gateway(settings, own, known, id, findings) {

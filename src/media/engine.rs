@@ -158,7 +158,7 @@ impl Engine {
             MediaOrder::Open(id) => self.open(id),
             MediaOrder::Apply(id, session) => match self.places.get(&id) {
                 Some(&Place { thread, seat, closing: false, .. }) => {
-                    self.threads[thread].order(Command::Apply(seat, Box::new(session)))
+                    self.threads[thread].order(Command::Apply(seat, session))
                 }
                 _ => Ok(()),
             },

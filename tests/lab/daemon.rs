@@ -66,7 +66,7 @@ impl Setup {
         let us = lab.net.host(1);
         let switches = self.trunk_configuration.join("\n");
         let mut ini = format!(
-            "[Lync]\nProfile=sfb2019\nFqdn={OUR_NAME}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
+            "[Lync]\nProfile=sfb2019\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
              TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen=\nTcpListen={us}:5068\n\
              UdpListen={us}:5068\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs=PCMU PCMA\n\n[Web]\nListen={us}:8085\n\n",
             self.next_hop,

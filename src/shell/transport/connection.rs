@@ -1,10 +1,12 @@
 //! One connection: reads until there is a message, writes what is queued, and says why it ended. Reading and
 //! writing go on side by side in one task.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use openssl::ssl;
@@ -23,36 +25,35 @@ use crate::hop::{Flow, Transport, TrunkId};
 const PING: Bytes = Bytes::from_static(b"\r\n\r\n");
 /// Room made for one read.
 const ROOM: usize = 8 * 1024;
-/// Tickets remembered while the peer has not spoken yet.
+/// Tickets remembered while the peer has not spoken yet, and for how long.
 const MOST_UNPROVEN: usize = 1024;
+const UNPROVEN: Duration = Duration::from_secs(10);
 
 /// An accepted connection's share of the limits, given back on every way out.
 pub(super) struct Admission<R: Reader> {
     pub(super) shared: Arc<Shared<R>>,
     address: IpAddr,
-    known: bool,
+    stranger: bool,
 }
 
 impl<R: Reader> Admission<R> {
     /// For a connection that the table has just admitted.
-    pub(super) fn new(shared: &Arc<Shared<R>>, address: IpAddr) -> Admission<R> {
-        Admission { shared: Arc::clone(shared), address, known: false }
+    pub(super) fn new(shared: &Arc<Shared<R>>, address: IpAddr, stranger: bool) -> Admission<R> {
+        Admission { shared: Arc::clone(shared), address, stranger }
     }
 
-    /// The peer is no stranger any more.
+    /// The peer is a stranger no more.
     pub(super) fn known(&mut self) {
-        self.known = true;
-        self.shared.table().known();
+        if std::mem::take(&mut self.stranger) {
+            self.shared.table().known(self.address);
+        }
     }
 }
 
 impl<R: Reader> Drop for Admission<R> {
     fn drop(&mut self) {
-        let mut table = self.shared.table();
-        if !self.known {
-            table.known();
-        }
-        table.dismiss(self.address);
+        self.known();
+        self.shared.table().dismiss(self.address);
     }
 }
 
@@ -152,7 +153,7 @@ pub(super) async fn run<R: Reader>(
         limits: &shared.limits,
         ours: ours(seat.number),
         spoken: &spoken,
-        unproven: Vec::new(),
+        unproven: VecDeque::new(),
         current: None,
     };
     let why = tokio::select! {
@@ -161,8 +162,7 @@ pub(super) async fn run<R: Reader>(
     };
     let _ = timeout(shared.limits.linger, writing.output.shutdown()).await;
 
-    let mut lost = if spoken.load(Ordering::Relaxed) { Vec::new() } else { writing.unproven };
-    lost.extend(writing.current);
+    let lost = writing.lost();
     let flow = Flow { trunk: seat.place.get(), ..flow };
     let unsent = match &why {
         Closed::Tls(reason) => {
@@ -204,6 +204,11 @@ impl<R: Reader> Reading<'_, R> {
             };
             buffer.reserve(ROOM);
             match timeout_at(deadline, self.input.read_buf(&mut buffer)).await {
+                Err(_) if begun.is_some() && blank(&buffer) => {
+                    buffer.clear();
+                    begun = None;
+                    continue;
+                }
                 Err(_) => return late,
                 Ok(Ok(0)) => return Closed::ByPeer,
                 Ok(Ok(_)) => self.spoken.store(true, Ordering::Relaxed),
@@ -265,7 +270,7 @@ struct Writing<'a> {
     spoken: &'a AtomicBool,
     /// Tickets written to a connection of ours on which nothing has come yet. Under TLS 1.3 the peer may still refuse
     /// our certificate: then they never arrived.
-    unproven: Vec<u64>,
+    unproven: VecDeque<(Instant, u64)>,
     /// The ticket being written.
     current: Option<u64>,
 }
@@ -304,12 +309,27 @@ impl Writing<'_> {
             Ok(Err(error)) => return Err(broken(&error)),
             Err(_) => return Err(Closed::NotReading),
         }
-        let written = self.current.take();
-        if self.ours && !self.spoken.load(Ordering::Relaxed) && self.unproven.len() < MOST_UNPROVEN {
+        let written = self.current.take().map(|ticket| (Instant::now(), ticket));
+        if self.ours && !self.spoken.load(Ordering::Relaxed) {
             self.unproven.extend(written);
+            let excess = self.unproven.len().saturating_sub(MOST_UNPROVEN);
+            self.unproven.drain(..excess);
         }
         Ok(())
     }
+
+    /// The tickets that did not arrive, as far as we know.
+    fn lost(&self) -> Vec<u64> {
+        let spoken = self.spoken.load(Ordering::Relaxed);
+        let arrived = |written: &Instant| spoken || written.elapsed() >= UNPROVEN;
+        let unproven = self.unproven.iter().filter(|(written, _)| !arrived(written));
+        unproven.map(|(_, ticket)| *ticket).chain(self.current).collect()
+    }
+}
+
+/// Half a keep-alive, or the answer to one of ours: no message was begun.
+fn blank(buffer: &[u8]) -> bool {
+    buffer.iter().all(|octet| matches!(octet, b'\r' | b'\n'))
 }
 
 /// What an error of a stream means.
@@ -323,15 +343,15 @@ fn broken(error: &io::Error) -> Closed {
     }
 }
 
-/// Reads and forgets until the peer hangs up or its time is over: closing with bytes unread would throw away the answer that
-/// is on its way.
-pub(super) async fn drain<S: AsyncRead + Unpin>(input: &mut S, limit: std::time::Duration) {
+/// Reads and forgets until the peer hangs up or its time is over: closing with bytes unread would throw away the
+/// answer that is on its way.
+pub(super) async fn drain<S: AsyncRead + Unpin>(input: &mut S, limit: Duration) {
     let mut sink = [0; 4096];
     let _ = timeout(limit, async { while matches!(input.read(&mut sink).await, Ok(1..)) {} }).await;
 }
 
 /// Hangs up on a peer that TLS refused, once it had time to read the alert.
-pub(super) async fn part(mut stream: SslStream<TcpStream>, limit: std::time::Duration) {
+pub(super) async fn part(mut stream: SslStream<TcpStream>, limit: Duration) {
     let stream = stream.get_mut();
     let _ = stream.shutdown().await;
     drain(stream, limit).await;

@@ -87,13 +87,25 @@ async fn attempt<R: Reader>(
     if target.transport == Transport::Tcp {
         return Peer::plain(stream, trunk).map_err(|error| Unsent::Unreachable(address, error.kind()));
     }
-    let rules = shared.rules();
-    let trunk = Arc::clone(rules.config.trunk(trunk).ok_or(Unsent::NoTrunk)?);
-    let (id, side) = (trunk.id, rules.tls.of(trunk.kind));
-    let expected = Expected::Host { trunk, host: target.host.clone() };
-    let judge = Judge { expected, role: Role::Server, remote: address.ip() };
     let late = deadline.min(Instant::now() + shared.limits.handshake);
-    let reason = match timeout_at(late, handshake::run(side, stream, judge)).await {
+    secure(shared, target, trunk, stream, address, late).await
+}
+
+/// The client's handshake.
+async fn secure<R: Reader>(
+    shared: &Shared<R>,
+    target: &Target,
+    trunk: TrunkId,
+    stream: TcpStream,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Result<Peer, Unsent> {
+    let rules = shared.rules();
+    let expected = Arc::clone(rules.config.trunk(trunk).ok_or(Unsent::NoTrunk)?);
+    let side = rules.tls.of(expected.kind);
+    let expected = Expected::Host { trunk: expected, host: target.host.clone() };
+    let judge = Judge { expected, role: Role::Server, remote: address.ip() };
+    let reason = match timeout_at(deadline, handshake::run(side, stream, judge)).await {
         Ok(Ok(secured)) => {
             return Peer::secured(secured).map_err(|error| Unsent::Unreachable(address, error.kind()));
         }
@@ -105,7 +117,7 @@ async fn attempt<R: Reader>(
         }
         Err(_) => Refusal::Slow,
     };
-    shared.refuse(address, None, Some(id), reason.clone());
+    shared.refuse(address, None, Some(trunk), reason.clone());
     Err(Unsent::Tls { reason })
 }
 

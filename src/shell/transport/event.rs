@@ -10,7 +10,8 @@ use super::peer::Names;
 use super::refusal::{Refusal, Refused};
 use crate::hop::Flow;
 
-/// Makes messages of bytes: one value per connection, cloned from the one given at start.
+/// Makes messages of bytes: one value per connection, cloned from the one given at start. It bounds the size of a
+/// message itself: what has no end after [`MOST_UNREAD`](super::MOST_UNREAD) bytes is closed without an answer.
 pub trait Reader: Clone + fmt::Debug + Send + Sync + 'static {
     /// A whole message.
     type Message: fmt::Debug + Send;

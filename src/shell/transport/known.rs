@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::peer::Addresses;
 use super::table::key;
-use super::{Reader, Shared};
+use super::{Reader, Rules, Shared};
 use crate::config::{Config, Trunk};
 use crate::hop::{Target, Transport, TrunkId};
 
@@ -45,16 +45,17 @@ pub(super) async fn refresh<R: Reader>(shared: &Arc<Shared<R>>) {
     }
     let mut found = shared.found.lock().unwrap_or_else(PoisonError::into_inner);
     found.extend(fresh);
-    let config = &shared.rules().config;
-    let wanted = names(config);
+    let mut rules = shared.rules.write().unwrap_or_else(PoisonError::into_inner);
+    let wanted = names(&rules.config);
     found.retain(|target, _| wanted.iter().any(|(_, wanted)| wanted == target));
-    shared.set_addresses(Addresses::of(config, &behind(&wanted, &found)));
+    let addresses = Arc::new(Addresses::of(&rules.config, &behind(&wanted, &found)));
+    *rules = Arc::new(Rules { addresses, ..(**rules).clone() });
 }
 
 /// The addresses for a new configuration, from what is known already.
-pub(super) fn recall<R: Reader>(shared: &Shared<R>, config: &Config) {
+pub(super) fn recall<R: Reader>(shared: &Shared<R>, config: &Config) -> Addresses {
     let found = shared.found.lock().unwrap_or_else(PoisonError::into_inner);
-    shared.set_addresses(Addresses::of(config, &behind(&names(config), &found)));
+    Addresses::of(config, &behind(&names(config), &found))
 }
 
 fn behind(wanted: &[(TrunkId, Target)], found: &Found) -> Vec<(TrunkId, IpAddr)> {

@@ -14,7 +14,7 @@ use super::connection::{self, Admission, Peer, Seat, part};
 use super::handshake::{self, Failed, Judge};
 use super::peer::Expected;
 use super::table::{Place, canonical};
-use super::{Event, Listener, Open, Read, Reader, Refusal, Role, Shared, StartError, Task};
+use super::{Event, Listener, Open, Read, Reader, Refusal, Role, Rules, Shared, StartError, Task};
 use crate::hop::{Flow, Transport, TrunkId};
 
 /// Connections that the kernel holds for us.
@@ -98,16 +98,18 @@ async fn accept<R: Reader>(shared: Arc<Shared<R>>, listener: Listener, socket: T
 
 /// Gives a connection its task, or closes it: an address that no gateway has, or a limit.
 fn admit<R: Reader>(shared: &Arc<Shared<R>>, listener: Listener, stream: TcpStream, remote: SocketAddr) {
-    let trunk = shared.addresses().trunk(remote, listener.transport());
+    let rules = shared.rules();
+    let trunk = rules.addresses.trunk(remote, listener.transport());
+    let stranger = listener != Listener::Tcp;
     let refused = match (listener, trunk) {
         (Listener::Tcp, None) => Some(Refusal::UnknownAddress),
-        _ => shared.table().admit(remote.ip(), &shared.limits).err(),
+        _ => shared.table().admit(remote.ip(), stranger, &shared.limits).err(),
     };
     match refused {
         Some(reason) => shared.refuse(remote, Some(listener), trunk, reason),
         None => {
-            let admission = Admission::new(shared, remote.ip());
-            tokio::spawn(welcome(admission, listener, stream, remote, trunk));
+            let admission = Admission::new(shared, remote.ip(), stranger);
+            tokio::spawn(welcome(admission, rules, listener, stream, trunk));
         }
     }
 }
@@ -115,40 +117,48 @@ fn admit<R: Reader>(shared: &Arc<Shared<R>>, listener: Listener, stream: TcpStre
 /// Finds out who is there, then runs the connection.
 async fn welcome<R: Reader>(
     mut admission: Admission<R>,
+    rules: Arc<Rules>,
     listener: Listener,
     stream: TcpStream,
-    remote: SocketAddr,
     trunk: Option<TrunkId>,
 ) {
     let shared = Arc::clone(&admission.shared);
     tune(&stream);
     let peer = match (listener, trunk) {
         (Listener::Tcp, Some(trunk)) => Peer::plain(stream, trunk).ok(),
-        _ => secure(&shared, listener, stream, remote, trunk).await,
+        _ => secure(&admission, &rules, listener, stream, trunk).await,
     };
     // Without a peer the refusal has been told, or the connection was gone before it was looked at.
     let Some(peer) = peer else { return };
     admission.known();
     let (orders, queue) = mpsc::channel(shared.limits.queue.max(1));
     let place = Place::new(peer.trunk);
-    let number = shared.table().enter(orders.clone(), place.clone(), peer.names());
-    connection::run(Seat::new(&shared, number, place, Some(admission)), peer, orders, queue).await;
+    // A reload in the meantime may have given the trunk's number to another: the peer has to come again.
+    let entered = {
+        let mut table = shared.table();
+        let current = Arc::ptr_eq(&rules.config, &shared.rules().config);
+        current.then(|| table.enter(orders.clone(), place.clone(), peer.names()))
+    };
+    if let Some(number) = entered {
+        drop(rules);
+        connection::run(Seat::new(&shared, number, place, Some(admission)), peer, orders, queue).await;
+    }
 }
 
 /// The server's handshake. The trunk that has the address serves only to say whose refusal it was.
 async fn secure<R: Reader>(
-    shared: &Arc<Shared<R>>,
+    admission: &Admission<R>,
+    rules: &Rules,
     listener: Listener,
     stream: TcpStream,
-    remote: SocketAddr,
     trunk: Option<TrunkId>,
 ) -> Option<Peer> {
-    let rules = shared.rules();
-    let (side, trunks) = match listener {
-        Listener::Microsoft => (&rules.tls.microsoft, &rules.config.trunks[..1]),
-        _ => (&rules.tls.gateways, rules.config.gateways()),
+    let shared = &admission.shared;
+    let remote = canonical(stream.peer_addr().ok()?);
+    let (side, trunks, trunk) = match listener {
+        Listener::Microsoft => (&rules.tls.microsoft, &rules.config.trunks[..1], None),
+        _ => (&rules.tls.gateways, rules.config.gateways(), trunk),
     };
-    let trunk = if listener == Listener::Microsoft { None } else { trunk };
     let judge = Judge { expected: Expected::AnyOf(trunks.to_vec()), role: Role::Client, remote: remote.ip() };
     let failed = match timeout(shared.limits.handshake, handshake::run(side, stream, judge)).await {
         Ok(Ok(secured)) => return Peer::secured(secured).ok(),
@@ -186,7 +196,7 @@ async fn receive<R: Reader>(shared: Arc<Shared<R>>, socket: Arc<UdpSocket>, loca
             continue;
         };
         let known = canonical(remote);
-        let Some(trunk) = shared.addresses().trunk(known, Transport::Udp) else {
+        let Some(trunk) = shared.rules().addresses.trunk(known, Transport::Udp) else {
             shared.refuse(known, Some(Listener::Udp), None, Refusal::UnknownAddress);
             continue;
         };

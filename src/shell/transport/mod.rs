@@ -3,17 +3,20 @@
 //!
 //! In: accept (limits) -> who is it (certificate, or source address) -> read -> [`Event::Received`]. Nothing is read
 //! from a peer that no trunk knows.
-//! Out: [`Transports::send`] -> the live connection to that target, or a new one: look-up (RFC 3263), connect, handshake ->
-//! write. Whatever could not be sent comes back by its ticket.
+//! Out: [`Transports::send`] -> the live connection to that target, or a new one: look-up (RFC 3263), connect,
+//! handshake -> write. Whatever could not be sent comes back by its ticket.
 //!
-//! Every connection is one task with a bounded queue. `send` never waits: a full queue is [`Unsent::QueueFull`] at once.
+//! Every connection is one task with a bounded queue. `send` never waits: a full queue is [`Unsent::QueueFull`] at
+//! once.
 //!
 //! Reuse of connections:
 //! * a target uses the connection that was opened for the same trunk, transport, host and port;
-//! * a flow uses its own connection; if that is gone and we had opened it, a new one to the same address; if the peer had
-//!   opened it, its port was a passing one and the send fails at once, so that the sender can turn to the Via or Contact;
-//! * a connection that a peer opened carries requests of ours only after [`Transports::alias`] (RFC 5923): never by itself, as
-//!   several Microsoft servers on one machine share a certificate, and only under TLS for a name that the peer proved.
+//! * a flow uses its own connection; if that is gone and we had opened it, a new one to the same address; if the
+//!   peer had opened it, its port was a passing one and the send fails at once, so that the sender can turn to the
+//!   Via or Contact;
+//! * a connection that a peer opened carries requests of ours only after [`Transports::alias`] (RFC 5923): never by
+//!   itself, as several Microsoft servers on one machine share a certificate, and only under TLS for a name that
+//!   the peer proved.
 
 mod connection;
 mod dial;
@@ -68,6 +71,8 @@ pub struct Limits {
     pub per_address: usize,
     /// Accepted connections whose peer is not known yet.
     pub strangers: usize,
+    /// The same, of one address.
+    pub strangers_per_address: usize,
     /// Messages waiting on one connection.
     pub queue: usize,
     /// A TLS handshake.
@@ -94,6 +99,7 @@ impl Default for Limits {
             connections: 4096,
             per_address: 512,
             strangers: 512,
+            strangers_per_address: 64,
             queue: 256,
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(3),
@@ -197,9 +203,11 @@ pub enum StartError {
 }
 
 /// What a reload replaces as a whole.
+#[derive(Clone)]
 struct Rules {
     config: Arc<Config>,
-    tls: Tls,
+    tls: Arc<Tls>,
+    addresses: Arc<Addresses>,
 }
 
 /// What the tasks share.
@@ -212,7 +220,6 @@ struct Shared<R: Reader> {
     table: Mutex<Table>,
     tally: Mutex<Tally>,
     rules: RwLock<Arc<Rules>>,
-    addresses: RwLock<Arc<Addresses>>,
     found: Mutex<Found>,
     udp: RwLock<Option<Arc<UdpSocket>>>,
     reloaded: Notify,
@@ -231,12 +238,9 @@ impl<R: Reader> Shared<R> {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn addresses(&self) -> Arc<Addresses> {
-        Arc::clone(&self.addresses.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn set_addresses(&self, addresses: Addresses) {
-        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(addresses);
+    /// Puts new rules in place; gives the old ones back.
+    fn replace(&self, rules: Rules) -> Arc<Rules> {
+        std::mem::replace(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner), Arc::new(rules))
     }
 
     fn udp(&self) -> Option<Arc<UdpSocket>> {
@@ -249,7 +253,8 @@ impl<R: Reader> Shared<R> {
         let _ = self.events.send(event).await;
     }
 
-    /// Counts a refusal and tells it. A stranger never makes anybody wait: a full channel loses the line, not the count.
+    /// Counts a refusal and tells it. A stranger never makes anybody wait: a full channel loses the line, not the
+    /// count.
     fn refuse(&self, remote: SocketAddr, at: Option<Listener>, trunk: Option<TrunkId>, reason: Refusal) {
         let told = self.tally().refuse(Instant::now(), Refused { remote, at, trunk, reason, unsaid: 0 });
         if let Some(refused) = told {
@@ -285,6 +290,12 @@ struct Open {
     _task: Task,
 }
 
+impl Open {
+    fn serves(&self, place: &(Listener, SocketAddr)) -> bool {
+        (self.listener, self.configured) == *place
+    }
+}
+
 /// All transports. Dropping it closes the listeners; connections end with their peers or the runtime.
 pub struct Transports<R: Reader> {
     shared: Arc<Shared<R>>,
@@ -293,8 +304,8 @@ pub struct Transports<R: Reader> {
 }
 
 impl<R: Reader> Transports<R> {
-    /// Reads our certificate, binds every listener and looks up the gateways' names (for at most two seconds). Every event goes to
-    /// `events`.
+    /// Reads our certificate, binds every listener and looks up the gateways' names (for at most two seconds).
+    /// Every event goes to `events`.
     pub async fn start(
         config: Arc<Config>,
         reader: R,
@@ -304,6 +315,7 @@ impl<R: Reader> Transports<R> {
         let tls = load(&config).await?;
         let mut seed = [0; 32];
         openssl::rand::rand_bytes(&mut seed).map_err(IdentityError::Library)?;
+        let addresses = Arc::new(Addresses::of(&config, &[]));
         let shared = Arc::new(Shared {
             reader,
             events,
@@ -312,9 +324,8 @@ impl<R: Reader> Transports<R> {
             lookup: Lookup::new(options.dns, Random::seeded(seed))?,
             table: Mutex::default(),
             tally: Mutex::default(),
-            addresses: RwLock::new(Arc::new(Addresses::of(&config, &[]))),
             found: Mutex::default(),
-            rules: RwLock::new(Arc::new(Rules { config: Arc::clone(&config), tls })),
+            rules: RwLock::new(Arc::new(Rules { config: Arc::clone(&config), tls, addresses })),
             udp: RwLock::default(),
             reloaded: Notify::new(),
         });
@@ -373,32 +384,28 @@ impl<R: Reader> Transports<R> {
         Ok(())
     }
 
-    /// Lets the connection of a flow carry requests to a target as well: for a peer that asked for it by `;alias` in its Via
-    /// (RFC 5923). `false`, and nothing changes, unless the peer proved the target's name by TLS.
+    /// Lets the connection of a flow carry requests to a target as well: for a peer that asked for it by `;alias`
+    /// in its Via (RFC 5923). `false`, and nothing changes, unless the peer proved the target's name by TLS.
     pub fn alias(&self, flow: &Flow, target: &Target) -> bool {
         self.shared.table().alias(flow, &key(target))
     }
 
-    /// Takes a new configuration: new connections follow it, live ones stay. On an error nothing has changed. A listener that keeps its
-    /// port and changes only its address needs a restart.
+    /// Takes a new configuration: new connections follow it, live ones stay. On an error nothing has changed. A
+    /// listener that keeps its port and changes only its address needs a restart.
     pub async fn reload(&self, config: Arc<Config>) -> Result<(), StartError> {
         let tls = load(&config).await?;
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let wanted: Vec<_> = Listener::wanted(&config).collect();
-        let kept = |listener: &Listener, address: &SocketAddr, open: &[Open]| {
-            open.iter().any(|open| open.listener == *listener && open.configured == *address)
-        };
-        let fresh = wanted.iter().copied().filter(|(listener, address)| !kept(listener, address, &listeners));
-        let bound = listen::bind(fresh)?;
-        listeners.retain(|open| wanted.contains(&(open.listener, open.configured)));
+        let fresh = wanted.iter().filter(|place| !listeners.iter().any(|open| open.serves(place)));
+        let bound = listen::bind(fresh.copied())?;
+        listeners.retain(|open| wanted.iter().any(|place| open.serves(place)));
         if config.trunk_listen.udp.is_none() {
             *self.shared.udp.write().unwrap_or_else(PoisonError::into_inner) = None;
         }
-        let rules = Arc::new(Rules { config: Arc::clone(&config), tls });
-        let old = std::mem::replace(&mut *self.shared.rules.write().unwrap_or_else(PoisonError::into_inner), rules);
+        let addresses = Arc::new(known::recall(&self.shared, &config));
+        let old = self.shared.replace(Rules { config: Arc::clone(&config), tls, addresses });
         self.shared.table().renumber(&old.config, &config);
         listeners.extend(bound.into_iter().map(|bound| listen::open(&self.shared, bound)));
-        known::recall(&self.shared, &config);
         self.shared.reloaded.notify_one();
         Ok(())
     }
@@ -411,7 +418,7 @@ impl<R: Reader> Transports<R> {
 
     /// The gateway that has an address.
     pub fn trunk_of(&self, remote: SocketAddr, transport: Transport) -> Option<TrunkId> {
-        self.shared.addresses().trunk(canonical(remote), transport)
+        self.shared.rules().addresses.trunk(canonical(remote), transport)
     }
 
     /// Where a listener listens.
@@ -454,8 +461,8 @@ fn again(flow: &Flow) -> Target {
     }
 }
 
-async fn load(config: &Arc<Config>) -> Result<Tls, StartError> {
+async fn load(config: &Arc<Config>) -> Result<Arc<Tls>, StartError> {
     let config = Arc::clone(config);
     let loaded = tokio::task::spawn_blocking(move || identity::load(&config)).await;
-    Ok(loaded.map_err(|_| StartError::Interrupted)??)
+    Ok(Arc::new(loaded.map_err(|_| StartError::Interrupted)??))
 }

@@ -122,6 +122,8 @@ pub enum Bound {
     Address,
     /// Connections whose peer is not known yet.
     Strangers,
+    /// The same, of one address.
+    AddressStrangers,
 }
 
 impl Refusal {
@@ -232,11 +234,12 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::UnknownAddress => f.write_str("no gateway has this address"),
-            Refusal::TooMany { limit, of: Bound::All } => write!(f, "all {limit} connections are in use"),
-            Refusal::TooMany { limit, of: Bound::Address } => write!(f, "the address has {limit} connections already"),
-            Refusal::TooMany { limit, of: Bound::Strangers } => {
-                write!(f, "{limit} peers have yet to show who they are")
-            }
+            Refusal::TooMany { limit, of } => match of {
+                Bound::All => write!(f, "all {limit} connections are in use"),
+                Bound::Address => write!(f, "the address has {limit} connections already"),
+                Bound::Strangers => write!(f, "{limit} peers have yet to show who they are"),
+                Bound::AddressStrangers => write!(f, "{limit} peers at the address have yet to show who they are"),
+            },
             Refusal::Accept(kind) => write!(f, "a connection could not be accepted ({kind})"),
             Refusal::Slow => f.write_str("the TLS handshake was not finished in time"),
             Refusal::HungUp => f.write_str("the peer hung up during the TLS handshake"),
@@ -295,5 +298,26 @@ impl fmt::Display for Refused {
         }
         write!(f, "{}; {}", self.reason, self.reason.remedy())?;
         if self.unsaid > 0 { write!(f, " ({} more like it)", self.unsaid) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_reads_as_what_happened_and_what_to_do() {
+        let reason = Refusal::NameMismatch {
+            seen: vec!["a.contoso.com".to_owned(), "b.contoso.com".to_owned()],
+            expected: vec!["pool01.contoso.com".to_owned()],
+        };
+        let remote = ([192, 0, 2, 1], 49152).into();
+        let refused = Refused { remote, at: Some(Listener::Microsoft), trunk: None, reason, unsaid: 2 };
+        assert_eq!(
+            refused.to_string(),
+            "192.0.2.1:49152 refused on the Microsoft listener: the certificate is for a.contoso.com, b.contoso.com, expected \
+             pool01.contoso.com; write one of the names it carries into TrustedPeers= (gateways: FQDN=), or have it issued for \
+             the name expected (2 more like it)"
+        );
     }
 }

@@ -51,12 +51,19 @@ struct Entry {
     target: Option<Target>,
 }
 
+/// What one address has opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Accepted {
+    all: usize,
+    strangers: usize,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Table {
     entries: HashMap<u64, Entry>,
     targets: HashMap<Target, u64>,
-    accepted: HashMap<IpAddr, usize>,
+    accepted: HashMap<IpAddr, Accepted>,
     strangers: usize,
     total: usize,
     last: u64,
@@ -78,36 +85,41 @@ impl Table {
         self.last + u64::from(!ours)
     }
 
-    /// Counts an accepted connection in, unless a limit is reached.
-    pub(super) fn admit(&mut self, address: IpAddr, limits: &super::Limits) -> Result<(), Refusal> {
-        let of_address = self.accepted.get(&address).copied().unwrap_or(0);
+    /// Counts an accepted connection in, unless a limit is reached. Without its own limit on strangers one silent
+    /// address could take all their seats.
+    pub(super) fn admit(&mut self, address: IpAddr, stranger: bool, limits: &super::Limits) -> Result<(), Refusal> {
+        let here = self.accepted.get(&address).copied().unwrap_or_default();
         let bounds = [
-            (self.total, limits.connections, Bound::All),
-            (of_address, limits.per_address, Bound::Address),
-            (self.strangers, limits.strangers, Bound::Strangers),
+            (true, self.total, limits.connections, Bound::All),
+            (true, here.all, limits.per_address, Bound::Address),
+            (stranger, self.strangers, limits.strangers, Bound::Strangers),
+            (stranger, here.strangers, limits.strangers_per_address, Bound::AddressStrangers),
         ];
-        match bounds.into_iter().find(|(count, limit, _)| count >= limit) {
-            Some((_, limit, of)) => Err(Refusal::TooMany { limit, of }),
-            None => {
-                *self.accepted.entry(address).or_default() += 1;
-                self.strangers += 1;
-                self.total += 1;
-                Ok(())
-            }
+        if let Some((.., limit, of)) = bounds.into_iter().find(|(counts, now, limit, _)| *counts && now >= limit) {
+            return Err(Refusal::TooMany { limit, of });
         }
+        let here = self.accepted.entry(address).or_default();
+        here.all += 1;
+        here.strangers += usize::from(stranger);
+        self.strangers += usize::from(stranger);
+        self.total += 1;
+        Ok(())
     }
 
-    /// The peer of an admitted connection is known.
-    pub(super) fn known(&mut self) {
+    /// The peer of an admitted connection is a stranger no more.
+    pub(super) fn known(&mut self, address: IpAddr) {
         self.strangers = self.strangers.saturating_sub(1);
+        if let Some(here) = self.accepted.get_mut(&address) {
+            here.strangers = here.strangers.saturating_sub(1);
+        }
     }
 
     /// An admitted connection is over.
     pub(super) fn dismiss(&mut self, address: IpAddr) {
         self.total = self.total.saturating_sub(1);
-        if let Some(count) = self.accepted.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(here) = self.accepted.get_mut(&address) {
+            here.all = here.all.saturating_sub(1);
+            if here.all == 0 {
                 self.accepted.remove(&address);
             }
         }

@@ -43,6 +43,25 @@ pub enum Ticket {
     Server(ServerId),
 }
 
+impl Ticket {
+    /// The ticket as a number for the transport; never 0, which stands for nobody.
+    pub fn to_bits(self) -> u64 {
+        match self {
+            Ticket::Server(ServerId(id)) => id << 2 | 1,
+            Ticket::Client(ClientId { branch, cancel }) => branch << 2 | 2 | u64::from(cancel),
+        }
+    }
+
+    /// The ticket that gave this number.
+    pub fn from_bits(bits: u64) -> Option<Ticket> {
+        match bits & 3 {
+            0 => None,
+            1 => Some(Ticket::Server(ServerId(bits >> 2))),
+            kind => Some(Ticket::Client(ClientId { branch: bits >> 2, cancel: kind == 3 })),
+        }
+    }
+}
+
 /// What transactions do and tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<U> {
@@ -206,7 +225,8 @@ impl<U: Copy> Transactions<U> {
         random: &mut Random,
         out: &mut Vec<Output<U>>,
     ) -> ClientId {
-        let id = ClientId { branch: random.u64(), cancel: false };
+        // 62 bits: the other two make it a ticket.
+        let id = ClientId { branch: random.u64() >> 2, cancel: false };
         let request = with_via(message, hop.transport(), sent_by, id.branch);
         self.open_client(now, id, Some(user), hop, request, out);
         id

@@ -35,7 +35,7 @@ pub enum Framed {
 
 /// Cuts one stream into messages. Remembers how far it has looked, so that a sender of single
 /// octets costs no more than any other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Framing {
     scanned: usize,
     whole: Option<usize>,
