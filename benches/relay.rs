@@ -9,7 +9,8 @@
 //! rtpload (benches/rtpload) checks every packet, and its own delay without a server is shown first. Either server has
 //! one media thread. Where the machine permits, the server has one core, the loader another, both in real time, so that
 //! neighbours change nothing; CPU is read from schedstat over all threads. A run whose load left late says little of the
-//! server and is repeated. `RUNS` (3), `CALLS` (200) and `SECONDS` (20) may be set; `DEMARC_BIN` names another daemon.
+//! server and is repeated. `RUNS` (3), `CALLS` (200), `SECONDS` (20) and `SLOTS` (20: the calls' packets come in 20 lumps per 20 ms; more
+//! slots spread them) may be set; `DEMARC_BIN` names another daemon.
 
 #![allow(
     clippy::unwrap_used,
@@ -66,6 +67,7 @@ struct Load {
     program: PathBuf,
     calls: u64,
     seconds: u64,
+    slots: u64,
     place: Place,
 }
 
@@ -144,9 +146,10 @@ impl Run {
 fn main() {
     let setting = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
     let place = Place::find();
-    let load = Load { program: build(), calls: setting("CALLS", 200), seconds: setting("SECONDS", 20), place };
+    let [calls, seconds, slots] = [("CALLS", 200), ("SECONDS", 20), ("SLOTS", 20)].map(|(name, n)| setting(name, n));
+    let load = Load { program: build(), calls, seconds, slots, place };
     let runs = setting("RUNS", 3);
-    println!("{} calls for {} s, {runs} runs, in turn; {}\n", load.calls, load.seconds, place.describe());
+    println!("{calls} calls for {seconds} s, {runs} runs, in turn; {}\n", place.describe());
     println!(
         "{:<10}{:>9}{:>9}{:>9}{:>12}{:>12}{:>9}{:>9}{:>9}",
         "", "p50 ms", "p99 ms", "p99.9 ms", "µs/packet", "s/call-min", "RSS MB", "threads", "late µs"
@@ -227,7 +230,10 @@ impl Load {
 
     fn run(&self, arguments: &[&str], server: Option<u32>) -> Run {
         let mut command = Command::new(&self.program);
-        command.args(["--calls", &self.calls.to_string(), "--secs", &self.seconds.to_string(), "--json"]);
+        for (option, value) in [("--calls", self.calls), ("--secs", self.seconds), ("--slots", self.slots)] {
+            command.args([option, &value.to_string()]);
+        }
+        command.arg("--json");
         command.args(arguments);
         if let Some(process) = server {
             command.args(["--pid", &process.to_string()]);

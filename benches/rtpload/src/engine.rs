@@ -1,4 +1,4 @@
-//! The media loop: every thread paces its own calls in 1 ms slots and drains both sides.
+//! The media loop: every thread paces its own calls in slots (1 ms unless told otherwise) and drains both sides.
 
 use crate::codec::{Codec, DATA_LEN, G711, Mark, frames};
 use crate::hist::Hist;
@@ -15,8 +15,7 @@ pub const MEASURE: u8 = 1;
 pub const DRAIN: u8 = 2;
 pub const STOP: u8 = 3;
 
-const SLOT_NS: u64 = 1_000_000;
-const SLOTS: u64 = 20;
+const FRAME_NS: u64 = 20_000_000;
 /// Room for a compound packet of ours with SRTCP's index, MKI and tag.
 const RTCP_ROOM: usize = 128;
 
@@ -197,7 +196,9 @@ pub struct Worker {
     pub socks: [UdpSocket; 2],
     /// The same for RTCP.
     pub rtcp: [UdpSocket; 2],
-    /// Milliseconds between a leg's reports; 0: none.
+    /// Parts of 20 ms: the more, the less do packets come in lumps.
+    pub slots: u64,
+    /// Slots between a leg's reports; 0: none.
     pub rtcp_every: u64,
     pub legs: Vec<Leg>,
     pub phase: Arc<AtomicU8>,
@@ -230,11 +231,11 @@ impl Worker {
             by_rtcp_port[i & 1][l.remote_rtcp.port() as usize] = i as u32;
         }
         let ssrcs: HashMap<u32, u32> = self.legs.iter().enumerate().map(|(i, l)| (l.ssrc, (i ^ 1) as u32)).collect();
-        // Slot s sends legs with (call index * SLOTS / calls) == s, both directions offset by half.
+        // Slot s sends legs with (call index * slots / calls) == s, both directions offset by half.
         let calls = self.legs.len() as u64 / 2;
-        let mut slots: Vec<Vec<u32>> = vec![Vec::new(); SLOTS as usize];
+        let mut slots: Vec<Vec<u32>> = vec![Vec::new(); self.slots as usize];
         for i in 0..self.legs.len() as u64 {
-            let s = ((i / 2) * SLOTS / calls + (i & 1) * SLOTS / 2) % SLOTS;
+            let s = ((i / 2) * self.slots / calls + (i & 1) * self.slots / 2) % self.slots;
             slots[s as usize].push(i as u32);
         }
         let (mut out, mut inp) = ([Batch::default(), Batch::default()], Batch::default());
@@ -242,7 +243,7 @@ impl Worker {
         let (mut cpu1, mut was) = (cpu0, WARM);
         let mut tick = 0u64;
         loop {
-            let due = self.start_ns + tick * SLOT_NS;
+            let due = self.start_ns + tick * FRAME_NS / self.slots;
             sleep_until(due);
             let phase = self.phase.load(Relaxed);
             if phase != was {
@@ -296,7 +297,7 @@ impl Worker {
                 if phase == MEASURE {
                     rep.late.add(late);
                 }
-                for &i in &slots[(tick % SLOTS) as usize] {
+                for &i in &slots[(tick % self.slots) as usize] {
                     let side = (i & 1) as usize;
                     let b = &mut out[side];
                     let leg = &mut self.legs[i as usize];
@@ -346,7 +347,7 @@ impl Worker {
             rep.rtcp_sent += 1;
             rep.send_errors += sent.is_err() as u64;
         }
-        if !tick.is_multiple_of(SLOTS) {
+        if !tick.is_multiple_of(self.slots) {
             return;
         }
         let mut b = [0u8; 1500];

@@ -29,6 +29,7 @@ rtpload --driver direct|ng|sip [options]
   --calls N         concurrent calls (default 100)        --secs S     measured seconds (20)
   --warm S          seconds before measuring (3)          --threads T  media threads (1)
   --cpus 2,3        pin media thread i to the i-th CPU    --burst N    messages per sendmmsg (8)
+  --slots N         slots in 20 ms, over which the calls spread (20)
   --a srtp|rtp      caller side transport (rtp)           --b srtp|rtp callee side (rtp)
   --codec-a C       pcmu|pcma|g722|opus (pcmu)            --codec-b C
   --pid P           server whose CPU time is reported     --tree       with its children
@@ -54,6 +55,7 @@ const OPTIONS: &[&str] = &[
     "threads",
     "cpus",
     "burst",
+    "slots",
     "a",
     "b",
     "codec-a",
@@ -348,7 +350,8 @@ fn main() {
     let burst = args.get::<usize>("burst", "8").clamp(1, net::BATCH);
     let rt: i32 = args.get("rt", "0");
     let by_ssrc = kind == "direct";
-    let rtcp_every = if by_ssrc { 0 } else { (args.get::<f64>("rtcp", "5") * 1000.0) as u64 };
+    let slots = args.get::<u64>("slots", "20").clamp(1, 400);
+    let rtcp_every = if by_ssrc { 0 } else { (args.get::<f64>("rtcp", "5") * 50.0 * slots as f64) as u64 };
     let handles: Vec<_> = socks
         .into_iter()
         .zip(legs)
@@ -356,7 +359,7 @@ fn main() {
         .map(|(i, (socks, legs))| {
             let [[rtp_a, rtcp_a], [rtp_b, rtcp_b]] = socks;
             let (socks, rtcp) = ([rtp_a, rtp_b], [rtcp_a, rtcp_b]);
-            let w = Worker { socks, rtcp, rtcp_every, legs, phase: phase.clone(), burst, start_ns, by_ssrc };
+            let w = Worker { socks, rtcp, slots, rtcp_every, legs, phase: phase.clone(), burst, start_ns, by_ssrc };
             let cpu = cpus.get(i).copied();
             std::thread::spawn(move || {
                 if let Some(c) = cpu {
