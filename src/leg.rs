@@ -79,7 +79,7 @@ pub enum Order {
         /// Which of the far end's forks answered.
         fork: Fork,
     },
-    /// End the leg, whatever it is doing.
+    /// End the leg, whatever it is doing. The leg says no further word.
     Release(Release),
     /// Offer the peer a change (hold, resume, another codec).
     Change(Terms),
@@ -109,7 +109,8 @@ pub enum Word {
         media: Stream,
     },
     /// What was agreed changed without the call asking: an answer to an offer of ours that came
-    /// late (in an ACK or PRACK), a granted change, a new address of the peer.
+    /// late (in an ACK or PRACK), a granted change, a new address of the peer. To a caller's leg also what
+    /// [`Order::Progress`] and [`Order::Answer`] came to. Never the same stream twice in a row.
     Media(Stream),
     /// The peer wants a change and waits for [`Order::Grant`] or [`Order::Deny`].
     Change(Wish),

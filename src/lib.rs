@@ -14,7 +14,7 @@ pub mod media;
 pub mod private;
 pub mod random;
 pub mod session;
-pub mod sip;
 pub mod shell;
+pub mod sip;
 pub mod time;
 pub mod wire;

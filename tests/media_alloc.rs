@@ -1,6 +1,6 @@
 //! On the way of an RTP packet nothing is allocated: 10,000 packets from SRTP to RTP and as many back, counted by
 //! the allocator itself.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -112,7 +112,7 @@ fn a_relayed_packet_allocates_nothing() {
         [(); 2].map(|()| Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None });
     let (a, b) = (socket(), socket());
     let sides = [Some(stream(&a, Some(Srtp { send, receive }))), Some(stream(&b, None))];
-    engine.order(MediaOrder::Apply(SessionId(1), Session { sides })).unwrap();
+    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides }))).unwrap();
 
     let (mut outbound, mut inbound) = (Outbound::new(&receive), Inbound::new(&send));
     let mut heard = [0; 300];

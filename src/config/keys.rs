@@ -249,7 +249,7 @@ static SECTIONS: &[SectionRow] = &[
 #[rustfmt::skip]
 pub static KEYS: &[Key] = &[
     key(Lync, "Profile", Choice(PROFILES), "sfb2015", Listeners, "The generation of the Microsoft side. TLS floor, certificate rules and dialect follow from it.").sample("sfb2015"),
-    key(Lync, "Fqdn", Name, "", Restart, "The one name from which Contact, Via, Record-Route, From host, TLS and OPTIONS identity derive; the certificate must carry it. In a CloudConnector.ini: PoolName (else ServerName) of [MediationServer] with VirtualMachineDomain.").sample("ms1.contoso.com"),
+    key(Lync, "Fqdn", Host, "", Restart, "The one name from which Contact, Via, Record-Route, From host, TLS and OPTIONS identity derive; the certificate must carry it. In a CloudConnector.ini: PoolName (else ServerName) of [MediationServer] with VirtualMachineDomain.").sample("ms1.contoso.com"),
     key(Lync, "Listen", Listen, "0.0.0.0:5070", Listeners, "Where the pool reaches us, by mutual TLS."),
     key(Lync, "NextHop", Hosts, "", NewCalls, "Where calls to the Microsoft side go: one or more of host:port, or a name to be resolved by SRV, in order of preference. With an address, the name checked is any of TrustedPeers. In a CloudConnector.ini: the Edge Server's internal pool, else OnlineSipFederationFqdn, at port 5061.").sample("pool01.contoso.com:5061"),
     key(Lync, "Certificate", Path, "/etc/demarc/tls/demarc.pem", Live, "Our certificate with its whole chain, PEM, ours first. A relative path counts from this file's directory.").sample("/etc/demarc/tls/ms1.pem"),

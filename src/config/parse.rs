@@ -122,7 +122,18 @@ impl Builder<'_, '_> {
 
     fn fqdn(&mut self) -> Option<String> {
         if self.settings.filled(Section::Lync, "Fqdn").is_some() {
-            return self.settings.value(Section::Lync, "Fqdn", value::name);
+            let name = self.settings.value(Section::Lync, "Fqdn", value::host)?;
+            if name.parse::<IpAddr>().is_ok() {
+                let at = self.settings.place(Section::Lync, "Fqdn");
+                let why = "Microsoft's servers know their peers by name, Teams answers 403 to an address";
+                self.findings.warning(
+                    &at,
+                    "`Fqdn` is an address",
+                    why,
+                    "Fqdn=ms1.contoso.com, the name in our certificate",
+                );
+            }
+            return Some(name);
         }
         if let Some(derived) = cloud_connector::fqdn(self.settings) {
             self.note_derived(derived.from, "Fqdn", &derived.value);

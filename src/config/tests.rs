@@ -224,7 +224,7 @@ fn every_fault_has_its_place_and_its_remedy() {
         (
             "Fqdn=ms1.contoso.com",
             "Fqdn=192.0.2.1",
-            &["2:6+9 error `Fqdn` has a wrong value | a host name, for example ms1.contoso.com"],
+            &["2:6+9 warning `Fqdn` is an address | Fqdn=ms1.contoso.com, the name in our certificate"],
         ),
         (
             "Address=192.0.2.10",
@@ -491,6 +491,13 @@ fn an_own_name_follows_from_the_protocol() {
     assert_eq!(own("[Trunks]\nTcpListen=192.0.2.11:5068\n"), "192.0.2.11");
     assert_eq!(own("[Trunks]\nOwnHost=trunk.contoso.com\n"), "trunk.contoso.com");
     assert_eq!(own("Protocol=TLS\nFQDN=gw1.contoso.com\n"), "ms1.contoso.com");
+}
+
+#[test]
+fn a_gateway_keeps_its_number_wherever_it_stands() {
+    let config = good(&format!("{LEAST}[Gateway7]\nIP=192.0.2.27\n[Gateway3]\nIP=192.0.2.23\n"));
+    let ids: Vec<_> = config.gateways().iter().map(|gateway| gateway.id).collect();
+    assert_eq!(ids, [TrunkId(1), TrunkId(7), TrunkId(3)]);
 }
 
 #[test]

@@ -118,7 +118,7 @@ pub fn gateways<'a>(settings: &'a Settings<'a>, own: &Own, findings: &mut Findin
     }
     for known in settings.all(Section::Gateway).take(MOST_GATEWAYS) {
         dangling(settings, known, findings);
-        let id = TrunkId(u16::try_from(gateways.len() + 1).unwrap_or(u16::MAX));
+        let Some(id) = number(known, findings) else { continue };
         if let Some(gateway) = gateway(settings, own, known, id, findings) {
             duplicate(&known.header.span, &gateways, &gateway, findings);
             gateways.push((known, gateway));
@@ -129,6 +129,18 @@ pub fn gateways<'a>(settings: &'a Settings<'a>, own: &Own, findings: &mut Findin
         findings.warning(&(0..0), "there is no gateway", "calls have nowhere to go", instead);
     }
     gateways
+}
+
+/// The number in `[Gateway3]`: it names the trunk before and after a reload.
+fn number(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<TrunkId> {
+    match known.label().parse::<u16>() {
+        Ok(number) if (1..u16::MAX).contains(&number) => Some(TrunkId(number)),
+        _ => {
+            let why = "the number in the section's name tells gateways apart, also across a reload";
+            findings.error(&known.header.span, "a gateway has no usable number", why, "[Gateway1] to [Gateway65534]");
+            None
+        }
+    }
 }
 
 fn gateway(

@@ -283,6 +283,10 @@ mod tests {
 
         fn rtcp(&mut self, side: Side, octets: &[u8]) {
             let from = self.session.sides[side.index()].as_ref().unwrap().remote.rtcp;
+            self.rtcp_from(from, side, octets);
+        }
+
+        fn rtcp_from(&mut self, from: SocketAddr, side: Side, octets: &[u8]) {
             let mut buffer = [0; BUFFER];
             buffer[..octets.len()].copy_from_slice(octets);
             self.bridge.rtcp(side, Datagram { from, buffer: &mut buffer, length: octets.len() }, self.now);
@@ -381,9 +385,21 @@ mod tests {
         let (_, _, to) = rig.rtp_from(address(5010), Side::B, &packet(0, 8, 1, &[1])).unwrap();
         assert_eq!(to, real);
         rig.change(Side::A, |a| a.direction = Direction::RecvOnly);
-        assert!(rig.rtp_from(real, Side::A, &packet(0, 9, 3, &[1])).is_some(), "a new offer does not unlatch");
+        assert_eq!(rig.rtp_from(other, Side::A, &packet(0, 9, 2, &[1])), None, "a new offer does not unlatch");
+        assert!(rig.rtp_from(real, Side::A, &packet(0, 9, 3, &[1])).is_some());
         rig.change(Side::A, |a| a.remote.rtp = other);
         assert!(rig.rtp_from(other, Side::A, &packet(0, 9, 4, &[1])).is_some(), "a new address does");
+    }
+
+    #[test]
+    fn with_latching_reports_go_where_the_first_one_came_from() {
+        let mut rig = Rig::new(|[a, _]| a.latch = true);
+        let report = Writer::report(9, None, None);
+        rig.rtcp_from(address(7001), Side::A, report.octets());
+        rig.rtcp_from(address(8001), Side::A, report.octets());
+        assert_eq!((rig.counters(Side::A).rtcp_received, rig.counters(Side::A).stranger), (1, 1));
+        rig.run(4000);
+        assert!(rig.reports.iter().any(|report| (report.0, report.2) == (Side::A, address(7001))));
     }
 
     #[test]
@@ -440,6 +456,16 @@ mod tests {
         assert_eq!(rig.counters(Side::A).lost, 2);
     }
 
+    #[test]
+    fn a_restart_that_begins_with_what_is_left_out_is_spliced_all_the_same() {
+        let mut rig = Rig::new(|[_, b]| b.comfort_noise = None);
+        let before = rig.sound(Side::A, 9, 1).unwrap();
+        assert_eq!(rig.rtp(Side::A, &packet(13, 9, 30_000, &[60])), None);
+        assert_eq!(rig.rtp(Side::A, &packet(13, 9, 30_001, &[60])), None);
+        let after = rig.sound(Side::A, 9, 30_002).unwrap();
+        assert_eq!((after.sequence, after.marker), (before.sequence.wrapping_add(1), true));
+    }
+
     fn keys(seed: u64) -> Keys {
         let mut random = Random::test(seed);
         Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None }
@@ -468,6 +494,29 @@ mod tests {
         assert_eq!(rig.counters(Side::A).unauthentic, 1);
         let mut peer = crate::media::srtp::Outbound::new(&keys(4));
         assert!(rig.rtp(Side::A, &sealed(&mut peer, &packet(0, 9, 2, b"sound"))).is_some());
+    }
+
+    #[test]
+    fn a_key_that_did_not_change_goes_on_over_rollovers_and_reports() {
+        let srtp = Srtp { send: keys(1), receive: keys(2) };
+        let mut rig = Rig::new(|[a, _]| a.srtp = Some(srtp));
+        let mut peer = crate::media::srtp::Inbound::new(&keys(1));
+        let mut heard = |rig: &mut Rig, sequence: u16| {
+            let (header, payload) = rig.rtp(Side::B, &packet(0, 8, sequence, &[3; 160])).unwrap();
+            peer.rtp(&header, &mut [&header.write()[..], &payload].concat()).map(drop)
+        };
+        for sequence in 0..=65_535 {
+            assert_eq!(heard(&mut rig, sequence), Ok(()), "{sequence}");
+        }
+        rig.run(4000);
+        rig.change(Side::A, |a| a.srtp = Some(Srtp { receive: keys(3), ..srtp }));
+        assert_eq!(heard(&mut rig, 0), Ok(()), "another key of the peer is none of ours");
+        rig.run(8000);
+        rig.reports.retain(|report| report.0 == Side::A);
+        assert!(rig.reports.len() > 1);
+        for (.., octets) in &mut rig.reports {
+            assert!(peer.rtcp(octets).is_ok(), "an index of its own for each report");
+        }
     }
 
     #[test]
@@ -590,6 +639,22 @@ mod tests {
         assert_eq!(rtcp::packets(&octets[..length]).count(), 2, "report and name");
         rig.rtcp(Side::A, Writer::report(9, None, None).octets());
         assert_eq!(rig.counters(Side::A).rtcp_received, 0, "in the clear it proves nothing");
+    }
+
+    #[test]
+    fn events_of_one_timestamp_are_no_jitter() {
+        let mut rig = Rig::new(|_| ());
+        for sequence in 1..50u16 {
+            rig.sound(Side::A, 9, sequence).unwrap();
+            rig.wait(20);
+        }
+        for sequence in 50..60u16 {
+            let mut event = packet(101, 9, sequence, &[1, 10, 0, 160]);
+            event[4..8].copy_from_slice(&[0, 0, 31, 64]);
+            rig.rtp(Side::A, &event).unwrap();
+            rig.wait(20);
+        }
+        assert_eq!(rig.counters(Side::A).jitter_us, 0);
     }
 
     fn silences(rig: &Rig) -> Vec<(Side, u64)> {

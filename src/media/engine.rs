@@ -93,7 +93,7 @@ pub struct Engine {
     address: IpAddr,
     range: (u16, u16),
     ports: Ports,
-    threads: Vec<Desk>,
+    threads: Vec<Worker>,
     places: HashMap<SessionId, Place>,
     clock: Clock,
     random: Random,
@@ -101,7 +101,7 @@ pub struct Engine {
 }
 
 /// A thread, seen from here.
-struct Desk {
+struct Worker {
     orders: Option<Producer<Command>>,
     home: Consumer<SessionId>,
     wake: Arc<EventFd>,
@@ -135,11 +135,11 @@ impl Engine {
         let mut pace = Pace::RealTime;
         for number in 0..thread_count(config.threads) {
             let random = Random::seeded(random.octets());
-            let (desk, its_pace) =
-                Desk::start(number, sessions, clock, random, reports.clone()).map_err(StartError::Machine)?;
-            threads.push(desk);
-            if its_pace != Pace::RealTime {
-                pace = its_pace;
+            let (worker, own_pace) =
+                Worker::start(number, sessions, clock, random, reports.clone()).map_err(StartError::Machine)?;
+            threads.push(worker);
+            if own_pace != Pace::RealTime {
+                pace = own_pace;
             }
         }
         let (address, range) = (config.address, config.ports);
@@ -153,7 +153,7 @@ impl Engine {
 
     /// Hands an order over; never waits. Orders for unknown sessions are ignored, but closing one is answered.
     pub fn order(&mut self, order: MediaOrder) -> Result<(), Behind> {
-        self.welcome_home();
+        self.take_home();
         match order {
             MediaOrder::Open(id) => self.open(id),
             MediaOrder::Apply(id, session) => match self.places.get(&id) {
@@ -176,17 +176,18 @@ impl Engine {
 
     fn open(&mut self, id: SessionId) -> Result<(), Behind> {
         let thread = self.least_loaded();
-        let opened = match self.places.contains_key(&id) {
-            true => Err(PortError::Twice),
-            false => self.open_pairs(),
+        let opened = match self.threads[thread].free.last() {
+            _ if self.places.contains_key(&id) => Err(PortError::Twice),
+            None => Err(PortError::Exhausted(self.range.0, self.range.1)),
+            Some(&seat) => self.open_pairs().map(|(sockets, ports)| (seat, sockets, ports)),
         };
-        let (sockets, ports) = match opened {
+        let (seat, sockets, ports) = match opened {
             Ok(opened) => opened,
             Err(error) => return self.tell(MediaReport::Refused(id, error.to_string())),
         };
-        let Some(seat) = self.threads[thread].free.pop() else { return Err(Behind) };
         let bridge = Bridge::new(id, &mut self.random, self.clock.now().at);
         let session = Box::new(Seat { ports, sockets, bridge });
+        self.threads[thread].free.pop();
         self.places.insert(id, Place { thread, seat, ports, closing: false });
         let ordered = self.threads[thread].order(Command::Open(seat, session));
         if ordered.is_err() {
@@ -239,7 +240,7 @@ impl Engine {
         Ok(socket)
     }
 
-    fn welcome_home(&mut self) {
+    fn take_home(&mut self) {
         for thread in 0..self.threads.len() {
             while let Ok(id) = self.threads[thread].home.pop() {
                 self.release(id);
@@ -262,22 +263,22 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.threads.iter_mut().for_each(Desk::stop);
-        for thread in self.threads.iter_mut().filter_map(|desk| desk.thread.take()) {
+        self.threads.iter_mut().for_each(Worker::stop);
+        for thread in self.threads.iter_mut().filter_map(|worker| worker.thread.take()) {
             // A thread that panicked has nothing left to wait for.
             let _ = thread.join();
         }
     }
 }
 
-impl Desk {
+impl Worker {
     fn start(
         number: usize,
         sessions: usize,
         clock: Clock,
         random: Random,
         reports: Sender<MediaReport>,
-    ) -> io::Result<(Desk, Pace)> {
+    ) -> io::Result<(Worker, Pace)> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (orders, its_orders) = RingBuffer::new(ORDERS * sessions);
         let (its_home, home) = RingBuffer::new(sessions);
@@ -300,7 +301,7 @@ impl Desk {
         })?;
         let pace = started.recv().map_err(|_| io::Error::other("the thread ended"))??;
         let free = (0..sessions).rev().collect();
-        Ok((Desk { orders: Some(orders), home, wake, free, kept: sessions, thread: Some(thread) }, pace))
+        Ok((Worker { orders: Some(orders), home, wake, free, kept: sessions, thread: Some(thread) }, pace))
     }
 
     fn order(&mut self, command: Command) -> Result<(), Behind> {
@@ -352,16 +353,16 @@ mod tests {
         let (orders, mut taken) = RingBuffer::new(ORDERS * 2);
         let (_, home) = RingBuffer::new(2);
         let wake = Arc::new(EventFd::new().unwrap());
-        let mut desk = Desk { orders: Some(orders), home, wake, free: Vec::new(), kept: 2, thread: None };
+        let mut worker = Worker { orders: Some(orders), home, wake, free: Vec::new(), kept: 2, thread: None };
         let order = || Command::Apply(0, Box::default());
-        let accepted = (0..20).take_while(|_| desk.order(order()).is_ok()).count();
+        let accepted = (0..20).take_while(|_| worker.order(order()).is_ok()).count();
         assert_eq!(accepted, 6);
-        assert_eq!([desk.close(0), desk.close(1)], [Ok(()); 2]);
-        assert_eq!(desk.order(order()), Err(Behind));
+        assert_eq!([worker.close(0), worker.close(1)], [Ok(()); 2]);
+        assert_eq!(worker.order(order()), Err(Behind));
         while taken.pop().is_ok() {}
-        assert_eq!(desk.order(order()), Ok(()), "it caught up");
-        desk.stop();
-        assert_eq!(desk.order(order()), Err(Behind), "it stopped");
+        assert_eq!(worker.order(order()), Ok(()), "it caught up");
+        worker.stop();
+        assert_eq!(worker.order(order()), Err(Behind), "it stopped");
     }
 
     #[test]

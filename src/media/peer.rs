@@ -237,7 +237,10 @@ impl Peer {
         }
         match self.take_rtp(datagram, now.at) {
             Ok(heard) => heard,
-            Err(dropped) => self.count(dropped),
+            Err(dropped) => {
+                self.count(dropped);
+                None
+            }
         }
     }
 
@@ -274,7 +277,7 @@ impl Peer {
     pub fn rtcp(&mut self, datagram: &mut Datagram<'_>, now: Moment) {
         match self.take_rtcp(datagram) {
             Ok(length) => self.read_reports(&datagram.buffer[..length], now),
-            Err(dropped) => self.count(dropped).unwrap_or_default(),
+            Err(dropped) => self.count(dropped),
         }
     }
 
@@ -311,7 +314,7 @@ impl Peer {
         (self.alive, self.silent) = (now, false);
     }
 
-    fn count<T>(&mut self, dropped: Dropped) -> Option<T> {
+    fn count(&mut self, dropped: Dropped) {
         let counter = match dropped {
             Dropped::Stranger => &mut self.counters.stranger,
             Dropped::Unauthentic => &mut self.counters.unauthentic,
@@ -319,12 +322,11 @@ impl Peer {
             Dropped::Malformed => &mut self.counters.malformed,
         };
         *counter += 1;
-        None
     }
 
     /// A packet from here cannot be brought to the other side.
     pub fn refuse(&mut self) {
-        self.count::<()>(Dropped::Malformed);
+        self.count(Dropped::Malformed);
     }
 
     /// Makes a packet of the other side ours, under `payload_type`, in its buffer.
@@ -370,6 +372,9 @@ impl Peer {
 
     /// A packet of the other side is not for this peer: it leaves no gap.
     pub fn skip(&mut self, heard: &Heard) {
+        if heard.first {
+            self.splice.cut();
+        }
         self.splice.skip(heard.header.ssrc, heard.header.sequence);
     }
 

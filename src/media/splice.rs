@@ -31,7 +31,7 @@ struct Source {
 
 /// Where a packet lies in our stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// Its sequence number.
     pub sequence: u16,
     /// Its timestamp.
@@ -54,7 +54,7 @@ impl Splice {
     }
 
     /// The place of the packet `sequence`, `timestamp` of `ssrc`; `None` when that place is taken or long past.
-    pub fn place(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now: Instant) -> Option<Place> {
+    pub fn place(&mut self, ssrc: u32, sequence: u16, timestamp: u32, now: Instant) -> Option<Position> {
         let known = self.source.filter(|source| source.ssrc == ssrc);
         let source = known.unwrap_or_else(|| Source {
             ssrc,
@@ -75,7 +75,7 @@ impl Splice {
         }
         self.sent.note(index);
         self.source = Some(source);
-        Some(Place { sequence, timestamp, first: known.is_none() })
+        Some(Position { sequence, timestamp, first: known.is_none() })
     }
 
     /// A packet of `ssrc` that is not for the peer: it leaves no gap.
@@ -116,8 +116,8 @@ mod tests {
         Instant::at(Duration::from_millis(milliseconds))
     }
 
-    fn place(sequence: u16, timestamp: u32, first: bool) -> Option<Place> {
-        Some(Place { sequence, timestamp, first })
+    fn place(sequence: u16, timestamp: u32, first: bool) -> Option<Position> {
+        Some(Position { sequence, timestamp, first })
     }
 
     #[test]
@@ -165,5 +165,8 @@ mod tests {
         let mut splice = Splice::new(0, 1000);
         splice.place(1, 0, 0, at(0)).unwrap();
         assert_eq!(splice.timestamp(at(10)), 1080);
+        splice.place(1, 2, 320, at(40)).unwrap();
+        splice.place(1, 1, 160, at(45)).unwrap();
+        assert_eq!(splice.timestamp(at(50)), 1400, "a late packet does not turn it back");
     }
 }

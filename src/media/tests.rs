@@ -152,7 +152,7 @@ impl Call {
     }
 
     fn apply(&mut self) {
-        self.engine.order(MediaOrder::Apply(ID, self.session.clone())).unwrap();
+        self.engine.order(MediaOrder::Apply(ID, Box::new(self.session.clone()))).unwrap();
     }
 
     fn change(&mut self, side: Side, change: impl FnOnce(&mut Stream)) {
@@ -330,8 +330,14 @@ fn rtcp_goes_to_the_rtcp_port_and_ends_with_a_goodbye() {
 
 #[test]
 fn all_ports_are_handed_out_and_come_home() {
+    for threads in [1, 2] {
+        hand_out_all_ports(threads);
+    }
+}
+
+fn hand_out_all_ports(threads: usize) {
     let (sender, mut reports) = channel(64);
-    let mut engine = Engine::start(&Media { threads: Some(2), ..config(10, 10) }, sender).unwrap();
+    let mut engine = Engine::start(&Media { threads: Some(threads), ..config(10, 10) }, sender).unwrap();
     for round in 0..5 {
         let mut ports = Vec::new();
         for id in 0..10 {
@@ -361,7 +367,16 @@ fn a_port_that_somebody_else_has_is_passed_over() {
     let mut engine = Engine::start(&config(11, 2), sender).unwrap();
     engine.order(MediaOrder::Open(ID)).unwrap();
     assert_eq!(report(&mut reports), MediaReport::Opened(ID, [FIRST, FIRST + 4]));
+    engine.order(MediaOrder::Open(SessionId(2))).unwrap();
+    assert!(
+        matches!(report(&mut reports), MediaReport::Refused(SessionId(2), _)),
+        "one pair is left, a call takes two"
+    );
     drop(somebody);
+    engine.order(MediaOrder::Open(SessionId(3))).unwrap();
+    let MediaReport::Opened(SessionId(3), mut ports) = report(&mut reports) else { panic!("the rest is free") };
+    ports.sort_unstable();
+    assert_eq!(ports, [FIRST + 2, FIRST + 6]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A media thread: sleeps until a packet, an order or a deadline, and does what is there.
 //!
 //! It owns its sessions outright. Orders come over one ring, ports go home over another; reports go to
-//! signalling's channel. Bounds: a wake-up takes all orders, then at
-//! most [`EVENTS`] sockets with one batch each; deadlines are looked at no more often than every [`GRAIN`].
+//! signalling's channel. Bounds: a wake-up takes all orders, then at most 256 sockets with one batch
+//! each; deadlines are looked at no more often than every 20 ms.
 
 use std::collections::VecDeque;
 use std::io;
@@ -296,5 +296,50 @@ impl Told {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Counters;
+
+    #[test]
+    fn a_token_names_a_socket() {
+        for (seat, side, channel) in
+            [(0, Side::A, Channel::Rtp), (0, Side::B, Channel::Rtcp), (9999, Side::B, Channel::Rtp)]
+        {
+            assert_eq!(from_token(token(seat, side, channel)), (seat, side, channel));
+        }
+    }
+
+    #[test]
+    fn a_full_channel_drops_counters_and_owes_the_rest_in_order() {
+        let (sender, mut reports) = tokio::sync::mpsc::channel(1);
+        let mut told = Told { reports: sender, owed: VecDeque::new() };
+        let id = SessionId;
+        told.tell(MediaReport::Opened(id(1), [2, 4]));
+        told.tell(MediaReport::Counted(id(1), [Counters::default(); 2]));
+        told.tell(MediaReport::Closed(id(1), [Counters::default(); 2]));
+        told.tell(MediaReport::Opened(id(2), [2, 4]));
+        let mut heard = Vec::new();
+        while let Ok(report) = reports.try_recv() {
+            heard.push(report);
+            told.retry();
+        }
+        assert!(
+            matches!(
+                heard[..],
+                [
+                    MediaReport::Opened(SessionId(1), _),
+                    MediaReport::Closed(SessionId(1), _),
+                    MediaReport::Opened(SessionId(2), _)
+                ]
+            ),
+            "{heard:?}"
+        );
+        drop(reports);
+        told.tell(MediaReport::Opened(id(3), [2, 4]));
+        assert!(told.owed.is_empty(), "nobody will ever hear it");
     }
 }

@@ -1,6 +1,12 @@
 //! Protocol machines of SIP: pure, time and randomness come in as arguments.
 
+pub mod dialog;
+pub mod invite;
+pub mod leg;
 pub mod negotiate;
+pub mod offer_answer;
+pub mod reliable;
 pub mod response;
+pub mod session_timer;
 pub mod transaction;
 pub mod uas;

@@ -145,7 +145,7 @@ impl Sender {
 /// Octets that [`Writer`] needs at most for a report with one block, a name of 16 octets and a goodbye.
 pub const LONGEST: usize = HEADER + 4 + SENDER + BLOCK + HEADER + 4 + 20 + HEADER + 4;
 
-/// Writes a compound: a report, then who we are, then maybe a goodbye.
+/// Writes a compound: a report, then who we are, then maybe a goodbye, each once.
 #[derive(Debug)]
 pub struct Writer {
     octets: [u8; LONGEST],
@@ -200,8 +200,10 @@ impl Writer {
     }
 
     fn put(&mut self, octets: &[u8]) {
-        self.octets[self.length..self.length + octets.len()].copy_from_slice(octets);
-        self.length += octets.len();
+        if let Some(free) = self.octets.get_mut(self.length..self.length + octets.len()) {
+            free.copy_from_slice(octets);
+            self.length += octets.len();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr, memchr3};
 
 use super::{Uri, angle_end, quoted_end, split_outside, trim, trim_end, trim_start};
 
@@ -24,20 +24,25 @@ impl<'a> Params<'a> {
 
     /// All of them in order: name and value, `None` without `=`. Empty ones (`;;`) are passed over.
     pub fn iter(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
-        self.each().filter(|(name, value)| !name.is_empty() || value.is_some())
-    }
-
-    /// All of them, empty ones too.
-    pub(super) fn each(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
         let mut rest = Some(self.0);
         std::iter::from_fn(move || {
-            let (param, tail) = split_outside(rest?, b';');
+            let text = rest?;
+            let stop = text.iter().position(|octet| matches!(octet, b';' | b'=' | b'"' | b'<'));
+            let (name, value, tail) = match stop {
+                Some(at) if text[at] == b'=' => {
+                    let (value, tail) = split_outside(&text[at + 1..], b';');
+                    (&text[..at], Some(trim(value)), tail)
+                }
+                Some(at) if text[at] == b';' => (&text[..at], None, Some(&text[at + 1..])),
+                _ => {
+                    let (name, tail) = split_outside(text, b';');
+                    (name, None, tail)
+                }
+            };
             rest = tail;
-            match memchr2(b'=', b'"', param) {
-                Some(at) if param[at] == b'=' => Some((trim(&param[..at]), Some(trim(&param[at + 1..])))),
-                _ => Some((trim(param), None)),
-            }
+            Some((trim(name), value))
         })
+        .filter(|(name, _)| !name.is_empty())
     }
 
     /// The value of a parameter as written, quotes included; `Some` and empty when it has none.
@@ -78,8 +83,14 @@ impl<'a> Address<'a> {
 
     /// The first of the addresses in a value, and what stands behind the comma that ends it.
     pub fn first(value: &'a [u8]) -> Option<(Address<'a>, Option<&'a [u8]>)> {
-        let name_end = if value.first() == Some(&b'"') { quoted_end(value, 0)? } else { 0 };
-        let open = memchr3(b'<', b';', b',', &value[name_end..]).map(|found| name_end + found);
+        let open = match value.first()? {
+            b'<' => Some(0),
+            b'"' => {
+                let behind = trim_start(&value[quoted_end(value, 0)?..]);
+                behind.starts_with(b"<").then_some(Some(value.len() - behind.len()))?
+            }
+            _ => memchr3(b'<', b';', b',', value),
+        };
         let (display, uri, after) = match open {
             Some(open) if value[open] == b'<' => {
                 let close = angle_end(value, open)?;
@@ -133,5 +144,50 @@ pub(super) fn unquote(written: &[u8]) -> String {
 impl fmt::Debug for Address<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{:?}>", self.uri)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, expected) in [
+            ("sip:a@b", Some(("", "sip:a@b", ""))),
+            ("sip:a@b ;tag=1", Some(("", "sip:a@b", "tag=1"))),
+            ("<sip:a@b;x>", Some(("", "sip:a@b;x", ""))),
+            ("\"a \\\" <b>\"<sip:a,b?c@d>\t; x", Some(("a \" <b>", "sip:a,b?c@d", " x"))),
+            ("A. \r\n B <tel:+1>", Some(("A. B", "tel:+1", ""))),
+            ("\"folded\r\n  name\" <sip:a>", Some(("folded name", "sip:a", ""))),
+            ("sip:a?b@c", None),
+            ("<sip:a@b> x", None),
+            ("< sip:a@b >", None),
+            ("\"a\" b <sip:a>", None),
+            ("\"a <sip:a>", None),
+            ("<sip:a>, <sip:b>", None),
+            ("", None),
+        ] {
+            let read = Address::parse(text.as_bytes());
+            let read = read.map(|address| (address.display_text(), address.uri.as_str(), address.params.as_bytes()));
+            let expected = expected.map(|(display, uri, params)| (display.to_owned(), uri, params.as_bytes()));
+            assert_eq!(read, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters() {
+        let params = Params::new(b"a;; b = 1 ;c=\"x;y=\\\"z\";=5;Source= host;d=<sip:e;f=g>;last=");
+        let all: Vec<_> = params.iter().map(|(name, value)| (name, value.unwrap_or(b"-"))).collect();
+        let expected: [(&[u8], &[u8]); 6] = [
+            (b"a", b"-"),
+            (b"b", b"1"),
+            (b"c", b"\"x;y=\\\"z\""),
+            (b"Source", b"host"),
+            (b"d", b"<sip:e;f=g>"),
+            (b"last", b""),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!((params.text("SOURCE"), params.text("a"), params.value("f")), (Some("host"), Some(""), None));
     }
 }

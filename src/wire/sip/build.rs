@@ -4,8 +4,9 @@
 use std::fmt::{self, Write as _};
 
 use bytes::Bytes;
+use memchr::memchr2;
 
-use super::{Line, Message, Method, Name, Start};
+use super::{Line, Message, Method, Name, Start, is_lws, is_token};
 
 /// A message under construction.
 pub struct Builder(Text);
@@ -21,9 +22,10 @@ impl fmt::Write for Text {
 }
 
 impl Builder {
-    /// A request line.
+    /// A request line. A method without a name of its own keeps its text by [`Builder::with_start_of`].
     pub fn request(method: Method, uri: &str) -> Builder {
-        Builder::empty().line_of(format_args!("{} {uri} SIP/2.0", method.text()))
+        let text = if method == Method::Other { "UNKNOWN" } else { method.text() };
+        Builder::empty().line_of(format_args!("{text} {uri} SIP/2.0"))
     }
 
     /// A status line.
@@ -48,7 +50,7 @@ impl Builder {
     /// One header line.
     #[must_use]
     pub fn header(self, name: Name, value: impl fmt::Display) -> Builder {
-        self.line_of(format_args!("{}: {value}", name.text()))
+        self.other(name.text(), value)
     }
 
     /// One header line if there is a value.
@@ -60,13 +62,16 @@ impl Builder {
         }
     }
 
-    /// A header that has no [`Name`].
+    /// A header that has no [`Name`]. Without a token for its name it is left out: it would be no header.
     #[must_use]
     pub fn other(self, name: &str, value: impl fmt::Display) -> Builder {
+        if !is_token(name.as_bytes()) {
+            return self;
+        }
         self.line_of(format_args!("{name}: {value}"))
     }
 
-    /// A line of another message, byte for byte.
+    /// A line of another message, byte for byte; only what would end the line early becomes a space.
     #[must_use]
     pub fn line(self, line: Line<'_>) -> Builder {
         self.line_then(line, "")
@@ -75,10 +80,13 @@ impl Builder {
     /// The same with more behind the value.
     #[must_use]
     pub(super) fn line_then(mut self, line: Line<'_>, more: &str) -> Builder {
+        if line.text.is_empty() || line.text.iter().any(|octet| is_lws(octet) || *octet == b':') {
+            return self;
+        }
         let out = &mut self.0.0;
         out.extend_from_slice(line.text);
         out.extend_from_slice(b": ");
-        out.extend_from_slice(line.value);
+        extend_within_line(out, line.value);
         out.extend_from_slice(more.as_bytes());
         out.extend_from_slice(b"\r\n");
         self
@@ -124,4 +132,24 @@ impl Builder {
         self.0.0.extend_from_slice(b"\r\n");
         self
     }
+}
+
+/// A CR or LF that is no part of a fold becomes a space.
+fn extend_within_line(out: &mut Vec<u8>, value: &[u8]) {
+    let mut rest = value;
+    while let Some(at) = memchr2(b'\r', b'\n', rest) {
+        let (before, end) = rest.split_at(at);
+        out.extend_from_slice(before);
+        let fold = match end {
+            [b'\r', b'\n', b' ' | b'\t', ..] => 3,
+            [b'\n', b' ' | b'\t', ..] => 2,
+            _ => 0,
+        };
+        match fold {
+            0 => out.push(b' '),
+            fold => out.extend_from_slice(&end[..fold]),
+        }
+        rest = &end[fold.max(1)..];
+    }
+    out.extend_from_slice(rest);
 }

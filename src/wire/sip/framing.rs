@@ -7,7 +7,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
-use super::message::{line_end, strip_cr};
+use super::message::line_end;
 use super::{Fault, Name, Refusal, trim};
 
 /// The largest header block. The largest seen in the field is a tenth of it; a longer one would let
@@ -161,10 +161,10 @@ impl Length {
 /// Reads Content-Length, every one of them, with the eyes of the parser: same lines, same folds.
 fn length(head: &[u8]) -> Result<Length, Refusal> {
     let mut found = Length { body: None, typed: false };
-    let mut at = memchr(b'\n', head).map_or(head.len(), |end| end + 1);
-    while let Some(end) = line_end(head, at) {
-        let line = &head[at..strip_cr(head, at, end)];
-        at = end + 1;
+    let mut at = 0;
+    while let Some((end, next)) = line_end(head, at, &mut false) {
+        let line = &head[at..end];
+        at = next;
         if !matches!(line.first(), Some(b'C' | b'c' | b'L' | b'l')) {
             continue;
         }
@@ -296,7 +296,9 @@ mod tests {
         ] {
             assert_eq!(faults(&with_length(lines)), [expected], "{lines:?}");
         }
-        assert_eq!(faults(&with_length("Content-Length: 5\r\nl: 05\r\n")), []);
+        for lines in ["Content-Length: 5\r\nl: 05\r\n", "Content-Length:\r\n\t5\r\n", "L\t:\r\n \r\n 5\r\n"] {
+            assert!(matches!(frame(&with_length(lines))[..], [Framed::Message(_)]), "{lines:?}");
+        }
     }
 
     #[test]

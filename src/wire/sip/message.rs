@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use memchr::{memchr, memchr_iter, memrchr_iter};
+use memchr::{memchr, memchr2, memrchr_iter};
 
-use super::{Address, Builder, Method, Name, Uri, Via, split_outside, trim, trim_end, trim_start};
+use super::{Address, Builder, Method, Name, Uri, Via, is_lws, of_token, split_outside, trim, trim_end, trim_start};
 
 /// Why some bytes are no SIP message or a view cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,23 +118,24 @@ impl Message {
         if bytes.len() > u32::MAX as usize {
             return Err(Unreadable::TooLarge);
         }
+        // The start line has no folds (RFC 3261 section 7.1).
         let first_end = memchr(b'\n', &bytes).ok_or(Unreadable::NoEnd)?;
-        let start = parse_start(&bytes, strip_cr(&bytes, 0, first_end))?;
-        let mut lines = Vec::with_capacity(32);
+        let first = bytes[..first_end].strip_suffix(b"\r").unwrap_or(&bytes[..first_end]);
+        let start = parse_start(first)?;
+        let mut bare_cr = memchr(b'\r', first).is_some();
         let mut at = first_end + 1;
+        let mut lines = Vec::with_capacity(32);
         loop {
-            let end = line_end(&bytes, at).ok_or(Unreadable::NoEnd)?;
-            let text_end = strip_cr(&bytes, at, end);
-            if text_end == at {
-                let bare_cr = has_bare_cr(&bytes[..=end]);
-                let inner = Inner { body: (end + 1) as u32, bytes, start, lines, bare_cr };
+            let (end, next) = line_end(&bytes, at, &mut bare_cr).ok_or(Unreadable::NoEnd)?;
+            if end == at {
+                let inner = Inner { body: next as u32, bytes, start, lines, bare_cr };
                 return Ok(Message(Arc::new(inner)));
             }
             if lines.len() == most_lines {
                 return Err(Unreadable::TooLarge);
             }
-            lines.push(parse_line(&bytes, at, text_end)?);
-            at = end + 1;
+            lines.push(parse_line(&bytes, at, end)?);
+            at = next;
         }
     }
 
@@ -257,7 +258,7 @@ impl Message {
     /// The method word of the CSeq as written.
     pub fn cseq_method(&self) -> Option<&[u8]> {
         let value = self.value(Name::CSeq)?;
-        value.rsplit(super::is_lws).next()
+        value.rsplit(is_lws).next()
     }
 
     /// A header that is one number, perhaps followed by parameters or a comment.
@@ -309,33 +310,37 @@ impl PartialEq for Message {
 
 impl Eq for Message {}
 
-/// The end (position of the LF) of the header line that begins at `at`, its folds included.
-pub(super) fn line_end(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut end = at + memchr(b'\n', bytes.get(at..)?)?;
-    if strip_cr(bytes, at, end) == at {
-        return Some(end);
+/// Where the header line that begins at `at` ends, its folds included, and where the next begins. LF
+/// ends a line as CR LF does; a CR alone does not, and is told.
+pub(super) fn line_end(bytes: &[u8], at: usize, bare_cr: &mut bool) -> Option<(usize, usize)> {
+    let mut from = at;
+    loop {
+        let end = from + memchr2(b'\r', b'\n', bytes.get(from..)?)?;
+        let next = match bytes.get(end..)? {
+            [b'\n', ..] => end + 1,
+            [_, b'\n', ..] => end + 2,
+            _ => {
+                *bare_cr = true;
+                from = end + 1;
+                continue;
+            }
+        };
+        match bytes.get(next) {
+            Some(b' ' | b'\t') if end > at => from = next,
+            _ => return Some((end, next)),
+        }
     }
-    while let Some(b' ' | b'\t') = bytes.get(end + 1) {
-        end += 1 + memchr(b'\n', &bytes[end + 1..])?;
-    }
-    Some(end)
-}
-
-pub(super) fn strip_cr(bytes: &[u8], start: usize, end: usize) -> usize {
-    if end > start && bytes[end - 1] == b'\r' { end - 1 } else { end }
-}
-
-/// Counting is cheaper than looking at each: every CR must stand before an LF.
-fn has_bare_cr(head: &[u8]) -> bool {
-    let ends = memchr_iter(b'\n', head).filter(|at| *at > 0 && head[at - 1] == b'\r').count();
-    memchr_iter(b'\r', head).count() != ends
 }
 
 fn parse_line(bytes: &[u8], start: usize, end: usize) -> Result<LineAt, Unreadable> {
     let line = &bytes[start..end];
-    let colon = memchr(b':', line).ok_or(Unreadable::HeaderLine)?;
-    let name = trim_end(&line[..colon]);
-    if name.is_empty() || name.iter().any(super::is_lws) {
+    // Most names are tokens right up to their colon: one look at each octet.
+    let word = line.iter().position(|octet| !of_token(octet)).unwrap_or(line.len());
+    let (name, colon) = match line.get(word) {
+        Some(b':') => (&line[..word], word),
+        _ => memchr(b':', line).map(|colon| (trim_end(&line[..colon]), colon)).ok_or(Unreadable::HeaderLine)?,
+    };
+    if name.is_empty() || (name.len() > word && name.iter().any(is_lws)) {
         return Err(Unreadable::HeaderLine);
     }
     let value = trim_start(&line[colon + 1..]);
@@ -350,8 +355,7 @@ fn parse_line(bytes: &[u8], start: usize, end: usize) -> Result<LineAt, Unreadab
     })
 }
 
-fn parse_start(bytes: &[u8], end: usize) -> Result<StartAt, Unreadable> {
-    let line = &bytes[..end];
+fn parse_start(line: &[u8]) -> Result<StartAt, Unreadable> {
     if line.len() >= 4 && line[..4].eq_ignore_ascii_case(b"SIP/") {
         return parse_status(line).ok_or(Unreadable::StartLine);
     }
@@ -359,7 +363,7 @@ fn parse_start(bytes: &[u8], end: usize) -> Result<StartAt, Unreadable> {
     let versioned = |at: &usize| line.get(at + 1..at + 5).is_some_and(|word| word.eq_ignore_ascii_case(b"SIP/"));
     let version = memrchr_iter(b' ', line).find(versioned).filter(|at| *at > first).ok_or(Unreadable::StartLine)?;
     let method = Method::of(&line[..first]);
-    let (first, version, end) = (first as u32, version as u32, end as u32);
+    let (first, version, end) = (first as u32, version as u32, line.len() as u32);
     Ok(StartAt::Request { method, text: 0..first, uri: first + 1..version, version: version + 1..end })
 }
 
@@ -376,7 +380,7 @@ fn parse_cseq(value: &[u8]) -> Option<CSeq> {
     let digits = value.iter().position(|octet| !octet.is_ascii_digit())?;
     let number: u32 = std::str::from_utf8(&value[..digits]).ok()?.parse().ok()?;
     let method = trim(&value[digits..]);
-    let separated = value[digits..].first().is_some_and(super::is_lws);
+    let separated = value[digits..].first().is_some_and(is_lws);
     (number < 1 << 31 && separated && !method.is_empty()).then(|| CSeq { number, method: Method::of(method) })
 }
 

@@ -105,8 +105,24 @@ fn angle_end(octets: &[u8], open: usize) -> Option<usize> {
 
 /// Is it a `token` (RFC 3261 section 25.1)?
 fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(of_token)
+}
+
+fn of_token(octet: &u8) -> bool {
     static TOKEN: [bool; 256] = set(b"-.!%*_+`'~");
-    !text.is_empty() && text.iter().all(|octet| TOKEN[*octet as usize])
+    TOKEN[usize::from(*octet)]
+}
+
+/// Letters, digits, and `_`, which host names hold though they may not.
+fn of_host(octet: &u8) -> bool {
+    static HOST: [bool; 256] = set(b".-_");
+    HOST[usize::from(*octet)]
+}
+
+/// Splits at the first `stop`, which is in neither half.
+fn cut(octets: &[u8], stop: u8) -> Option<(&[u8], &[u8])> {
+    let at = octets.iter().position(|octet| *octet == stop)?;
+    Some((&octets[..at], &octets[at + 1..]))
 }
 
 /// Letters, digits and these.

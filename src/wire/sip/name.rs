@@ -145,7 +145,8 @@ impl Name {
             text => {
                 let mut slot = slot(text);
                 while let Some((name, long)) = SLOTS[slot] {
-                    if long.as_bytes().eq_ignore_ascii_case(text) {
+                    // Most peers write the standard's own case, and comparing that is cheaper.
+                    if long.as_bytes() == text || long.as_bytes().eq_ignore_ascii_case(text) {
                         return name;
                     }
                     slot = (slot + 1) % SLOTS.len();

@@ -277,6 +277,11 @@ fn validation_by_example() {
         (options, ok.replace("tag=1", "tag=1;TAG=2"), Some((400, Fault::Repeated))),
         (options, ok.replace("tag=1", "tag="), Some((400, Fault::Malformed))),
         (options, ok.replace("tag=1", &format!("tag={}", "x".repeat(MOST_KEY + 1))), Some((400, Fault::LongKey))),
+        (options, ok.replace("tag=1", "x=<a;tag=2>"), Some((400, Fault::Malformed))),
+        (options, ok.replace("tag=1", "x=\"a;tag=2\""), None),
+        (options, ok.replace("TCP h;", "TCP [2001:db8::9:1]:5060;received=2001:db8::9:255;rport;"), None),
+        (options, ok.replace("TCP h;", "TCP [2001:db8::9:1;"), Some((400, Fault::Malformed))),
+        (options, ok.replace("<sip:c@d>", "<sip:c@[2001:db8::9"), Some((400, Fault::Malformed))),
         (options, ok.replace("<sip:c@d>", "<sip:c@d>, <sip:e@f>"), Some((400, Fault::Malformed))),
         (options, ok.replace("<sip:c@d>", "<sip:c@d> x"), Some((400, Fault::Malformed))),
         (options, ok.replace("<sip:c@d>", "x \"y\" <sip:c@d>"), Some((400, Fault::Malformed))),
@@ -341,4 +346,238 @@ fn a_refusal_is_answered_with_what_there_is() {
     for start in ["ACK sip:a@b SIP/2.0", "SIP/2.0 200 OK"] {
         assert_eq!(answer_to(&message(start, "t: x\n"), &refusal), None);
     }
+}
+
+const INVITE: &str = include_str!("../../../benches/invite.sip");
+
+/// Messages to break: the torture messages, the INVITE of the benchmark, an answer.
+fn corpus() -> Vec<Vec<u8>> {
+    let answer = "SIP/2.0 183 Session Progress\nv: SIP/2.0/TLS h;branch=z9hG4bK1\nf: <sip:a@b>;tag=1\nt: <sip:c@d>;tag=2\ni: 1
+CSeq: 1 INVITE\nRSeq: 7\nx: 1800;refresher=uas\nReason: Q.850;cause=17\nWarning: 308 h \"x\"\nms-diagnostics: 10003;source=\"x\"
+Date: Fri, 20 Nov 2026 23:00:00 GMT\nl: 0\n\n";
+    let own = [INVITE, answer].map(|text| text.replace('\n', "\r\n").into_bytes());
+    own.into_iter().chain(torture().into_iter().map(|(_, _, _, octets)| octets)).collect()
+}
+
+/// What must hold for any octets whatever: nothing panics, bytes stay bytes, framing and parsing see
+/// the same boundary, an answer and a relayed copy can be read again.
+fn holds_for(octets: &[u8]) {
+    let (mut framing, mut buffer) = (Framing::default(), BytesMut::from(octets));
+    loop {
+        let left = buffer.len();
+        match framing.next(&mut buffer) {
+            Framed::NeedMore | Framed::Broken(..) => break,
+            Framed::Message(bytes) => whole_message_holds(bytes),
+            Framed::KeepAlive | Framed::Pong => {}
+        }
+        assert!(buffer.len() < left, "each step takes something");
+    }
+    if let Framed::Message(bytes) | Framed::Broken(_, Some(bytes)) = datagram(Bytes::copy_from_slice(octets)) {
+        whole_message_holds(bytes);
+    }
+    let _ = (Uri::parse(octets), Via::parse(octets), Address::parse(octets), date(octets), RAck::parse(octets));
+}
+
+fn whole_message_holds(bytes: Bytes) {
+    let Ok(message) = Message::parse(bytes.clone()) else { return };
+    assert_eq!(message.bytes(), &bytes);
+    let again = datagram(bytes);
+    if let Framed::Message(framed) = again {
+        assert_eq!(framed.len() - message.body_start(), message.body().len());
+        let length = message.value(Name::ContentLength).and_then(|value| framing::body_length(value).ok());
+        assert!(length.is_none_or(|length| length == message.body().len()), "framing read another length");
+    }
+    if let Err(refusal) = validate(&message)
+        && let Some(answer) = answer_to(&message, &refusal)
+    {
+        assert_eq!(answer.status(), Some(refusal.status));
+        assert_eq!(answer.all(Name::Via).count(), message.all(Name::Via).count());
+    }
+    if validate(&message).is_ok() {
+        assert!(message.via().is_ok() && message.call_id().is_ok() && message.cseq().is_ok());
+        assert!(message.address(Name::From).is_ok() && message.address(Name::To).is_ok());
+        let others = message.lines().filter(|line| line.name != Name::ContentLength);
+        let pairs: Vec<_> = others.map(|line| (line.text.to_vec(), line.value.to_vec())).collect();
+        assert_eq!(relayed(&message), pairs);
+    }
+    let _ = relayed(&message);
+    let _ = (message.rack(), message.session_expires().is_some(), message.q850(), message.replaces().is_some());
+    let _ = (message.media_type().and_then(|media| media.boundary()), message.warnings().count());
+    let _ = (message.diagnostics().count(), message.date(), message.reasons().count());
+    for line in message.lines() {
+        let Ok(address) = message.address(line.name) else { continue };
+        let (_, uri) = (address.display_text(), address.uri);
+        let _ = (uri.user().map(unescape), uri.host(), uri.port(), uri.headers(), uri.header("Replaces"));
+        let _ = (uri.params().count(), address.params.iter().count(), address.params.text("tag"));
+    }
+}
+
+#[test]
+fn noise_breaks_nothing() {
+    bolero::check!().with_test_time(std::time::Duration::from_millis(700)).for_each(holds_for);
+}
+
+#[test]
+fn mutated_messages_break_nothing() {
+    let corpus = corpus();
+    let mut random = crate::random::Random::test(4475);
+    let pieces: [&[u8]; 14] = [
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b" ",
+        b"\t",
+        b";",
+        b",",
+        b"\"",
+        b"<",
+        b">",
+        b"\\",
+        b":",
+        b"\r\n ",
+        b"Content-Length: 3\r\n",
+    ];
+    for round in 0..20_000 {
+        let mut octets = corpus[round % corpus.len()].clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(octets.len() as u64) as usize;
+            let until = (at + random.below(20) as usize).min(octets.len());
+            match random.below(5) {
+                0 => octets[at] = random.u64() as u8,
+                1 => drop(octets.splice(at..until, [])),
+                2 => drop(octets.splice(at..at, octets[at..until].to_vec())),
+                3 => octets.truncate(at.max(1)),
+                _ => {
+                    let piece = pieces[random.below(pieces.len() as u64) as usize];
+                    drop(octets.splice(at..at, piece.iter().copied()));
+                }
+            }
+            octets.push(b'\n');
+        }
+        holds_for(&octets);
+    }
+}
+
+#[test]
+fn any_cut_of_any_stream_gives_the_same_messages() {
+    let frame_all = |parts: &[&[u8]]| {
+        let (mut framing, mut buffer, mut all) = (Framing::default(), BytesMut::new(), Vec::new());
+        for part in parts {
+            buffer.extend_from_slice(part);
+            loop {
+                match framing.next(&mut buffer) {
+                    Framed::NeedMore => break,
+                    Framed::Pong => {}
+                    broken @ Framed::Broken(..) => {
+                        all.push(broken);
+                        return all;
+                    }
+                    framed => all.push(framed),
+                }
+            }
+        }
+        all
+    };
+    for octets in corpus() {
+        let whole = frame_all(&[&octets]);
+        for cut in 0..=octets.len() {
+            assert_eq!(frame_all(&[&octets[..cut], &octets[cut..]]), whole, "cut at {cut}");
+        }
+    }
+}
+
+/// Why rsip 0.4 is no judge of a message, by name of its defect.
+fn rsip_cannot_judge(message: &Message) -> Option<&'static str> {
+    let uri = message.uri().map_or("", Uri::as_str);
+    let values = || message.lines().map(|line| line.value);
+    if message.bytes().iter().any(|octet| !octet.is_ascii()) {
+        return Some("what is not UTF-8 is refused or altered");
+    }
+    if message.lines().any(|line| line.text.len() == 1) {
+        return Some("compact names are not recognised");
+    }
+    if values().any(|value| value.contains(&b'\n')) {
+        return Some("folds are refused");
+    }
+    if uri.split_once(';').is_some_and(|(_, params)| params.contains(':')) {
+        return Some("URI parameters behind a value with a colon are lost");
+    }
+    if uri.contains("transport=") {
+        return Some("the transport parameter is re-cased");
+    }
+    if !uri.starts_with("sip:") || uri.contains('[') {
+        return Some("tel: and IPv6 URIs are misread");
+    }
+    None
+}
+
+#[test]
+fn another_parser_reads_the_same() {
+    let methods =
+        ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "PRACK", "UPDATE", "INFO", "REFER", "NOTIFY", "MESSAGE"];
+    let uris = ["sip:+13125556789@ms1.contoso.com;user=phone", "sip:h:5060", "sip:a@192.0.2.1:5061;lr", "sip:h"];
+    let extra = ["", "Subject: a, b; c: d\r\nSubject2:x\r\n", "Allow: INVITE\r\nAllow: ACK, BYE\r\nSupported:\r\n"];
+    let mut all = corpus();
+    for method in methods {
+        for uri in uris {
+            for lines in extra {
+                for body in ["", "v=0\r\n", "\r\n\r\n"] {
+                    let text = format!(
+                        "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/TCP h:5060;branch=z9hG4bK7\r\nFrom: \"A, B\" <sip:a@b>;tag=1\r\n\
+                         To: <sip:c@d>\r\nCall-ID: x@y\r\nCSeq: 9 {method}\r\nMax-Forwards: 70\r\n{lines}Content-Length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    all.push(text.into_bytes());
+                }
+            }
+        }
+    }
+    let mut compared = 0;
+    for octets in all {
+        let Framed::Message(bytes) = datagram(Bytes::from(octets)) else { continue };
+        let Ok(ours) = Message::parse(bytes.clone()) else { continue };
+        if validate(&ours).is_err() || rsip_cannot_judge(&ours).is_some() {
+            continue;
+        }
+        let Ok(theirs) = rsip::SipMessage::try_from(&bytes[..]) else { continue };
+        compared += 1;
+        let (headers, body) = match &theirs {
+            rsip::SipMessage::Request(request) => {
+                let Start::Request { text, uri, .. } = ours.start() else { panic!("we read a response") };
+                assert_eq!(request.method.to_string().as_bytes(), text);
+                assert_eq!(request.uri.to_string().as_bytes(), uri);
+                (&request.headers, &request.body)
+            }
+            rsip::SipMessage::Response(response) => {
+                assert_eq!(ours.status(), Some(response.status_code.code()));
+                (&response.headers, &response.body)
+            }
+        };
+        let pair = |text: String| {
+            let (name, value) = text.split_once(':').unwrap();
+            (name.trim().to_ascii_lowercase(), value.trim().to_owned())
+        };
+        let theirs: Vec<_> = headers.iter().map(|header| pair(header.to_string())).collect();
+        let text = |octets: &[u8]| String::from_utf8(octets.to_vec()).unwrap();
+        let ours_lines: Vec<_> =
+            ours.lines().map(|line| (text(line.text).to_ascii_lowercase(), text(line.value))).collect();
+        assert_eq!(theirs, ours_lines);
+        assert_eq!(body, ours.body());
+    }
+    assert!(compared > 300, "only {compared} messages were compared");
+}
+
+#[test]
+fn no_line_breaks_the_builder() {
+    let line = Line { name: Name::Subject, text: b"Subject", value: b"a\r\nVia: x\r b\n\r\n c" };
+    let built = Message::request(Method::Other, "sip:a b\r\n")
+        .line(line)
+        .header(Name::Other, "x")
+        .other("", "x")
+        .other("a: b", "x")
+        .other("X", "\r\n")
+        .empty_body();
+    let pairs: Vec<_> = built.lines().map(|line| (line.text.to_vec(), line.value.to_vec())).collect();
+    let expected: [(&[u8], &[u8]); 3] = [(b"Subject", b"a  Via: x  b \r\n c"), (b"X", b""), (b"Content-Length", b"0")];
+    assert_eq!(pairs, expected.map(|(name, value)| (name.to_vec(), value.to_vec())));
 }

@@ -5,79 +5,104 @@ use std::fmt;
 
 use memchr::memchr;
 
+use super::{cut, of_host};
+
 /// A URI of any scheme, as written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Uri<'a>(&'a str);
+pub struct Uri<'a> {
+    /// Printable ASCII, and only made text of where somebody reads it.
+    bytes: &'a [u8],
+    scheme: Scheme,
+    /// Where the scheme ends.
+    colon: usize,
+    /// Behind the user part and its `@`; the end for schemes without a host.
+    host: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Sip,
+    Sips,
+    Tel,
+    Other,
+}
+
+impl Scheme {
+    fn of(text: &[u8]) -> Option<Scheme> {
+        let letters = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.');
+        match text {
+            b"sip" => Some(Scheme::Sip),
+            text if text.eq_ignore_ascii_case(b"sip") => Some(Scheme::Sip),
+            text if text.eq_ignore_ascii_case(b"sips") => Some(Scheme::Sips),
+            text if text.eq_ignore_ascii_case(b"tel") => Some(Scheme::Tel),
+            [first, rest @ ..] => (first.is_ascii_alphabetic() && rest.iter().all(letters)).then_some(Scheme::Other),
+            [] => None,
+        }
+    }
+}
 
 impl<'a> Uri<'a> {
     /// A URI from its bytes; `None` when they are not printable ASCII, hold `<`, `>` or quotes (which
     /// peers write into the headers of History-Info, so behind a `?` quotes pass), or have no scheme.
     pub fn parse(bytes: &'a [u8]) -> Option<Uri<'a>> {
-        static URI: [bool; 256] = printable();
-        let stop = bytes.iter().position(|octet| !URI[*octet as usize]);
-        if let Some(stop) = stop {
-            let headers = memchr(b'?', &bytes[..stop]).is_some();
-            let allowed = |octet: &u8| URI[*octet as usize] || *octet == b'"';
-            if !headers || !bytes[stop..].iter().all(allowed) {
-                return None;
-            }
+        if !printable(bytes) {
+            let headers = memchr(b'?', bytes)?;
+            let quoted = bytes[headers..].split(|octet| *octet == b'"').all(printable);
+            (printable(&bytes[..headers]) && quoted).then_some(())?;
         }
-        let colon = memchr(b':', bytes)?;
-        let scheme = &bytes[..colon];
-        let letters = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'-' | b'.');
-        let named = scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(letters);
-        named.then(|| std::str::from_utf8(bytes).ok().map(Uri))?
+        let colon = bytes.iter().position(|octet| *octet == b':')?;
+        let scheme = Scheme::of(&bytes[..colon])?;
+        let host = match scheme {
+            Scheme::Tel => bytes.len(),
+            _ => memchr(b'@', &bytes[colon..]).map_or(colon + 1, |at| colon + at + 1),
+        };
+        Some(Uri { bytes, scheme, colon, host })
     }
 
     /// As written.
     pub fn as_str(self) -> &'a str {
-        self.0
+        text(self.bytes)
     }
 
     /// The scheme as written.
     pub fn scheme(self) -> &'a str {
-        self.0.split_once(':').map_or("", |(scheme, _)| scheme)
+        text(&self.bytes[..self.colon])
     }
 
     /// Is it `sip:`?
     pub fn is_sip(self) -> bool {
-        self.scheme().eq_ignore_ascii_case("sip")
+        self.scheme == Scheme::Sip
     }
 
     /// Is it `sips:`?
     pub fn is_sips(self) -> bool {
-        self.scheme().eq_ignore_ascii_case("sips")
+        self.scheme == Scheme::Sips
     }
 
     /// Is it `tel:`?
     pub fn is_tel(self) -> bool {
-        self.scheme().eq_ignore_ascii_case("tel")
+        self.scheme == Scheme::Tel
     }
 
     /// What stands before the `@`, its own parameters (`;phone-context=`, `;ext=`) included and a
     /// password left out; for `tel:` the number with its parameters. `None` without a user part.
     pub fn user(self) -> Option<&'a str> {
+        let rest = &self.bytes[self.colon + 1..self.host.max(self.colon + 1)];
         if self.is_tel() {
-            return Some(self.rest());
+            return Some(text(rest));
         }
-        let user = self.before_headers().split_once('@')?.0;
-        Some(user.split_once(':').map_or(user, |(user, _)| user))
+        let user = rest.strip_suffix(b"@")?;
+        Some(text(cut(user, b':').map_or(user, |(user, _)| user)))
     }
 
     /// The host; an IPv6 address without its brackets. Empty for `tel:`.
     pub fn host(self) -> &'a str {
-        let host = self.host_port();
-        match host.strip_prefix('[') {
-            Some(v6) => v6.split_once(']').map_or("", |(v6, _)| v6),
-            None => host.split_once(':').map_or(host, |(host, _)| host),
-        }
+        text(self.host_port().0)
     }
 
     /// The port; `None` when there is none or it is no port.
     pub fn port(self) -> Option<u16> {
-        let host = self.host_port();
-        let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
-        after.rsplit_once(':')?.1.parse().ok()
+        text(self.host_port().1.strip_prefix(b":")?).parse().ok()
     }
 
     /// A URI parameter: `Some("")` when it has no value. Names in any case; the value may hold `:`
@@ -88,14 +113,17 @@ impl<'a> Uri<'a> {
 
     /// All URI parameters in order, those without a value with an empty one.
     pub fn params(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let after_host = if self.is_tel() { "" } else { self.after_user() };
-        let list = after_host.split_once(';').map_or("", |(_, list)| list);
-        list.split(';').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
+        let behind = self.behind_user();
+        let after = cut(behind, b'?').map_or(behind, |(after, _)| after);
+        let list = cut(after, b';').map_or(&b""[..], |(_, list)| list);
+        let parts = list.split(|octet| *octet == b';').filter(|part| !part.is_empty());
+        parts.map(|part| cut(part, b'=').unwrap_or((part, b""))).map(|(name, value)| (text(name), text(value)))
     }
 
     /// What stands behind the `?`, escapes and all.
     pub fn headers(self) -> Option<&'a str> {
-        self.rest().get(self.before_headers().len() + 1..)
+        let behind = self.behind_user();
+        cut(behind, b'?').map(|(_, headers)| text(headers))
     }
 
     /// A header of the URI with its escapes resolved: `Replaces` in a Refer-To.
@@ -117,52 +145,46 @@ impl<'a> Uri<'a> {
     /// nothing is known here.
     pub(super) fn has_target(self) -> bool {
         if !self.is_sip() && !self.is_sips() {
-            return self.0.len() > self.scheme().len() + 1;
+            return self.bytes.len() > self.colon + 1;
         }
-        let host_port = self.host_port();
-        let (host, port) = match host_port.strip_prefix('[') {
-            Some(v6) => match v6.split_once(']') {
-                Some((host, after)) => (host, after),
-                None => return false,
-            },
-            None => host_port.split_at(memchr(b':', host_port.as_bytes()).unwrap_or(host_port.len())),
+        let behind = self.behind_user();
+        let host_end = match behind.first() {
+            Some(b'[') => {
+                behind.iter().position(|octet| *octet == b']').filter(|end| *end > 2).map_or(0, |end| end + 1)
+            }
+            _ => behind.iter().position(|octet| !of_host(octet)).unwrap_or(behind.len()),
         };
-        let has_port = match port.strip_prefix(':') {
-            Some(port) => port.bytes().all(|octet| octet.is_ascii_digit()) && port.parse::<u16>().is_ok(),
-            None => port.is_empty(),
+        let after = &behind[host_end..];
+        let after = match after.strip_prefix(b":") {
+            Some(port) if self.port().is_some() => {
+                &port[port.iter().take_while(|octet| octet.is_ascii_digit()).count()..]
+            }
+            _ => after,
         };
-        let of_host = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_' | b':' | b'%');
-        !host.is_empty() && has_port && host.bytes().all(of_host)
+        host_end > 0 && matches!(after, [] | [b';' | b'?', ..])
     }
 
-    /// Without scheme.
-    fn rest(self) -> &'a str {
-        self.0.split_once(':').map_or("", |(_, rest)| rest)
+    /// What stands behind the user part, headers included: a `?` may stand in a user part, so
+    /// headers begin behind the `@`. Empty for `tel:`.
+    fn behind_user(self) -> &'a [u8] {
+        &self.bytes[self.host..]
     }
 
-    /// Without scheme and headers. A `?` may stand in a user part, so headers begin behind the `@`.
-    fn before_headers(self) -> &'a str {
-        let rest = self.rest();
-        if self.is_tel() {
-            return rest;
+    /// The host without brackets, and what follows it up to the parameters.
+    fn host_port(self) -> (&'a [u8], &'a [u8]) {
+        let behind = self.behind_user();
+        let end = behind.iter().position(|octet| matches!(octet, b';' | b'?')).unwrap_or(behind.len());
+        let host = &behind[..end];
+        match host.strip_prefix(b"[") {
+            Some(v6) => cut(v6, b']').unwrap_or_default(),
+            None => host.split_at(host.iter().position(|octet| *octet == b':').unwrap_or(host.len())),
         }
-        let user_end = rest.find('@').map_or(0, |at| at + 1);
-        let end = rest[user_end..].find('?').map_or(rest.len(), |at| user_end + at);
-        &rest[..end]
     }
+}
 
-    fn after_user(self) -> &'a str {
-        let text = self.before_headers();
-        text.split_once('@').map_or(text, |(_, after)| after)
-    }
-
-    fn host_port(self) -> &'a str {
-        if self.is_tel() {
-            return "";
-        }
-        let after = self.after_user();
-        after.split_once(';').map_or(after, |(host, _)| host)
-    }
+/// ASCII as text.
+fn text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).unwrap_or_default()
 }
 
 impl fmt::Debug for Uri<'_> {
@@ -190,13 +212,85 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
-/// Printable ASCII without `<`, `>` and quotes.
-const fn printable() -> [bool; 256] {
-    let mut set = [false; 256];
-    let mut octet = 0x21;
-    while octet < 0x7f {
-        set[octet] = !matches!(octet as u8, b'<' | b'>' | b'"');
-        octet += 1;
+/// Printable ASCII without `<`, `>` and quotes. Looks at every octet, so that the compiler can take
+/// many at once.
+fn printable(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, octet| {
+        all & (octet.wrapping_sub(0x21) < 0x5e) & (*octet != b'<') & (*octet != b'>') & (*octet != b'"')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri<'_> {
+        Uri::parse(text.as_bytes()).unwrap()
     }
-    set
+
+    #[test]
+    fn parts() {
+        for (text, user, host, port, headers) in [
+            ("sip:h", None, "h", None, None),
+            ("SIPS:a:secret@h:5061;lr?x=y", Some("a"), "h", Some(5061), Some("x=y")),
+            ("sip:a?b;c@[::1]?Route=%3Csip:d%3E", Some("a?b;c"), "::1", None, Some("Route=%3Csip:d%3E")),
+            ("sip:@h:", Some(""), "h", None, None),
+            ("sip:a@h:65536", Some("a"), "h", None, None),
+            ("sip:h?a=1?b", None, "h", None, Some("a=1?b")),
+            ("tel:+1312;ext=7?x", Some("+1312;ext=7?x"), "", None, None),
+            ("sip:+1@h?Reason=SIP;text=\"a\"", Some("+1"), "h", None, Some("Reason=SIP;text=\"a\"")),
+        ] {
+            let uri = uri(text);
+            assert_eq!((uri.as_str(), uri.user(), uri.host()), (text, user, host));
+            assert_eq!((uri.port(), uri.headers()), (port, headers), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_uri() {
+        for text in
+            ["", "h", ":h", "1sip:h", "s p:h", "sip:a b", "<sip:h>", "sip:\"a\"@h", "sip:\u{f6}@h", "sip:a\u{7f}@h"]
+        {
+            assert_eq!(Uri::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        for text in ["sip:h", "sip:a@h.:5060", "sips:[::1]:1;lr", "sip:h_1?x=y", "tel:+1", "urn:x"] {
+            assert!(uri(text).has_target(), "{text}");
+        }
+        for text in [
+            "sip:",
+            "sip:a@",
+            "sip:a@:5060",
+            "sip:h:",
+            "sip:h:+1",
+            "sip:h:65536",
+            "sip:[::1",
+            "sip:[]",
+            "sip:h/x",
+            "tel:",
+        ] {
+            assert!(!uri(text).has_target(), "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes() {
+        for (text, plain) in [
+            ("a%40b", &b"a@b"[..]),
+            ("%00%fF", b"\0\xff"),
+            ("%", b"%"),
+            ("%4", b"%4"),
+            ("%4g%41", b"%4gA"),
+            ("%%41", b"%A"),
+            ("%2541", b"%41"),
+        ] {
+            assert_eq!(unescape(text), plain, "{text}");
+        }
+        assert!(uri("sip:%75ser@a").same_user(uri("sip:user@b")));
+        assert!(!uri("sip:User@a").same_user(uri("sip:user@a")));
+        assert!(!uri("sip:a").same_user(uri("sip:user@a")));
+    }
 }

@@ -16,8 +16,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::framing::body_length;
 use super::message::elements;
-use super::views::{MediaType, RAck, Replaces};
-use super::{Address, Builder, Line, Message, Method, Name, Params, Start, Uri, Via, is_lws, is_token, trim};
+use super::views::{RAck, Replaces};
+use super::{Address, Builder, Line, Message, Method, Name, Params, Start, Uri, Via};
+use super::{is_lws, is_token, of_token, quoted_end, trim, trim_start};
 use crate::cause::reason_phrase;
 
 /// A longer Request-URI is refused. Lync's longest, with a signed route inside, stay below 1 kB.
@@ -145,14 +146,14 @@ pub fn validate(message: &Message) -> Result<(), Refusal> {
 }
 
 /// The stateless answer to a refused request: all its Vias, and From, To, Call-ID and CSeq as far as
-/// they are there. `None` for responses, for ACK, and when copying could forge a line.
+/// they are there. `None` for responses and for ACK.
 pub fn answer_to(message: &Message, refusal: &Refusal) -> Option<Message> {
     answer_with(message, refusal, |answer| answer)
 }
 
 /// The same with headers that are not known here: Date, Server, Reason.
 pub fn answer_with(message: &Message, refusal: &Refusal, more: impl FnOnce(Builder) -> Builder) -> Option<Message> {
-    if message.method()? == Method::Ack || message.has_bare_cr() {
+    if message.method()? == Method::Ack {
         return None;
     }
     let mut answer = Builder::response(refusal.status, &refusal.reason()).copy(message, Name::Via);
@@ -238,9 +239,8 @@ fn header(message: &Message, line: Line<'_>) -> Result<(), Fault> {
         },
         Name::Contact if value == b"*" => Ok(()),
         Name::Contact | Name::Route | Name::RecordRoute => addresses(value),
-        Name::Via => elements(value).try_for_each(via),
-        Name::CallId => key(value, |octet| (0x21..0x7f).contains(octet)),
-        Name::CSeq => cseq(message),
+        Name::CallId => key(value, b'!'),
+        Name::CSeq => cseq(message, value),
         Name::MaxForwards => number(value, 0, 255),
         Name::Expires | Name::RetryAfter => match number(digits(value), 0, u32::MAX) {
             Err(Fault::OutOfRange) => Err(Fault::OutOfRange),
@@ -250,7 +250,6 @@ fn header(message: &Message, line: Line<'_>) -> Result<(), Fault> {
         Name::RSeq => number(value, 1, u32::MAX),
         Name::RAck => RAck::parse(value).map(drop).ok_or(Fault::Malformed),
         Name::Replaces => Replaces::parse(value).map(drop).ok_or(Fault::Malformed),
-        Name::ContentType => MediaType::parse(value).map(drop).ok_or(Fault::Malformed),
         Name::ContentLength => content_length(message, value),
         Name::Other if !is_token(line.text) => Err(Fault::Malformed),
         _ => Ok(()),
@@ -270,65 +269,83 @@ fn address(value: &[u8]) -> Result<Option<&[u8]>, Fault> {
     let (address, rest) = Address::first(value).ok_or(Fault::Malformed)?;
     // Beyond ASCII no token goes, but peers write UTF-8 names without quotes.
     let word = |word: &[u8]| word.is_empty() || is_token(word);
-    let quoted = address.display.first() == Some(&b'"');
-    let display = if quoted { is_quoted(address.display) } else { words(address.display).all(word) };
-    if !display || !address.uri.has_target() {
+    let mut words = address.display.split(|octet| is_lws(octet) || !octet.is_ascii());
+    if !(address.display.starts_with(b"\"") || words.all(word)) || !address.uri.has_target() {
         return Err(Fault::Malformed);
     }
-    params(address.params, b"tag").map(|()| rest)
-}
-
-fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|octet| is_lws(octet) || !octet.is_ascii())
-}
-
-fn via(element: &[u8]) -> Result<(), Fault> {
-    let via = Via::parse(element).ok_or(Fault::Malformed)?;
-    params(via.params, b"branch")
+    params(address.params, b"tag").map(|_| rest)
 }
 
 /// Parameters one by one, none empty, none with a loose quote; the one that is a key is there once.
-fn params(all: Params<'_>, key_name: &[u8]) -> Result<(), Fault> {
-    if all.as_bytes().is_empty() {
-        return Ok(());
-    }
-    let mut keys = 0;
-    for (name, value) in all.each() {
-        let sound = match value {
-            None => true,
-            Some([b'"', ..]) => value.is_some_and(is_quoted),
-            Some(value) => !value.is_empty() && !value.iter().any(|octet| is_lws(octet) || *octet == b'"'),
-        };
-        if !sound || !is_token(name) {
-            return Err(Fault::Malformed);
+/// Gives the key.
+fn params<'a>(all: Params<'a>, key_name: &[u8]) -> Result<Option<&'a [u8]>, Fault> {
+    let mut found = None;
+    let mut rest = all.as_bytes();
+    while !rest.is_empty() {
+        let (name, value, behind) = param(rest).ok_or(Fault::Malformed)?;
+        if name.len() == key_name.len() && name.eq_ignore_ascii_case(key_name) {
+            key(value, b' ')?;
+            if found.replace(value).is_some() {
+                return Err(Fault::Repeated);
+            }
         }
-        if name.eq_ignore_ascii_case(key_name) {
-            keys += 1;
-            key(value.unwrap_or_default(), |octet| !octet.is_ascii_control())?;
-        }
+        rest = behind;
     }
-    if keys > 1 { Err(Fault::Repeated) } else { Ok(()) }
+    Ok(found)
 }
 
-/// One quoted string from its first quote to its last.
-fn is_quoted(text: &[u8]) -> bool {
-    super::quoted_end(text, 0) == Some(text.len())
+/// What ends a value without quotes; of these only white space and `;` may follow one.
+static LOOSE: [bool; 256] = {
+    let mut set = [false; 256];
+    let ends = b" \t\r\n;,\"<>";
+    let mut at = 0;
+    while at < ends.len() {
+        set[ends[at] as usize] = true;
+        at += 1;
+    }
+    set
+};
+
+/// The first parameter, its value (empty without one), and what stands behind its `;`.
+fn param(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let text = trim_start(text);
+    let (name, rest) = text.split_at(text.iter().position(|octet| !of_token(octet)).unwrap_or(text.len()));
+    let rest = trim_start(rest);
+    let (value, rest) = match rest {
+        [b'=', rest @ ..] => {
+            let rest = trim_start(rest);
+            let end = match rest.first() {
+                Some(b'"') => quoted_end(rest, 0)?,
+                _ => rest.iter().position(|octet| LOOSE[usize::from(*octet)]).unwrap_or(rest.len()),
+            };
+            (end > 0).then(|| rest.split_at(end))?
+        }
+        rest => (&b""[..], rest),
+    };
+    let behind = match trim_start(rest) {
+        [] => &b""[..],
+        [b';', behind @ ..] if !trim_start(behind).is_empty() => behind,
+        _ => return None,
+    };
+    (!name.is_empty()).then_some((name, value, behind))
 }
 
-fn key(value: &[u8], allowed: impl Fn(&u8) -> bool) -> Result<(), Fault> {
+/// Call-IDs, tags and branches: printable ASCII from `least` on. Looks at every octet, so that the
+/// compiler can take many at once.
+fn key(value: &[u8], least: u8) -> Result<(), Fault> {
     match value {
+        [] => Err(Fault::Malformed),
         value if value.len() > MOST_KEY => Err(Fault::LongKey),
-        value if value.is_empty() || !value.iter().all(allowed) => Err(Fault::Malformed),
-        _ => Ok(()),
+        value if value.iter().fold(true, |all, octet| all & (octet.wrapping_sub(least) < 0x7f - least)) => Ok(()),
+        _ => Err(Fault::Malformed),
     }
 }
 
-fn cseq(message: &Message) -> Result<(), Fault> {
-    let value = message.value(Name::CSeq).unwrap_or_default();
+fn cseq(message: &Message, value: &[u8]) -> Result<(), Fault> {
     let digits = digits(value);
     number(digits, 0, (1 << 31) - 1)?;
-    let method = trim(&value[digits.len()..]);
-    if message.cseq().is_err() || !is_token(method) {
+    let method = trim_start(&value[digits.len()..]);
+    if method.len() + digits.len() == value.len() || !is_token(method) {
         return Err(Fault::Malformed);
     }
     match message.start() {
@@ -361,22 +378,26 @@ fn content_length(message: &Message, value: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// The head comment says which Vias disagree.
+/// Every Via can be read; the head comment says which of them disagree.
 fn vias(message: &Message) -> Result<(), Fault> {
-    let mut all = message.elements(Name::Via);
-    let top = all.next().and_then(Via::parse).ok_or(Fault::Malformed)?;
-    let branch = top.branch();
-    if branch == "z9hG4bK" {
-        return Err(Fault::EmptyBranch);
+    let mut top = None;
+    for element in message.all(Name::Via).flat_map(elements) {
+        let via = Via::parse(element).ok_or(Fault::Malformed)?;
+        let branch = params(via.params, b"branch")?.unwrap_or_default();
+        let sent_by = (via.transport, via.host, via.port);
+        match top {
+            None if branch == COOKIE => return Err(Fault::EmptyBranch),
+            None => top = Some((branch, sent_by)),
+            Some(_) if message.status().is_some() => return Err(Fault::Conflicting),
+            Some((top_branch, top_sent_by)) => {
+                if branch == top_branch && sent_by != top_sent_by && branch.starts_with(COOKIE) {
+                    return Err(Fault::Conflicting);
+                }
+            }
+        }
     }
-    let mut below = all.peekable();
-    if below.peek().is_some() && message.status().is_some() {
-        return Err(Fault::Conflicting);
-    }
-    let same_branch = |via: &Via<'_>| branch.starts_with("z9hG4bK") && via.branch() == branch;
-    let disagrees = |via: &Via<'_>| (via.transport, via.host, via.port) != (top.transport, top.host, top.port);
-    match below.filter_map(Via::parse).any(|via| same_branch(&via) && disagrees(&via)) {
-        true => Err(Fault::Conflicting),
-        false => Ok(()),
-    }
+    Ok(())
 }
+
+/// What every branch since RFC 3261 begins with (section 8.1.1.7).
+const COOKIE: &[u8] = b"z9hG4bK";

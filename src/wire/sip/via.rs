@@ -1,6 +1,6 @@
 //! One Via (RFC 3261 section 20.42).
 
-use super::{Params, is_lws, split_outside, trim};
+use super::{Params, is_lws, is_token, of_host, split_outside, trim, trim_start};
 
 /// One element of the Via list.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,14 +19,16 @@ impl<'a> Via<'a> {
     /// Reads one element; `None` when it breaks the grammar.
     pub fn parse(value: &'a [u8]) -> Option<Via<'a>> {
         let (head, params) = split_outside(value, b';');
-        let head = std::str::from_utf8(head).ok()?;
-        let mut protocol = head.splitn(3, '/');
-        let (name, version, rest) = (protocol.next()?.trim(), protocol.next()?.trim(), protocol.next()?.trim_start());
-        let gap = rest.find(|letter: char| letter.is_ascii_whitespace())?;
-        let (transport, sent_by) = (rest[..gap].trim(), rest[gap..].trim());
-        let (host, port) = split_host(sent_by)?;
-        let known = name.eq_ignore_ascii_case("SIP") && version == "2.0" && !transport.is_empty();
-        known.then_some(Via { transport, host, port, params: Params::new(params.unwrap_or_default()) })
+        // Most peers write it without white space.
+        let rest = match head.strip_prefix(b"SIP/2.0/") {
+            Some(rest) => rest,
+            None => protocol(head)?,
+        };
+        let rest = trim_start(rest);
+        let gap = rest.iter().position(is_lws)?;
+        let transport = std::str::from_utf8(&rest[..gap]).ok().filter(|text| is_token(text.as_bytes()))?;
+        let (host, port) = split_host(trim(&rest[gap..]))?;
+        Some(Via { transport, host, port, params: Params::new(params.unwrap_or_default()) })
     }
 
     /// The branch; empty when there is none.
@@ -35,24 +37,27 @@ impl<'a> Via<'a> {
     }
 }
 
-fn split_host(sent_by: &str) -> Option<(&str, Option<u16>)> {
-    let (host, after) = match sent_by.strip_prefix('[') {
-        Some(v6) => v6.split_once(']')?,
-        None => {
-            let end = sent_by.find(':').unwrap_or(sent_by.len());
-            (sent_by[..end].trim_end(), &sent_by[end..])
-        }
-    };
-    let after = after.trim();
-    let port = match after.strip_prefix(':') {
-        Some(port) => Some(port.trim().parse().ok()?),
-        None if after.is_empty() => None,
-        None => return None,
-    };
-    let clean = !host.is_empty() && !host.bytes().any(|octet| is_lws(&octet));
-    clean.then_some((trim_str(host), port))
+/// Behind `SIP / 2.0 /`.
+fn protocol(head: &[u8]) -> Option<&[u8]> {
+    let mut parts = head.splitn(3, |octet| *octet == b'/');
+    let (name, version, rest) = (trim(parts.next()?), trim(parts.next()?), parts.next()?);
+    (name.eq_ignore_ascii_case(b"SIP") && version == b"2.0").then_some(rest)
 }
 
-fn trim_str(text: &str) -> &str {
-    std::str::from_utf8(trim(text.as_bytes())).unwrap_or_default()
+/// White space may stand around the colon.
+fn split_host(sent_by: &[u8]) -> Option<(&str, Option<u16>)> {
+    let (host, after) = match sent_by.strip_prefix(b"[") {
+        Some(v6) => {
+            let close = v6.iter().position(|octet| *octet == b']')?;
+            (&v6[..close], &v6[close + 1..])
+        }
+        None => sent_by.split_at(sent_by.iter().position(|octet| !of_host(octet)).unwrap_or(sent_by.len())),
+    };
+    let port = match trim_start(after) {
+        [] => None,
+        [b':', port @ ..] => Some(std::str::from_utf8(trim(port)).ok()?.parse().ok()?),
+        _ => return None,
+    };
+    let clean = !host.is_empty() && !host.iter().any(is_lws);
+    clean.then(|| Some((std::str::from_utf8(host).ok()?, port)))?
 }

@@ -132,10 +132,9 @@ impl<'a> MediaType<'a> {
     /// Reads a value: `multipart/mixed; boundary="x"`.
     pub fn parse(value: &'a [u8]) -> Option<MediaType<'a>> {
         let (media, params) = Params::behind(value);
-        let (kind, subtype) = std::str::from_utf8(media).ok()?.split_once('/')?;
-        let (kind, subtype) = (kind.trim_ascii(), subtype.trim_ascii());
-        let tokens = is_token(kind.as_bytes()) && is_token(subtype.as_bytes());
-        tokens.then_some(MediaType { kind, subtype, params })
+        let slash = media.iter().position(|octet| *octet == b'/')?;
+        let token = |text| std::str::from_utf8(trim(text)).ok().filter(|text| is_token(text.as_bytes()));
+        Some(MediaType { kind: token(&media[..slash])?, subtype: token(&media[slash + 1..])?, params })
     }
 
     /// Is it this type, in any case?

@@ -1,0 +1,324 @@
+//! Our INVITE: who calls whom, in the dialect of the trunk; and the same read off a peer's INVITE.
+//!
+//! | switch           | effect                                                             |
+//! |------------------|--------------------------------------------------------------------|
+//! | RemovePlusFromUri| `+1312..` becomes `1312..` in Request-URI, To, From, identity      |
+//! | ForwardPAI       | the caller goes into P-Asserted-Identity, and is read from there   |
+//! | EnableSessionTimer | Session-Expires is offered                                       |
+//! | Enable100rel     | `100rel` stands in Supported                                       |
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::config::{Profile, Trunk, TrunkKind};
+use crate::hop::{Hop, Transport};
+use crate::leg::Parties;
+use crate::private::Private;
+use crate::sip::offer_answer::Body;
+use crate::sip::session_timer::{self, INTERVAL, LEAST};
+use crate::sip::uas::{self, Accepted};
+use crate::time::{Now, sip_date};
+use crate::wire::sip::{Address, Builder, Message, Method, Name, SessionExpires, Uri};
+
+/// What we call ourselves in User-Agent and Server: Microsoft's peers look for the last word.
+pub const PRODUCT: &str = concat!("RTCC/7.0.0.0 demarc/", env!("CARGO_PKG_VERSION"), " MediationServer");
+
+/// The names of one INVITE's dialog.
+#[derive(Clone, Debug)]
+pub struct Names<'a> {
+    /// Our Call-ID.
+    pub call_id: &'a str,
+    /// Our From tag.
+    pub tag: &'a str,
+}
+
+/// Builds the INVITE that begins a call, without Via.
+pub fn invite(now: Now, trunk: &Trunk, hop: &Hop, parties: &Parties, names: &Names<'_>, offer: Body) -> Message {
+    let called = telephone(&parties.called.0, trunk);
+    let request_uri = uri(&called, &host_port(hop), hop.transport());
+    let identity = identity(trunk, parties);
+    let builder = Builder::request(Method::Invite, &request_uri)
+        .header(Name::MaxForwards, 70)
+        .header(Name::From, format_args!("{};tag={}", from(trunk, parties), names.tag))
+        .header(Name::To, format_args!("<{}>", uri(&called, &host(&peer_host(hop)), Transport::Udp)))
+        .header(Name::CallId, names.call_id)
+        .header(Name::CSeq, "1 INVITE")
+        .maybe(Name::PAssertedIdentity, identity)
+        .maybe(Name::Privacy, parties.withheld.then_some("id"));
+    let builder = abilities(dated(builder, now), trunk, hop.transport()).header(Name::UserAgent, PRODUCT);
+    let builder = match trunk.kind {
+        TrunkKind::Microsoft(Profile::Teams) => {
+            builder.other("X-MS-SBC", concat!("demarc/demarc/", env!("CARGO_PKG_VERSION")))
+        }
+        _ => builder,
+    };
+    let builder = match trunk.switches.enable_session_timer {
+        true => timed(builder, SessionExpires { seconds: INTERVAL, refresher: None }),
+        false => builder,
+    };
+    offer.finish(builder)
+}
+
+/// The same INVITE once more after a 422: the next CSeq, at least `interval` (RFC 4028 section 7.3).
+pub fn with_interval(invite: &Message, interval: u32) -> Message {
+    let cseq = invite.cseq().map_or(1, |cseq| cseq.number) + 1;
+    let changed = [Name::CSeq, Name::SessionExpires, Name::MinSe, Name::ContentType, Name::ContentLength, Name::Via];
+    let kept = invite.lines().filter(|line| !changed.contains(&line.name));
+    let builder = kept.fold(Builder::with_start_of(invite), Builder::line);
+    builder
+        .header(Name::CSeq, format_args!("{cseq} INVITE"))
+        .header(Name::SessionExpires, interval)
+        .header(Name::MinSe, interval)
+        .body("application/sdp", invite.body())
+}
+
+/// Who is called and who calls, by a peer's INVITE.
+pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
+    let to = || invite.address(Name::To).ok()?.uri.user();
+    let called = invite.uri().and_then(Uri::user).or_else(to).unwrap_or_default();
+    let from = invite.address(Name::From).ok();
+    let asserted = || {
+        let mut addresses = invite.elements(Name::PAssertedIdentity).filter_map(Address::parse);
+        addresses.find(|address| address.uri.user().is_some())
+    };
+    let asserted = trunk.switches.forward_pai.then(asserted).flatten();
+    let anonymous = from.is_none_or(|from| is_anonymous(from.uri));
+    let caller = asserted.or(from.filter(|_| !anonymous));
+    let private = invite
+        .all(Name::Privacy)
+        .any(|value| value.split(|octet| b";, ".contains(octet)).any(|word| word.eq_ignore_ascii_case(b"id")));
+    Parties {
+        called: Private(called.to_owned()),
+        calling: Private(caller.and_then(|caller| caller.uri.user()).unwrap_or_default().to_owned()),
+        name: Private(caller.map(|caller| caller.display_text()).unwrap_or_default()),
+        withheld: private || anonymous,
+    }
+}
+
+/// Where this trunk reaches us: the Contact of everything that begins or refreshes a dialog.
+pub fn contact(trunk: &Trunk, transport: Transport) -> String {
+    format!("<sip:{}:{};transport={}>", host(&trunk.own_host), trunk.own_port, transport.uri())
+}
+
+/// Contact, Allow, Supported: what INVITE, UPDATE and their 2xx say about us.
+pub fn abilities(builder: Builder, trunk: &Trunk, transport: Transport) -> Builder {
+    let accepted = accepted(trunk);
+    builder
+        .header(Name::Contact, contact(trunk, transport))
+        .header(Name::Allow, uas::allow(&accepted))
+        .header(Name::Supported, accepted.options.join(", "))
+}
+
+/// What we take on a trunk. NOTIFY is there because Microsoft looks for it.
+pub fn accepted(trunk: &Trunk) -> Accepted {
+    use Method::{Bye, Cancel, Invite, Notify, Options, Prack, Update};
+    let mut accepted = Accepted {
+        methods: vec![Invite, Cancel, Bye, Options, Update, Notify],
+        options: vec!["timer"],
+        ..Accepted::default()
+    };
+    if trunk.switches.enable_100rel {
+        accepted.methods.push(Prack);
+        accepted.options.push("100rel");
+    }
+    accepted
+}
+
+/// With the time of day.
+pub fn dated(builder: Builder, now: Now) -> Builder {
+    builder.header(Name::Date, sip_date(now.wall))
+}
+
+/// With a session interval to ask for.
+pub fn timed(builder: Builder, expires: SessionExpires) -> Builder {
+    builder.header(Name::SessionExpires, session_timer::header(expires)).header(Name::MinSe, LEAST)
+}
+
+fn from(trunk: &Trunk, parties: &Parties) -> String {
+    if parties.withheld || parties.calling.0.is_empty() {
+        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+    }
+    let caller = uri(&telephone(&parties.calling.0, trunk), &host(&trunk.own_host), Transport::Udp);
+    match parties.name.0.as_str() {
+        "" => format!("<{caller}>"),
+        name => format!("\"{}\" <{caller}>", name.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
+fn identity(trunk: &Trunk, parties: &Parties) -> Option<String> {
+    let known = trunk.switches.forward_pai && !parties.calling.0.is_empty();
+    let caller = || uri(&telephone(&parties.calling.0, trunk), &host(&trunk.own_host), Transport::Udp);
+    known.then(|| format!("<{}>", caller()))
+}
+
+/// A user part and whether it is a telephone number.
+struct User {
+    text: String,
+    phone: bool,
+}
+
+fn telephone(user: &str, trunk: &Trunk) -> User {
+    let phone = user.starts_with(|first: char| first == '+' || first.is_ascii_digit());
+    let bare = user.strip_prefix('+').filter(|_| trunk.switches.remove_plus_from_uri).unwrap_or(user);
+    User { text: escaped(bare), phone }
+}
+
+fn uri(user: &User, host: &str, transport: Transport) -> String {
+    let mut uri = match user.text.as_str() {
+        "" => format!("sip:{host}"),
+        text => format!("sip:{text}@{host}"),
+    };
+    // Writing to a string cannot fail.
+    if transport != Transport::Udp {
+        let _ = write!(uri, ";transport={}", transport.uri());
+    }
+    if user.phone {
+        uri.push_str(";user=phone");
+    }
+    uri
+}
+
+/// A user part with everything escaped that may not stand there (RFC 3261 section 25.1 `user`).
+fn escaped(user: &str) -> String {
+    user.bytes().fold(String::new(), |mut text, octet| {
+        match octet {
+            octet if octet.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/%".contains(&octet) => text.push(octet.into()),
+            octet => _ = write!(text, "%{octet:02X}"),
+        }
+        text
+    })
+}
+
+fn is_anonymous(uri: Uri<'_>) -> bool {
+    uri.user().is_none_or(|user| user.eq_ignore_ascii_case("anonymous")) || uri.host() == "anonymous.invalid"
+}
+
+fn peer_host(hop: &Hop) -> String {
+    match hop {
+        Hop::Flow(flow) => flow.remote.ip().to_string(),
+        Hop::Target(target) => target.host.to_string(),
+    }
+}
+
+fn host_port(hop: &Hop) -> String {
+    let port = match hop {
+        Hop::Flow(flow) => Some(flow.remote.port()),
+        Hop::Target(target) => target.port,
+    };
+    let host = host(&peer_host(hop));
+    port.map_or(host.clone(), |port| format!("{host}:{port}"))
+}
+
+/// An IPv6 address in brackets.
+fn host(name: &str) -> String {
+    if matches!(name.parse(), Ok(IpAddr::V6(_))) { format!("[{name}]") } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::hop::{Target, TrunkId};
+    use crate::sip::leg::tests::trunk;
+    use crate::wire::sdp::Text;
+
+    fn hop() -> Hop {
+        let (host, port) = (Arc::from("gw.example"), Some(5068));
+        Hop::Target(Target { trunk: TrunkId(1), transport: Transport::Tcp, host, port })
+    }
+
+    fn built(trunk: &Trunk, parties: &Parties) -> Message {
+        let names = Names { call_id: "c", tag: "t" };
+        invite(
+            Now::virtual_start(),
+            trunk,
+            &hop(),
+            parties,
+            &names,
+            Body { text: Text("v=0\r\n".into()), content_id: None },
+        )
+    }
+
+    fn somebody() -> Parties {
+        Parties {
+            called: Private("+13125556789".into()),
+            calling: Private("+13125550100".into()),
+            name: Private("Smith, \"J\"".into()),
+            withheld: false,
+        }
+    }
+
+    #[test]
+    fn an_invite_names_both_parties_and_ourselves() {
+        let trunk = trunk(TrunkKind::Gateway);
+        let invite = built(&trunk, &somebody());
+        assert_eq!(invite.uri().unwrap().as_str(), "sip:+13125556789@gw.example:5068;transport=tcp;user=phone");
+        assert_eq!(invite.text(Name::To), Some("<sip:+13125556789@gw.example;user=phone>"));
+        let from = "\"Smith, \\\"J\\\"\" <sip:+13125550100@ms1.contoso.com;user=phone>;tag=t";
+        assert_eq!(invite.text(Name::From), Some(from));
+        assert_eq!(invite.text(Name::Contact), Some("<sip:ms1.contoso.com:5067;transport=tcp>"));
+        assert_eq!(invite.text(Name::Date), Some("Fri, 20 Nov 2026 23:00:00 GMT"));
+        assert!(invite.text(Name::UserAgent).unwrap().ends_with(" MediationServer"));
+        assert_eq!(invite.value(Name::PAssertedIdentity), None);
+        assert_eq!(invite.value(Name::SessionExpires), None);
+    }
+
+    #[test]
+    fn the_switches_of_the_trunk_shape_it() {
+        let mut trunk = trunk(TrunkKind::Gateway);
+        trunk.switches.remove_plus_from_uri = true;
+        trunk.switches.forward_pai = true;
+        trunk.switches.enable_session_timer = true;
+        trunk.switches.enable_100rel = false;
+        let invite = built(&trunk, &Parties { withheld: true, ..somebody() });
+        assert_eq!(invite.uri().unwrap().user(), Some("13125556789"));
+        assert_eq!(invite.text(Name::From), Some("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=t"));
+        assert_eq!(invite.text(Name::PAssertedIdentity), Some("<sip:13125550100@ms1.contoso.com;user=phone>"));
+        assert_eq!(invite.text(Name::Privacy), Some("id"));
+        assert_eq!(invite.text(Name::SessionExpires), Some("1800"));
+        assert_eq!(invite.text(Name::Supported), Some("timer"));
+    }
+
+    #[test]
+    fn a_number_cannot_break_out_of_its_uri() {
+        let parties = Parties { called: Private("1@evil>\r\nX: y".into()), ..somebody() };
+        let invite = built(&trunk(TrunkKind::Gateway), &parties);
+        assert_eq!(invite.uri().unwrap().host(), "gw.example");
+        assert_eq!(invite.uri().unwrap().user(), Some("1%40evil%3E%0D%0AX%3A%20y"));
+    }
+
+    #[test]
+    fn a_second_try_keeps_all_but_the_interval() {
+        let mut trunk = trunk(TrunkKind::Gateway);
+        trunk.switches.enable_session_timer = true;
+        let first = built(&trunk, &somebody());
+        let second = with_interval(&first, 3600);
+        assert_eq!(second.text(Name::CSeq), Some("2 INVITE"));
+        assert_eq!(second.text(Name::SessionExpires), Some("3600"));
+        assert_eq!(second.all(Name::SessionExpires).count(), 1);
+        assert_eq!((second.call_id(), second.body()), (first.call_id(), first.body()));
+    }
+
+    #[test]
+    fn parties_are_read_as_the_trunk_allows() {
+        let text = "INVITE sip:+13125556789@ms1.contoso.com;user=phone SIP/2.0
+From: \"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=1
+To: <sip:x@y>
+P-Asserted-Identity: <sip:ms1.contoso.com>, \"Bob\" <sip:2160;phone-context=dialstring@contoso.com>
+Privacy: id;critical
+
+";
+        let invite = Message::parse(Bytes::from(text.replace('\n', "\r\n"))).unwrap();
+        let mut trunk = trunk(TrunkKind::Gateway);
+        let unasserted = parties(&trunk, &invite);
+        assert_eq!(unasserted.called.0, "+13125556789");
+        assert_eq!((unasserted.calling.0.as_str(), unasserted.withheld), ("", true));
+        trunk.switches.forward_pai = true;
+        let asserted = parties(&trunk, &invite);
+        assert_eq!(asserted.calling.0, "2160;phone-context=dialstring");
+        assert_eq!((asserted.name.0.as_str(), asserted.withheld), ("Bob", true));
+    }
+}
