@@ -26,7 +26,7 @@ use crate::session::{Counters, MediaOrder, SessionId, Side, Stream};
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::Message;
+use crate::wire::sip::{Message, Name};
 
 /// The engine owes us ports; longer than this and it is stuck.
 const OPENING: Duration = Duration::from_secs(3);
@@ -43,7 +43,7 @@ pub struct CallKey(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LegKey(pub u16);
 
-const CALLER: LegKey = LegKey(0);
+pub(super) const CALLER: LegKey = LegKey(0);
 
 /// What a call needs from around it for one step.
 pub(super) struct Around<'a> {
@@ -113,7 +113,7 @@ pub struct Call {
     heading: Heading,
     parties: Parties,
     wish: Option<Wish>,
-    caller_tag: Option<String>,
+    invite: Message,
     /// The caller, the attempt that counts, and attempts that are still saying goodbye.
     legs: Vec<Half>,
     /// The attempt that counts.
@@ -136,8 +136,8 @@ pub(super) struct Caller {
     pub leg: Leg,
     pub parties: Parties,
     pub wish: Option<Wish>,
-    /// Its From tag, to know the same INVITE by another way.
-    pub tag: Option<String>,
+    /// The INVITE, to know the same one by another way.
+    pub invite: Message,
 }
 
 impl Call {
@@ -158,7 +158,7 @@ impl Call {
             heading,
             parties: caller.parties,
             wish: caller.wish,
-            caller_tag: caller.tag,
+            invite: caller.invite,
             legs: vec![Half { key: CALLER, trunk: caller.trunk, leg: caller.leg }],
             called: None,
             next_leg: 1,
@@ -292,9 +292,18 @@ impl Call {
         self.legs.iter().find(|half| half.leg.owns(message)).map(|half| half.key)
     }
 
-    /// The tag in the caller's From.
-    pub(super) fn caller_tag(&self) -> Option<&str> {
-        self.caller_tag.as_deref()
+    /// Is this the caller's own INVITE by another way: the same Call-ID, From tag and CSeq (RFC
+    /// 3261 section 8.2.2.2)?
+    pub(super) fn came_by(&self, invite: &Message) -> bool {
+        let mine = &self.invite;
+        mine.call_id() == invite.call_id()
+            && mine.tag(Name::From) == invite.tag(Name::From)
+            && mine.cseq() == invite.cseq()
+    }
+
+    /// The trunk that a leg is on.
+    pub(super) fn trunk_of(&self, key: LegKey) -> Option<&Trunk> {
+        self.half(key).map(|half| &*half.trunk)
     }
 
     /// Is this Call-ID the caller's?

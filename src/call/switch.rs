@@ -3,12 +3,12 @@
 //! finds for each message the one that it belongs to.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::b2bua::{Act, Around, Call, CallKey, Caller, Heard, LegKey};
-use super::report::{Heading, Report, Snapshot, TrunkView, Way};
+use super::b2bua::{Act, Around, CALLER, Call, CallKey, Caller, Heard, LegKey};
+use super::register::{Entry, Register};
+use super::report::{Report, Snapshot, TrunkView, Way};
 use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Config, Trunk};
@@ -17,14 +17,14 @@ use crate::random::Random;
 use crate::route;
 use crate::session::{MediaOrder, MediaReport, SessionId};
 use crate::sip::invite;
-use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
+use crate::sip::leg::{Incoming, Leg, Output as LegOutput, RequestId};
 use crate::sip::options;
 use crate::sip::reason::excused;
 use crate::sip::response::response_to;
-use crate::sip::transaction::{self, ClientId, Failure, ServerId, Ticket, Transactions};
+use crate::sip::transaction::{self, Failure, ServerId, Ticket, Transactions};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Message, Method, Name};
+use crate::wire::sip::{Builder, Message, Method, Name};
 
 /// Seconds after which a peer may try again when this box is full or draining.
 const RETRY_AFTER: u32 = 20;
@@ -83,31 +83,28 @@ enum Asker {
     Options(TrunkId),
 }
 
-/// A call with what the switch indexes it by.
-struct Entry {
-    call: Call,
-    call_ids: Vec<String>,
-    deadline: Option<Instant>,
-    /// The trunks whose live calls it counts among.
-    carriers: Vec<TrunkId>,
-    /// INVITEs that can still be cancelled.
-    invites: Vec<(LegKey, RequestId, ClientId)>,
+/// One event's surroundings: the moment, what the transactions said that is not heeded yet, and
+/// what goes out.
+struct Turn<'a> {
+    now: Now,
+    said: Vec<transaction::Output<Asker>>,
+    out: &'a mut Vec<Output>,
 }
 
-type Said = Vec<transaction::Output<Asker>>;
+/// A peer's request that waits for our answer.
+struct Asked {
+    id: ServerId,
+    flow: Flow,
+    message: Message,
+}
 
 /// The root machine.
 pub struct Switch {
     config: Arc<Config>,
     random: Random,
     transactions: Transactions<Asker>,
-    heard: Vec<transaction::Output<Asker>>,
-    calls: HashMap<CallKey, Entry>,
-    /// Which calls a Call-ID belongs to: nearly always one.
-    by_call_id: HashMap<String, Vec<CallKey>>,
-    deadlines: BTreeSet<(Instant, CallKey)>,
+    calls: Register,
     trunks: Vec<TrunkWatch>,
-    next_call: u64,
     draining: bool,
     /// What the transport said last: the reason behind [`Failure::Transport`].
     last_unsent: Cow<'static, str>,
@@ -121,12 +118,8 @@ impl Switch {
             config,
             random,
             transactions: Transactions::default(),
-            heard: Vec::new(),
-            calls: HashMap::new(),
-            by_call_id: HashMap::new(),
-            deadlines: BTreeSet::new(),
+            calls: Register::default(),
             trunks,
-            next_call: 1,
             draining: false,
             last_unsent: Cow::Borrowed(""),
         }
@@ -134,36 +127,38 @@ impl Switch {
 
     /// Takes one event and says what to do. Deadlines that have passed by `now` are honoured first.
     pub fn handle(&mut self, now: Now, event: Event, out: &mut Vec<Output>) {
-        self.tick(now, out);
+        let mut turn = Turn { now, said: Vec::new(), out };
+        self.tick(&mut turn);
         match event {
-            Event::Received { flow, message } => self.received(now, flow, message, out),
-            Event::Unsent { ticket, why } => self.unsent(now, ticket, why, out),
-            Event::Media(report) => self.media(now, report, out),
+            Event::Received { flow, message } => self.received(flow, message, &mut turn),
+            Event::Unsent { ticket, why } => {
+                self.last_unsent = why;
+                self.transactions.unsent(now, ticket, &mut turn.said);
+            }
+            Event::Media(report) => self.media(report, &mut turn),
             Event::Reload(config) => self.reload(now, config),
             Event::Drain => self.draining = true,
-            Event::ReleaseAll => self.release_all(now, out),
+            Event::ReleaseAll => self.release_all(&mut turn),
             Event::Tick => {}
         }
+        self.heed(&mut turn);
     }
 
     /// When [`Event::Tick`] is due.
     pub fn timeout(&self) -> Option<Instant> {
         let trunks = self.trunks.iter().map(TrunkWatch::timeout).fold(None, soonest);
-        let calls = self.deadlines.first().map(|(at, _)| *at);
-        soonest(self.transactions.timeout(), soonest(trunks, calls))
+        soonest(self.transactions.timeout(), soonest(trunks, self.calls.timeout()))
     }
 
-    /// Live calls, ending ones included.
+    /// Live calls, ending ones included until their ports are home.
     pub fn live_calls(&self) -> usize {
-        self.calls.values().filter(|entry| !entry.call.is_past()).count()
+        self.calls.live().len()
     }
 
     /// Everything an operator may ask.
     pub fn snapshot(&self, now: Now) -> Snapshot {
-        let mut calls: Vec<(&CallKey, &Entry)> = self.calls.iter().filter(|(_, entry)| !entry.call.is_past()).collect();
-        calls.sort_by_key(|(key, _)| **key);
         Snapshot {
-            calls: calls.iter().map(|(_, entry)| entry.call.view(now)).collect(),
+            calls: self.calls.live().iter().map(|call| call.view(now)).collect(),
             trunks: self.trunks.iter().map(|watch| trunk_view(watch, now)).collect(),
             transactions: self.transactions.len(),
             draining: self.draining,
@@ -172,487 +167,343 @@ impl Switch {
 
     // Messages.
 
-    fn received(&mut self, now: Now, flow: Flow, message: Message, out: &mut Vec<Output>) {
-        if message.method().is_some()
-            && let Some(watch) = self.trunks.iter_mut().find(|watch| watch.id() == flow.trunk)
-            && let Some(why) = watch.alive(now, false)
-        {
-            out.push(Output::Report(Report::Trunk { trunk: flow.trunk, up: true, why }));
+    fn received(&mut self, flow: Flow, message: Message, turn: &mut Turn<'_>) {
+        if message.method().is_some() {
+            let news = self.watch_mut(flow.trunk).and_then(|watch| watch.alive(turn.now, false));
+            turn.out.extend(news.map(|why| came_up(flow.trunk, why)));
         }
-        self.ladder(flow.trunk, flow.transport, Way::Received, &message, out);
-        self.count(flow.trunk, &message, out);
-        let mut heard = std::mem::take(&mut self.heard);
-        self.transactions.receive(now, flow, message, &mut self.random, &mut heard);
-        self.heed(now, heard, out);
-    }
-
-    fn unsent(&mut self, now: Now, ticket: Ticket, why: Cow<'static, str>, out: &mut Vec<Output>) {
-        let mut heard = std::mem::take(&mut self.heard);
-        self.last_unsent = why;
-        self.transactions.unsent(now, ticket, &mut heard);
-        self.heed(now, heard, out);
+        self.ladder(flow.trunk, flow.transport, Way::Received, &message, turn);
+        count(flow.trunk, &message, turn);
+        self.transactions.receive(turn.now, flow, message, &mut self.random, &mut turn.said);
     }
 
     /// Carries out what the transactions say, and what follows from it, until all is done.
-    fn heed(&mut self, now: Now, mut heard: Said, out: &mut Vec<Output>) {
-        while !heard.is_empty() {
-            for said in std::mem::take(&mut heard) {
-                self.heed_one(now, said, &mut heard, out);
+    fn heed(&mut self, turn: &mut Turn<'_>) {
+        while !turn.said.is_empty() {
+            for said in std::mem::take(&mut turn.said) {
+                self.heed_one(said, turn);
             }
         }
-        self.heard = heard;
     }
 
-    fn heed_one(&mut self, now: Now, said: transaction::Output<Asker>, heard: &mut Said, out: &mut Vec<Output>) {
+    fn heed_one(&mut self, said: transaction::Output<Asker>, turn: &mut Turn<'_>) {
+        use transaction::Output as Said;
         match said {
-            transaction::Output::Send { hop, message, ticket } => self.send(hop, message, ticket, out),
-            transaction::Output::Request { id, flow, message } => self.request(now, id, flow, message, heard, out),
-            transaction::Output::Ack { message, .. } => {
-                if let Some((key, leg)) = self.owner(&message) {
-                    self.step(now, key, heard, out, |call, around| call.hear(leg, Heard::Ack(message), around));
+            Said::Send { hop, message, ticket } => self.send(hop, message, ticket, turn),
+            Said::Request { id, flow, message } => self.request(Asked { id, flow, message }, turn),
+            Said::Ack { message, .. } => {
+                if let Some((key, leg)) = self.calls.owner(&message) {
+                    self.tell(key, leg, Heard::Ack(message), turn);
                 }
             }
-            transaction::Output::Cancelled { cancel, .. } => self.cancelled(now, cancel, heard, out),
-            transaction::Output::Response { user, flow, message } => {
-                self.response(now, user, flow, message, heard, out)
+            Said::Cancelled { cancel, .. } => self.cancelled(cancel, turn),
+            Said::Response { user: Asker::Leg(key, leg, id), flow, message } => {
+                self.tell(key, leg, Heard::Response(flow, id, message), turn);
             }
-            transaction::Output::Failed { user, why } => self.failed(now, user, why, heard, out),
+            Said::Response { user: Asker::Options(trunk), message, .. } => self.options_answered(trunk, &message, turn),
+            Said::Failed { user: Asker::Leg(key, leg, id), why } => self.leg_failed(key, leg, id, why, turn),
+            Said::Failed { user: Asker::Options(trunk), why } => self.options_failed(trunk, why, turn),
             // The leg has said its last word; a caller who never acknowledges is simply forgotten.
-            transaction::Output::NotAcknowledged { .. } => {}
+            Said::NotAcknowledged { .. } => {}
         }
     }
 
-    fn send(&mut self, hop: Hop, message: Message, ticket: Option<Ticket>, out: &mut Vec<Output>) {
-        self.ladder(hop.trunk(), hop.transport(), Way::Sent, &message, out);
-        self.count(hop.trunk(), &message, out);
-        out.push(Output::Send { hop, message, ticket });
+    fn send(&self, hop: Hop, message: Message, ticket: Option<Ticket>, turn: &mut Turn<'_>) {
+        self.ladder(hop.trunk(), hop.transport(), Way::Sent, &message, turn);
+        count(hop.trunk(), &message, turn);
+        turn.out.push(Output::Send { hop, message, ticket });
     }
 
-    fn request(
-        &mut self,
-        now: Now,
-        id: ServerId,
-        flow: Flow,
-        message: Message,
-        heard: &mut Said,
-        out: &mut Vec<Output>,
-    ) {
-        if message.tag(Name::To).is_some() {
-            return match self.owner(&message) {
-                Some((key, leg)) => {
-                    self.step(now, key, heard, out, |call, around| {
-                        call.hear(leg, Heard::Request(flow, id, message), around)
-                    });
-                }
-                None => self.answer(now, id, flow, &message, 481, "no call of ours has this dialog", heard, out),
+    // Requests.
+
+    fn request(&mut self, asked: Asked, turn: &mut Turn<'_>) {
+        if asked.message.tag(Name::To).is_some() {
+            return match self.calls.owner(&asked.message) {
+                Some((key, leg)) => self.tell(key, leg, Heard::Request(asked.flow, asked.id, asked.message), turn),
+                None => self.refuse(&asked, 481, "no call of ours has this dialog", turn),
             };
         }
-        let accepted = self.config.trunk(flow.trunk).map(|trunk| invite::accepted(trunk)).unwrap_or_default();
-        if let Err(rejection) = uas::inspect(&message, &accepted) {
-            self.refused(flow.trunk, rejection.status(), rejection.to_string().into(), out);
-            let response = rejection.response(&message, flow, &self.random.token(), &accepted);
-            let response = invite::dated(response.header(Name::Server, invite::PRODUCT), now);
-            let cause = Cause::from_status(rejection.status()).reason_header();
-            return self.transactions.respond(now, id, response.header(Name::Reason, cause).empty_body(), heard);
+        let accepted = self.config.trunk(asked.flow.trunk).map(|trunk| invite::accepted(trunk)).unwrap_or_default();
+        if let Err(rejection) = uas::inspect(&asked.message, &accepted) {
+            let response = rejection.response(&asked.message, asked.flow, &self.random.token(), &accepted);
+            return self.refuse_with(&asked, response, rejection.status(), rejection.to_string().into(), turn);
         }
-        match message.method() {
-            Some(Method::Invite) => self.invite(now, id, flow, message, heard, out),
-            Some(Method::Options) => self.options(now, id, flow, &message, heard),
-            _ => self.answer(now, id, flow, &message, 481, "this request needs a dialog", heard, out),
+        match asked.message.method() {
+            Some(Method::Invite) => self.invite(asked, turn),
+            Some(Method::Options) => self.options(&asked, turn),
+            _ => self.refuse(&asked, 481, "this request needs a dialog", turn),
         }
     }
 
     /// A new call, unless something speaks against it.
-    fn invite(
-        &mut self,
-        now: Now,
-        id: ServerId,
-        flow: Flow,
-        message: Message,
-        heard: &mut Said,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(watch) = self.trunks.iter().find(|watch| watch.id() == flow.trunk) else {
-            return self.answer(now, id, flow, &message, 403, "the trunk was removed by a reload", heard, out);
+    fn invite(&mut self, asked: Asked, turn: &mut Turn<'_>) {
+        let Some(watch) = self.watch(asked.flow.trunk) else {
+            return self.refuse(&asked, 403, "the trunk was removed by a reload", turn);
         };
         if self.draining {
-            return self.answer(now, id, flow, &message, 503, "the box is draining and takes no new calls", heard, out);
+            return self.refuse(&asked, 503, "the box is draining and takes no new calls", turn);
         }
         if !watch.has_room() {
-            let why = "the trunk carries MaxCalls calls already";
-            return self.answer(now, id, flow, &message, 503, why, heard, out);
+            return self.refuse(&asked, 503, "the trunk carries MaxCalls calls already", turn);
         }
-        if self.is_merged(&message) {
-            let why = "the same INVITE came twice by different ways";
-            return self.answer(now, id, flow, &message, 482, why, heard, out);
+        if self.calls.of_call_id(&asked.message).any(|(_, call)| call.came_by(&asked.message)) {
+            return self.refuse(&asked, 482, "the same INVITE came twice by different ways", turn);
         }
-        let trunk = watch.trunk.clone();
-        match Leg::incoming(now, &mut self.random, trunk.clone(), flow, id, message.clone()) {
-            Ok((leg, incoming)) => {
-                let tag = message.tag(Name::From).map(str::to_owned);
-                let caller = Caller { trunk, leg, parties: incoming.parties, wish: incoming.wish, tag };
-                self.begin(now, flow, &message, caller, heard, out);
+        let (trunk, Asked { id, flow, message }) = (watch.trunk.clone(), asked);
+        match Leg::incoming(turn.now, &mut self.random, trunk.clone(), flow, id, message.clone()) {
+            Ok((leg, Incoming { parties, wish })) => {
+                self.begin(flow, Caller { trunk, leg, parties, wish, invite: message }, turn);
             }
             Err(rejection) => {
-                self.refused(flow.trunk, rejection.release.final_status(), rejection.release.why, out);
-                self.transactions.respond(now, id, rejection.response, heard);
+                turn.out.push(refused(flow.trunk, rejection.release.final_status(), rejection.release.why));
+                self.transactions.respond(turn.now, id, rejection.response, &mut turn.said);
             }
         }
     }
 
-    fn begin(
-        &mut self,
-        now: Now,
-        flow: Flow,
-        invite: &Message,
-        caller: Caller,
-        heard: &mut Said,
-        out: &mut Vec<Output>,
-    ) {
-        let key = CallKey(self.next_call);
-        self.next_call += 1;
+    fn begin(&mut self, flow: Flow, caller: Caller, turn: &mut Turn<'_>) {
+        let key = self.calls.next_key();
         let id: Arc<str> = self.random.token().into();
         let (called, calling) = (caller.parties.called.clone(), caller.parties.calling.clone());
-        out.push(Output::Report(Report::Began { call: id.clone(), from: flow.trunk, called: called.clone(), calling }));
         let (trunk, transport, way) = (flow.trunk, flow.transport, Way::Received);
-        out.push(Output::Report(Report::Message { call: id.clone(), trunk, transport, way, message: invite.clone() }));
-        let is_up = |id| self.trunks.iter().find(|watch| watch.id() == id).is_none_or(TrunkWatch::is_up);
-        let attempts = route::hunt(&self.config, flow.trunk, called.get(), is_up);
+        let message = caller.invite.clone();
+        turn.out.extend([
+            Output::Report(Report::Began { call: id.clone(), from: trunk, called: called.clone(), calling }),
+            Output::Report(Report::Message { call: id.clone(), trunk, transport, way, message }),
+        ]);
+        let is_up = |id| self.watch(id).is_none_or(TrunkWatch::is_up);
+        let attempts = route::hunt(&self.config, trunk, called.get(), is_up);
         let mut acts = Vec::new();
-        let mut around = Around { now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
+        let mut around = Around { now: turn.now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
         let call = Call::begin(key, id, self.config.clone(), caller, attempts, &mut around);
-        self.keep(key, Entry { call, call_ids: Vec::new(), deadline: None, carriers: Vec::new(), invites: Vec::new() });
-        self.perform(now, key, acts, heard, out);
+        self.calls.keep(key, Entry::new(call), &mut self.trunks);
+        self.perform(key, acts, turn);
     }
 
-    fn options(&mut self, now: Now, id: ServerId, flow: Flow, message: &Message, heard: &mut Said) {
-        let Some(trunk) = self.config.trunk(flow.trunk).cloned() else { return };
-        let answer = options::answer(now, &trunk, message, flow, &self.random.token());
-        self.transactions.respond(now, id, answer, heard);
-    }
-
-    /// Answers a request that belongs to no call.
-    fn answer(
-        &mut self,
-        now: Now,
-        id: ServerId,
-        flow: Flow,
-        message: &Message,
-        status: u16,
-        why: &'static str,
-        heard: &mut Said,
-        out: &mut Vec<Output>,
-    ) {
-        self.refused(flow.trunk, status, why.into(), out);
-        let release = Release::new(Guilty::Us, Cause::from_status(status), why).with_status(status);
-        let tag = self.random.token();
-        let response = response_to(message, flow, status, reason_phrase(status), Some(&tag));
-        let response = invite::dated(response.header(Name::Server, invite::PRODUCT), now);
-        let response = response.maybe(Name::RetryAfter, (status == 503).then_some(RETRY_AFTER));
-        let response = match self.config.trunk(flow.trunk) {
-            Some(trunk) => excused(response, trunk, &release, Some(status), None),
-            None => response,
+    fn options(&mut self, asked: &Asked, turn: &mut Turn<'_>) {
+        let Some(trunk) = self.config.trunk(asked.flow.trunk).cloned() else {
+            return self.refuse(asked, 403, "the trunk was removed by a reload", turn);
         };
-        self.transactions.respond(now, id, response.empty_body(), heard);
+        let answer = options::answer(turn.now, &trunk, &asked.message, asked.flow, &self.random.token());
+        self.transactions.respond(turn.now, asked.id, answer, &mut turn.said);
     }
 
-    fn cancelled(&mut self, now: Now, cancel: Message, heard: &mut Said, out: &mut Vec<Output>) {
-        let callers = self.candidates(&cancel).into_iter().find(|key| {
-            let call_id = cancel.call_id().unwrap_or_default();
-            self.calls.get(key).is_some_and(|entry| entry.call.is_callers(call_id))
-        });
-        if let Some(key) = callers {
-            self.step(now, key, heard, out, |call, around| call.hear(LegKey(0), Heard::Cancelled(cancel), around));
+    fn cancelled(&mut self, cancel: Message, turn: &mut Turn<'_>) {
+        let call_id = cancel.call_id().unwrap_or_default();
+        let caller = self.calls.of_call_id(&cancel).find(|(_, call)| call.is_callers(call_id)).map(|(key, _)| key);
+        if let Some(key) = caller {
+            self.tell(key, CALLER, Heard::Cancelled(cancel), turn);
         }
     }
 
-    fn response(
+    /// Refuses a request that belongs to no call.
+    fn refuse(&mut self, asked: &Asked, status: u16, why: &'static str, turn: &mut Turn<'_>) {
+        let tag = self.random.token();
+        let response = response_to(&asked.message, asked.flow, status, reason_phrase(status), Some(&tag));
+        let response = response.maybe(Name::RetryAfter, (status == 503).then_some(RETRY_AFTER));
+        self.refuse_with(asked, response, status, why.into(), turn);
+    }
+
+    /// Sends a refusal, with who we are and why.
+    fn refuse_with(
         &mut self,
-        now: Now,
-        asker: Asker,
-        flow: Flow,
-        message: Message,
-        heard: &mut Said,
-        out: &mut Vec<Output>,
+        asked: &Asked,
+        response: Builder,
+        status: u16,
+        why: Cow<'static, str>,
+        turn: &mut Turn<'_>,
     ) {
-        match asker {
-            Asker::Leg(key, leg, id) => {
-                self.step(now, key, heard, out, |call, around| {
-                    call.hear(leg, Heard::Response(flow, id, message), around)
-                });
-            }
-            Asker::Options(trunk) if message.status().is_some_and(|status| status >= 200) => {
-                let watch = self.trunks.iter_mut().find(|watch| watch.id() == trunk);
-                if let Some(why) = watch.and_then(|watch| watch.alive(now, true)) {
-                    out.push(Output::Report(Report::Trunk { trunk, up: true, why }));
-                }
-            }
-            Asker::Options(_) => {}
+        let release = Release::new(Guilty::Us, Cause::from_status(status), why).with_status(status);
+        let response = invite::dated(response.header(Name::Server, invite::PRODUCT), turn.now);
+        let response = match self.config.trunk(asked.flow.trunk) {
+            Some(trunk) => excused(response, trunk, &release, Some(status), None),
+            None => response.header(Name::Reason, release.cause.reason_header()),
+        };
+        turn.out.push(refused(asked.flow.trunk, status, release.why));
+        self.transactions.respond(turn.now, asked.id, response.empty_body(), &mut turn.said);
+    }
+
+    // Answers to OPTIONS, and their absence.
+
+    fn options_answered(&mut self, trunk: TrunkId, answer: &Message, turn: &mut Turn<'_>) {
+        if answer.status().is_some_and(|status| status >= 200) {
+            let news = self.watch_mut(trunk).and_then(|watch| watch.alive(turn.now, true));
+            turn.out.extend(news.map(|why| came_up(trunk, why)));
         }
     }
 
-    fn failed(&mut self, now: Now, asker: Asker, why: Failure, heard: &mut Said, out: &mut Vec<Output>) {
-        match asker {
-            Asker::Leg(key, leg, id) => {
-                self.step(now, key, heard, out, |call, around| call.hear(leg, Heard::Failed(id, why), around));
-            }
-            Asker::Options(trunk) => {
-                let watch = self.trunks.iter_mut().find(|watch| watch.id() == trunk);
-                let why = match why {
-                    Failure::Timeout => Cow::Borrowed("nothing came back in 32 s"),
-                    Failure::Transport => self.last_unsent.clone(),
-                };
-                if let Some(why) = watch.and_then(|watch| watch.missed(now, &why)) {
-                    out.push(Output::Report(Report::Trunk { trunk, up: false, why }));
-                }
-            }
+    fn options_failed(&mut self, trunk: TrunkId, why: Failure, turn: &mut Turn<'_>) {
+        let why = self.failure(why);
+        let news = self.watch_mut(trunk).and_then(|watch| watch.missed(turn.now, &why));
+        turn.out.extend(news.map(|why| Output::Report(Report::Trunk { trunk, up: false, why })));
+    }
+
+    fn leg_failed(&mut self, key: CallKey, leg: LegKey, id: RequestId, why: Failure, turn: &mut Turn<'_>) {
+        if let Some(entry) = self.calls.get(key) {
+            let text = format!("a request found no answer: {}", self.failure(why));
+            turn.out.push(Output::Report(Report::Note { call: entry.call.id.clone(), text: text.into() }));
+        }
+        self.tell(key, leg, Heard::Failed(id, why), turn);
+    }
+
+    fn failure(&self, why: Failure) -> Cow<'static, str> {
+        match why {
+            Failure::Timeout => Cow::Borrowed("nothing came back in 32 s"),
+            Failure::Transport => self.last_unsent.clone(),
         }
     }
 
     // Time, media, configuration.
 
-    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
-        let mut heard = std::mem::take(&mut self.heard);
-        self.transactions.tick(now, &mut heard);
-        self.probe(now, &mut heard);
-        while let Some((at, key)) = self.deadlines.first().copied()
-            && at <= now.mono
-        {
-            self.deadlines.pop_first();
-            if let Some(entry) = self.calls.get_mut(&key) {
-                entry.deadline = None;
-            }
-            self.step(now, key, &mut heard, out, |call, around| call.tick(around));
+    fn tick(&mut self, turn: &mut Turn<'_>) {
+        self.transactions.tick(turn.now, &mut turn.said);
+        self.probe(turn);
+        while let Some(key) = self.calls.due(turn.now) {
+            self.step(key, turn, |call, around| call.tick(around));
         }
-        self.heed(now, heard, out);
+        self.heed(turn);
     }
 
-    fn probe(&mut self, now: Now, heard: &mut Said) {
+    fn probe(&mut self, turn: &mut Turn<'_>) {
         for watch in &mut self.trunks {
-            if let Some(hop) = watch.due(now) {
-                let options = options::probe(now, &mut self.random, &watch.trunk, &hop);
+            if let Some(hop) = watch.due(turn.now) {
+                let options = options::probe(turn.now, &mut self.random, &watch.trunk, &hop);
                 let (asker, sent_by) = (Asker::Options(watch.id()), sent_by(&watch.trunk));
-                self.transactions.request(now, asker, hop, &sent_by, &options, &mut self.random, heard);
+                let said = &mut turn.said;
+                self.transactions.request(turn.now, asker, hop, &sent_by, &options, &mut self.random, said);
             }
         }
     }
 
-    fn media(&mut self, now: Now, report: MediaReport, out: &mut Vec<Output>) {
-        let mut heard = std::mem::take(&mut self.heard);
+    fn media(&mut self, report: MediaReport, turn: &mut Turn<'_>) {
         let key = |id: SessionId| CallKey(id.0);
         match report {
-            MediaReport::Opened(id, ports) if self.calls.contains_key(&key(id)) => {
-                self.step(now, key(id), &mut heard, out, |call, around| call.opened(ports, around));
+            MediaReport::Opened(id, _) if !self.calls.contains(key(id)) => {
+                turn.out.push(Output::Media(MediaOrder::Close(id)));
             }
-            MediaReport::Opened(id, _) => out.push(Output::Media(MediaOrder::Close(id))),
-            MediaReport::Refused(id, why) => {
-                self.step(now, key(id), &mut heard, out, |call, around| call.no_ports(why, around));
-            }
+            MediaReport::Opened(id, ports) => self.step(key(id), turn, |call, around| call.opened(ports, around)),
+            MediaReport::Refused(id, why) => self.step(key(id), turn, |call, around| call.no_ports(why, around)),
             MediaReport::Silent(id, side, silence) => {
-                self.step(now, key(id), &mut heard, out, |call, around| call.silent(side, silence, around));
+                self.step(key(id), turn, |call, around| call.silent(side, silence, around));
             }
             MediaReport::Counted(id, counters) => {
-                self.step(now, key(id), &mut heard, out, |call, around| call.counted(counters, around));
+                self.step(key(id), turn, |call, around| call.counted(counters, around));
             }
             MediaReport::Closed(id, counters) => {
-                self.step(now, key(id), &mut heard, out, |call, around| call.closed(counters, around));
+                self.step(key(id), turn, |call, around| call.closed(counters, around));
             }
         }
-        self.heed(now, heard, out);
     }
 
-    /// Trunks are recognised by name; those that are gone are no longer asked.
+    /// Trunks are recognised by number; one whose hops changed is asked anew, its calls still count.
     fn reload(&mut self, now: Now, config: Arc<Config>) {
-        let mut old = std::mem::take(&mut self.trunks);
-        for trunk in &config.trunks {
-            let known = old.iter().position(|watch| watch.trunk.name == trunk.name && watch.trunk.hops == trunk.hops);
-            self.trunks.push(match known.map(|at| old.swap_remove(at)) {
-                Some(mut watch) => {
-                    watch.keep(now, trunk.clone());
-                    watch
-                }
-                None => TrunkWatch::new(now, trunk.clone()),
-            });
-        }
+        let old = std::mem::take(&mut self.trunks);
+        let watch = |trunk: &Arc<Trunk>| match old.iter().find(|watch| watch.id() == trunk.id) {
+            Some(watch) => watch.renewed(now, trunk.clone()),
+            None => TrunkWatch::new(now, trunk.clone()),
+        };
+        self.trunks = config.trunks.iter().map(watch).collect();
         self.config = config;
     }
 
-    fn release_all(&mut self, now: Now, out: &mut Vec<Output>) {
-        let mut heard = std::mem::take(&mut self.heard);
-        let keys: Vec<CallKey> = self.calls.keys().copied().collect();
-        for key in keys {
+    fn release_all(&mut self, turn: &mut Turn<'_>) {
+        for key in self.calls.keys() {
             let release = Release::new(Guilty::Us, Cause::TEMPORARY, "the box is shutting down");
-            self.step(now, key, &mut heard, out, |call, around| call.release(release, around));
+            self.step(key, turn, |call, around| call.release(release, around));
         }
-        self.heed(now, heard, out);
     }
 
     // Calls.
 
+    fn tell(&mut self, key: CallKey, leg: LegKey, heard: Heard, turn: &mut Turn<'_>) {
+        self.step(key, turn, |call, around| call.hear(leg, heard, around));
+    }
+
     /// Lets one call take one step and carries out what it says. A panic ends this call, not the
     /// process: its legs fall silent, its ports come home.
-    fn step(
-        &mut self,
-        now: Now,
-        key: CallKey,
-        heard: &mut Said,
-        out: &mut Vec<Output>,
-        act: impl FnOnce(&mut Call, &mut Around<'_>),
-    ) {
-        let Some(mut entry) = self.calls.remove(&key) else { return };
+    fn step(&mut self, key: CallKey, turn: &mut Turn<'_>, act: impl FnOnce(&mut Call, &mut Around<'_>)) {
+        let Some(mut entry) = self.calls.take(key) else { return };
         let mut acts = Vec::new();
-        let mut around = Around { now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
+        let mut around = Around { now: turn.now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
         let sound = catch_unwind(AssertUnwindSafe(|| act(&mut entry.call, &mut around))).is_ok();
         if sound && !entry.call.is_over() {
-            self.keep(key, entry);
-        } else {
-            self.forget(key, &entry);
-            if !sound {
-                let text = "a fault in our own program ended this call: please report it with the ladder".into();
-                acts.push(Act::Report(Report::Note { call: entry.call.id.clone(), text }));
-                acts.push(Act::Media(MediaOrder::Close(SessionId(key.0))));
-            }
+            self.calls.keep(key, entry, &mut self.trunks);
+            return self.perform(key, acts, turn);
         }
-        self.perform(now, key, acts, heard, out);
+        self.calls.forget(key, &entry, &mut self.trunks);
+        if !sound {
+            let text = "a fault in our own program ended this call: please report it with the ladder".into();
+            acts.push(Act::Report(Report::Note { call: entry.call.id.clone(), text }));
+            acts.push(Act::Media(MediaOrder::Close(SessionId(key.0))));
+        }
+        self.perform(key, acts, turn);
     }
 
-    fn perform(&mut self, now: Now, key: CallKey, acts: Vec<Act>, heard: &mut Said, out: &mut Vec<Output>) {
+    fn perform(&mut self, key: CallKey, acts: Vec<Act>, turn: &mut Turn<'_>) {
         for act in acts {
             match act {
-                Act::Leg(leg, output) => self.leg_sends(now, key, leg, output, heard),
-                Act::Media(order) => out.push(Output::Media(order)),
-                Act::Report(report) => out.push(Output::Report(report)),
+                Act::Leg(leg, output) => self.leg_sends(key, leg, output, turn),
+                Act::Media(order) => turn.out.push(Output::Media(order)),
+                Act::Report(report) => turn.out.push(Output::Report(report)),
             }
         }
     }
 
-    fn leg_sends(&mut self, now: Now, key: CallKey, leg: LegKey, output: LegOutput, heard: &mut Said) {
+    fn leg_sends(&mut self, key: CallKey, leg: LegKey, output: LegOutput, turn: &mut Turn<'_>) {
+        let (now, random, said) = (turn.now, &mut self.random, &mut turn.said);
+        let sent_by = self.calls.get(key).and_then(|entry| entry.call.trunk_of(leg)).map(sent_by).unwrap_or_default();
         match output {
             LegOutput::Request { id, hop, message } => {
-                let (asker, sent_by) = (Asker::Leg(key, leg, id), self.sent_by(hop.trunk()));
-                let client = self.transactions.request(now, asker, hop, &sent_by, &message, &mut self.random, heard);
-                if message.is(Method::Invite)
-                    && let Some(entry) = self.calls.get_mut(&key)
-                {
+                let asker = Asker::Leg(key, leg, id);
+                let client = self.transactions.request(now, asker, hop, &sent_by, &message, random, said);
+                let entry = self.calls.get_mut(key).filter(|_| message.is(Method::Invite));
+                if let Some(entry) = entry {
                     entry.invites.push((leg, id, client));
                 }
             }
             LegOutput::Cancel { id, reason } => {
-                let invites = self.calls.get(&key).map_or(&[][..], |entry| &entry.invites);
+                let invites = self.calls.get(key).map_or(&[][..], |entry| &entry.invites);
                 if let Some((.., client)) = invites.iter().find(|(of, request, _)| (*of, *request) == (leg, id)) {
-                    self.transactions.cancel(now, *client, &[(Name::Reason, &reason)], heard);
+                    self.transactions.cancel(now, *client, &[(Name::Reason, &reason)], said);
                 }
             }
             LegOutput::Ack { hop, message } => {
-                let sent_by = self.sent_by(hop.trunk());
-                Transactions::<Asker>::acknowledge(hop, &sent_by, &message, &mut self.random, heard);
+                Transactions::<Asker>::acknowledge(hop, &sent_by, &message, random, said);
             }
-            LegOutput::Respond { transaction, message } => self.transactions.respond(now, transaction, message, heard),
+            LegOutput::Respond { transaction, message } => self.transactions.respond(now, transaction, message, said),
             // The call keeps its legs' words and notes to itself.
             LegOutput::Word(_) | LegOutput::Note(_) => {}
         }
     }
 
-    /// Puts a call back in its place and brings the indexes up to date.
-    fn keep(&mut self, key: CallKey, mut entry: Entry) {
-        let fresh: Vec<String> = entry
-            .call
-            .call_ids()
-            .filter(|id| !entry.call_ids.iter().any(|known| known == id))
-            .map(str::to_owned)
-            .collect();
-        for id in fresh {
-            self.by_call_id.entry(id.clone()).or_default().push(key);
-            entry.call_ids.push(id);
-        }
-        let deadline = entry.call.timeout();
-        if deadline != entry.deadline {
-            self.move_deadline(key, entry.deadline, deadline);
-            entry.deadline = deadline;
-        }
-        let carriers: Vec<TrunkId> = entry.call.trunks().collect();
-        if carriers != entry.carriers {
-            self.recount(entry.call.heading(), &entry.carriers, &carriers);
-            entry.carriers = carriers;
-        }
-        self.calls.insert(key, entry);
+    fn watch(&self, trunk: TrunkId) -> Option<&TrunkWatch> {
+        self.trunks.iter().find(|watch| watch.id() == trunk)
     }
 
-    /// Moves one call's weight from some trunks to others.
-    fn recount(&mut self, heading: Heading, from: &[TrunkId], to: &[TrunkId]) {
-        for watch in &mut self.trunks {
-            let count = &mut watch.calls[heading as usize];
-            *count += to.iter().filter(|id| **id == watch.trunk.id).count() as u32;
-            *count = count.saturating_sub(from.iter().filter(|id| **id == watch.trunk.id).count() as u32);
+    fn watch_mut(&mut self, trunk: TrunkId) -> Option<&mut TrunkWatch> {
+        self.trunks.iter_mut().find(|watch| watch.id() == trunk)
+    }
+
+    fn ladder(&self, trunk: TrunkId, transport: Transport, way: Way, message: &Message, turn: &mut Turn<'_>) {
+        if let Some((_, call)) = self.calls.of_call_id(message).next() {
+            let (call, message) = (call.id.clone(), message.clone());
+            turn.out.push(Output::Report(Report::Message { call, trunk, transport, way, message }));
         }
     }
+}
 
-    fn move_deadline(&mut self, key: CallKey, from: Option<Instant>, to: Option<Instant>) {
-        if let Some(at) = from {
-            self.deadlines.remove(&(at, key));
-        }
-        if let Some(at) = to {
-            self.deadlines.insert((at, key));
-        }
+fn count(trunk: TrunkId, message: &Message, turn: &mut Turn<'_>) {
+    if let (Some(status), Ok(cseq)) = (message.status(), message.cseq()) {
+        turn.out.push(Output::Report(Report::Response { trunk, method: cseq.method, status }));
     }
+}
 
-    fn forget(&mut self, key: CallKey, entry: &Entry) {
-        self.move_deadline(key, entry.deadline, None);
-        self.recount(entry.call.heading(), &entry.carriers, &[]);
-        for id in &entry.call_ids {
-            if let Some(keys) = self.by_call_id.get_mut(id) {
-                keys.retain(|known| *known != key);
-                if keys.is_empty() {
-                    self.by_call_id.remove(id);
-                }
-            }
-        }
-    }
+fn came_up(trunk: TrunkId, why: Cow<'static, str>) -> Output {
+    Output::Report(Report::Trunk { trunk, up: true, why })
+}
 
-    // Finding and telling.
-
-    fn sent_by(&self, trunk: TrunkId) -> String {
-        self.config.trunk(trunk).map(|trunk| sent_by(trunk)).unwrap_or_default()
-    }
-
-    fn candidates(&self, message: &Message) -> Vec<CallKey> {
-        let call_id = message.call_id().unwrap_or_default();
-        self.by_call_id.get(call_id).cloned().unwrap_or_default()
-    }
-
-    /// The call and leg that an in-dialog request belongs to.
-    fn owner(&self, message: &Message) -> Option<(CallKey, LegKey)> {
-        self.candidates(message).into_iter().find_map(|key| {
-            let entry = self.calls.get(&key)?;
-            entry.call.leg_of(message).map(|leg| (key, leg))
-        })
-    }
-
-    /// Did the same request come already by another way: a live call with its Call-ID and From tag
-    /// (RFC 3261 section 8.2.2.2)?
-    fn is_merged(&self, message: &Message) -> bool {
-        let (call_id, tag) = (message.call_id().unwrap_or_default(), message.tag(Name::From));
-        let calls = self.candidates(message).into_iter().filter_map(|key| self.calls.get(&key));
-        calls.filter(|entry| entry.call.is_callers(call_id)).any(|entry| entry.call.caller_tag() == tag)
-    }
-
-    fn ladder(&self, trunk: TrunkId, transport: Transport, way: Way, message: &Message, out: &mut Vec<Output>) {
-        let Some(key) = self.candidates(message).first().copied() else { return };
-        if let Some(entry) = self.calls.get(&key) {
-            let call = entry.call.id.clone();
-            out.push(Output::Report(Report::Message { call, trunk, transport, way, message: message.clone() }));
-        }
-    }
-
-    fn count(&self, trunk: TrunkId, message: &Message, out: &mut Vec<Output>) {
-        if let (Some(status), Ok(cseq)) = (message.status(), message.cseq()) {
-            out.push(Output::Report(Report::Response { trunk, method: cseq.method, status }));
-        }
-    }
-
-    fn refused(&self, trunk: TrunkId, status: u16, why: Cow<'static, str>, out: &mut Vec<Output>) {
-        out.push(Output::Report(Report::Refused { trunk, status, why }));
-    }
+fn refused(trunk: TrunkId, status: u16, why: Cow<'static, str>) -> Output {
+    Output::Report(Report::Refused { trunk, status, why })
 }
 
 /// Our name in a Via toward a trunk.

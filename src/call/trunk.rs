@@ -62,14 +62,18 @@ impl TrunkWatch {
         TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), calls: [0, 0] }
     }
 
-    /// The same watch under a new configuration of the same trunk.
-    pub fn keep(&mut self, now: Now, trunk: Arc<Trunk>) {
-        self.probe = match (sends_options(&trunk), self.probe) {
-            (false, _) => Probe::Off,
-            (true, Probe::Off) => Probe::Due(now.mono),
-            (true, probe) => probe,
+    /// The watch under a new configuration of the same trunk: live calls still count; what was known
+    /// of the peer holds while it stays where it was.
+    pub fn renewed(&self, now: Now, trunk: Arc<Trunk>) -> TrunkWatch {
+        let fresh = TrunkWatch { calls: self.calls, ..TrunkWatch::new(now, trunk) };
+        if fresh.trunk.hops != self.trunk.hops {
+            return fresh;
+        }
+        let probe = match (fresh.probe, self.probe) {
+            (Probe::Off, _) | (_, Probe::Off) => fresh.probe,
+            (_, probe) => probe,
         };
-        self.trunk = trunk;
+        TrunkWatch { probe, state: self.state, why: self.why.clone(), ..fresh }
     }
 
     pub fn id(&self) -> TrunkId {

@@ -1,0 +1,157 @@
+//! All live calls and what finds one: by Call-ID, by deadline, by trunk.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::b2bua::{Call, CallKey, LegKey};
+use super::report::Heading;
+use super::trunk::TrunkWatch;
+use crate::hop::TrunkId;
+use crate::sip::leg::RequestId;
+use crate::sip::transaction::ClientId;
+use crate::time::{Instant, Now};
+use crate::wire::sip::Message;
+
+/// A call with what it is indexed by.
+pub(super) struct Entry {
+    pub call: Call,
+    call_ids: Vec<String>,
+    deadline: Option<Instant>,
+    /// The trunks whose live calls it counts among.
+    carriers: Vec<TrunkId>,
+    /// INVITEs that can still be cancelled.
+    pub invites: Vec<(LegKey, RequestId, ClientId)>,
+}
+
+impl Entry {
+    pub fn new(call: Call) -> Entry {
+        Entry { call, call_ids: Vec::new(), deadline: None, carriers: Vec::new(), invites: Vec::new() }
+    }
+}
+
+/// All live calls.
+#[derive(Default)]
+pub(super) struct Register {
+    calls: HashMap<CallKey, Entry>,
+    /// Which calls a Call-ID belongs to: nearly always one.
+    by_call_id: HashMap<String, Vec<CallKey>>,
+    deadlines: BTreeSet<(Instant, CallKey)>,
+    last_key: u64,
+}
+
+impl Register {
+    /// A key that no call had before.
+    pub fn next_key(&mut self) -> CallKey {
+        self.last_key += 1;
+        CallKey(self.last_key)
+    }
+
+    /// The next deadline of any call.
+    pub fn timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// A call whose deadline has passed.
+    pub fn due(&mut self, now: Now) -> Option<CallKey> {
+        let (_, key) = self.deadlines.first().copied().filter(|(at, _)| *at <= now.mono)?;
+        self.deadlines.pop_first();
+        if let Some(entry) = self.calls.get_mut(&key) {
+            entry.deadline = None;
+        }
+        Some(key)
+    }
+
+    /// All keys, in no order.
+    pub fn keys(&self) -> Vec<CallKey> {
+        self.calls.keys().copied().collect()
+    }
+
+    pub fn contains(&self, key: CallKey) -> bool {
+        self.calls.contains_key(&key)
+    }
+
+    pub fn get(&self, key: CallKey) -> Option<&Entry> {
+        self.calls.get(&key)
+    }
+
+    pub fn get_mut(&mut self, key: CallKey) -> Option<&mut Entry> {
+        self.calls.get_mut(&key)
+    }
+
+    /// Calls that operators call live, oldest first.
+    pub fn live(&self) -> Vec<&Call> {
+        let mut live: Vec<_> = self.calls.iter().filter(|(_, entry)| !entry.call.is_past()).collect();
+        live.sort_by_key(|(key, _)| **key);
+        live.into_iter().map(|(_, entry)| &entry.call).collect()
+    }
+
+    /// The calls with a leg of this message's Call-ID.
+    pub fn of_call_id<'a>(&'a self, message: &Message) -> impl Iterator<Item = (CallKey, &'a Call)> {
+        let keys = self.by_call_id.get(message.call_id().unwrap_or_default());
+        keys.into_iter().flatten().filter_map(|key| Some((*key, &self.calls.get(key)?.call)))
+    }
+
+    /// The call and leg that an in-dialog request belongs to.
+    pub fn owner(&self, message: &Message) -> Option<(CallKey, LegKey)> {
+        self.of_call_id(message).find_map(|(key, call)| call.leg_of(message).map(|leg| (key, leg)))
+    }
+
+    /// Takes a call out of its place for one step.
+    pub fn take(&mut self, key: CallKey) -> Option<Entry> {
+        self.calls.remove(&key)
+    }
+
+    /// Puts a call in its place and brings the indexes up to date.
+    pub fn keep(&mut self, key: CallKey, mut entry: Entry, trunks: &mut [TrunkWatch]) {
+        let known = &entry.call_ids;
+        let fresh: Vec<String> =
+            entry.call.call_ids().filter(|id| !known.iter().any(|known| known == id)).map(str::to_owned).collect();
+        for id in fresh {
+            self.by_call_id.entry(id.clone()).or_default().push(key);
+            entry.call_ids.push(id);
+        }
+        let deadline = entry.call.timeout();
+        if deadline != entry.deadline {
+            self.move_deadline(key, entry.deadline, deadline);
+            entry.deadline = deadline;
+        }
+        let carriers: Vec<TrunkId> = entry.call.trunks().collect();
+        if carriers != entry.carriers {
+            recount(trunks, entry.call.heading(), &entry.carriers, &carriers);
+            entry.carriers = carriers;
+        }
+        self.calls.insert(key, entry);
+    }
+
+    /// Takes a call that was taken out of all indexes.
+    pub fn forget(&mut self, key: CallKey, entry: &Entry, trunks: &mut [TrunkWatch]) {
+        self.move_deadline(key, entry.deadline, None);
+        recount(trunks, entry.call.heading(), &entry.carriers, &[]);
+        for id in &entry.call_ids {
+            if let Some(keys) = self.by_call_id.get_mut(id) {
+                keys.retain(|known| *known != key);
+                if keys.is_empty() {
+                    self.by_call_id.remove(id);
+                }
+            }
+        }
+    }
+
+    fn move_deadline(&mut self, key: CallKey, from: Option<Instant>, to: Option<Instant>) {
+        if let Some(at) = from {
+            self.deadlines.remove(&(at, key));
+        }
+        if let Some(at) = to {
+            self.deadlines.insert((at, key));
+        }
+    }
+}
+
+/// Moves one call's weight from some trunks to others.
+fn recount(trunks: &mut [TrunkWatch], heading: Heading, from: &[TrunkId], to: &[TrunkId]) {
+    for watch in trunks {
+        let here = |ids: &[TrunkId]| ids.iter().filter(|id| **id == watch.trunk.id).count() as u32;
+        let (gone, come) = (here(from), here(to));
+        let count = &mut watch.calls[heading as usize];
+        *count = (*count + come).saturating_sub(gone);
+    }
+}
