@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
 /// Asks the running daemon and prints what it says.
 fn asked(file: &std::path::Path, ask: impl FnOnce(&Config) -> Result<String, ask::Unanswered>) -> u8 {
     let config = match daemon::load(file) {
-        Ok(config) => config,
+        Ok((config, _)) => config,
         Err(faults) => {
             eprintln!("{faults}");
             return BAD;

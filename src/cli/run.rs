@@ -13,8 +13,8 @@ use crate::shell::demo;
 
 /// The daemon in the foreground.
 pub fn run(file: &Path) -> u8 {
-    let config = match daemon::load(file) {
-        Ok(config) => Arc::new(config),
+    let (config, warnings) = match daemon::load(file) {
+        Ok((config, warnings)) => (Arc::new(config), warnings),
         Err(faults) => {
             eprintln!("{faults}");
             return BAD;
@@ -22,6 +22,7 @@ pub fn run(file: &Path) -> u8 {
     };
     crate::private::show(config.logging.show_numbers);
     log_to_stderr(level(config.logging.level));
+    warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
     let Some((runtime, seed)) = start() else { return WRONG };
     runtime.block_on(async {
         let daemon = match Daemon::start(config, file.to_owned(), seed).await {

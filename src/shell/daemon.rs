@@ -26,7 +26,7 @@ use super::sip_reader::SipReader;
 use super::transport::{self, Options, Transports};
 use super::web::{self, Order, Pages};
 use crate::call::{Event, Switch};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Finding, Severity};
 use crate::media::{self, Engine, Pace};
 use crate::random::Random;
 
@@ -147,8 +147,10 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
-        let config =
-            Arc::new(load(&self.file).map_err(|faults| format!("reload refused, nothing changed:\n{faults}"))?);
+        let loaded = load(&self.file).map_err(|faults| format!("reload refused, nothing changed:\n{faults}"));
+        let (config, warnings) = loaded?;
+        warnings.iter().for_each(|finding| warn!("{finding}"));
+        let config = Arc::new(config);
         let refused = |fault: transport::StartError| format!("reload refused, nothing changed: {fault}");
         self.transports.reload(config.clone()).await.map_err(refused)?;
         self.observer.tell(News::Config(config.clone()));
@@ -205,13 +207,15 @@ impl Daemon {
     }
 }
 
-/// Reads and checks a configuration; the rendered faults when it is bad.
-pub fn load(file: &Path) -> Result<Config, String> {
+/// Reads and checks a configuration: it, and what works but hardly as meant; the rendered faults
+/// when it is bad.
+pub fn load(file: &Path) -> Result<(Config, Vec<Finding>), String> {
     let bytes = std::fs::read(file).map_err(|fault| format!("{} cannot be read: {fault}", file.display()))?;
     let name = file.display().to_string();
     let report = config::check(&bytes, &name);
     let faults = crate::cli::check::faults(&report, &name);
-    report.config.ok_or(faults)
+    let warnings = report.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
+    report.config.map(|config| (config, warnings)).ok_or(faults)
 }
 
 async fn serve_pages(
