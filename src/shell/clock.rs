@@ -12,13 +12,11 @@ pub struct Clock {
 
 impl Clock {
     /// Begins to count.
-    #[allow(clippy::disallowed_methods)]
     pub fn start() -> Clock {
         Clock { start: tokio::time::Instant::now() }
     }
 
     /// Both clocks now.
-    #[allow(clippy::disallowed_methods)]
     pub fn now(self) -> Now {
         Now { mono: Instant::at(self.start.elapsed()), wall: jiff::Timestamp::now() }
     }
