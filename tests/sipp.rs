@@ -36,7 +36,10 @@ impl Stage {
         let lync = Peer::lync(&lab);
         let list: Vec<Gateway> = (0..gateways).map(|n| Gateway::new(lab.net.at(3 + n, 5060), protocol)).collect();
         let mut setup = Setup::new(lync.address, &list);
-        setup.trunk_configuration = ["OptionsInterval=0"].iter().chain(switches).map(|&line| line.to_owned()).collect();
+        let silence = ["OptionsInterval=0"];
+        let asked = switches.iter().any(|line| line.starts_with("OptionsInterval="));
+        let silence = if asked { &[][..] } else { &silence };
+        setup.trunk_configuration = silence.iter().chain(switches).map(|&line| line.to_owned()).collect();
         let demarc = setup.start(&lab);
         Some(Stage { lync, demarc, lab })
     }

@@ -59,7 +59,7 @@ impl Setup {
     }
 
     fn ini(&self, lab: &Lab) -> String {
-        let leaf = lab.authority.leaf(OUR_NAME);
+        let leaf = lab.authority.leaf_at(OUR_NAME, Some(lab.net.host(1)));
         let certificate = lab.write("demarc.pem", leaf.certificate);
         let key = lab.write("demarc.key", leaf.key);
         let roots = lab.write("roots.pem", lab.authority.root());

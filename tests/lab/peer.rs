@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -284,6 +284,16 @@ pub struct Peer {
     post: Sender<Received>,
     waiting: VecDeque<Received>,
     heard: Vec<String>,
+    listener: Option<TcpListener>,
+}
+
+/// The port is free again at once: the next peer of the same test may listen there.
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            let _ = nix::sys::socket::shutdown(listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        }
+    }
 }
 
 impl Peer {
@@ -302,7 +312,7 @@ impl Peer {
         let listener = TcpListener::bind(address).unwrap();
         let mut peer = Peer::without_listener(lab.net.host(2), address, Some(context(lab)), habit);
         let (context, habit, post) = (peer.context.clone().unwrap(), peer.habit.clone(), peer.post.clone());
-        peer.heard.clear();
+        peer.listener = Some(listener.try_clone().unwrap());
         thread::spawn(move || {
             for socket in listener.incoming().map_while(Result::ok) {
                 let (context, habit, post) = (context.clone(), habit.clone(), post.clone());
@@ -325,7 +335,7 @@ impl Peer {
 
     fn without_listener(host: Ipv4Addr, address: SocketAddr, context: Option<SslContext>, habit: Habit) -> Peer {
         let (post, inbox) = channel();
-        Peer { address, host, context, habit, inbox, post, waiting: VecDeque::new(), heard: Vec::new() }
+        Peer { address, host, context, habit, inbox, post, waiting: VecDeque::new(), heard: Vec::new(), listener: None }
     }
 
     /// Connects to the daemon: by TLS if this is the Microsoft side.

@@ -1,5 +1,7 @@
 //! A certificate authority for one test.
 
+use std::net::Ipv4Addr;
+
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::hash::MessageDigest;
@@ -44,14 +46,24 @@ impl Authority {
 
     /// A leaf for `name`, good as server and as client.
     pub fn leaf(&self, name: &str) -> Leaf {
+        self.leaf_at(name, None)
+    }
+
+    /// The same for an address as well.
+    pub fn leaf_at(&self, name: &str, address: Option<Ipv4Addr>) -> Leaf {
         let key = new_key();
         let mut draft = draft(name, Some(self.certificate.subject_name()), &key);
         let context = draft.x509v3_context(Some(&self.certificate), None);
+        let mut names = SubjectAlternativeName::new();
+        names.dns(name);
+        if let Some(address) = address {
+            names.ip(&address.to_string());
+        }
         let extensions = [
             BasicConstraints::new().critical().build().unwrap(),
             KeyUsage::new().critical().digital_signature().key_encipherment().build().unwrap(),
             ExtendedKeyUsage::new().server_auth().client_auth().build().unwrap(),
-            SubjectAlternativeName::new().dns(name).build(&context).unwrap(),
+            names.build(&context).unwrap(),
             SubjectKeyIdentifier::new().build(&context).unwrap(),
             AuthorityKeyIdentifier::new().keyid(true).build(&context).unwrap(),
         ];

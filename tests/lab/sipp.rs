@@ -18,7 +18,7 @@ pub struct Scenario<'a> {
     pub protocol: &'a str,
     /// Whom it calls; `None` when it waits to be called.
     pub calls: Option<SocketAddr>,
-    /// `-key` values of the scenario: `[number]` and the like.
+    /// What stands for `[number]` and the like in it.
     pub keys: &'a [(&'a str, &'a str)],
 }
 
@@ -36,16 +36,13 @@ impl Sipp {
         let label = format!("{name}-{}", local.ip());
         let account = lab.path(&format!("{label}.account"));
         let errors = lab.log(&format!("{label}.errors"));
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/scenarios/{name}.xml"));
+        let file = lab.write(&format!("{label}.xml"), written_out(name, keys));
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(file).args(["-nostdin", "-nd", "-t", if *protocol == "TCP" { "t1" } else { "u1" }]);
         command.args(["-i", &local.ip().to_string(), "-p", &local.port().to_string(), "-timeout", "120"]);
         command.arg("-trace_logs").arg("-log_file").arg(&account);
         command.arg("-trace_err").arg("-error_file").arg(&errors);
         command.arg("-trace_msg").arg("-message_file").arg(lab.log(&format!("{label}.messages")));
-        for (key, value) in *keys {
-            command.args(["-key", key, value]);
-        }
         match calls {
             Some(remote) => command.arg(remote.to_string()).args(["-m", "1", "-aa"]),
             None => command.args(["-aa"]),
@@ -94,10 +91,21 @@ impl Sipp {
     }
 }
 
-/// Does somebody hold this port?
+/// The scenario with its keys put in: SIPp itself reads the status of an answer before it knows any `-key`.
+fn written_out(name: &str, keys: &[(&str, &str)]) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/scenarios/{name}.xml"));
+    let text = std::fs::read_to_string(file).unwrap();
+    keys.iter().fold(text, |text, (key, value)| text.replace(&format!("[{key}]"), value))
+}
+
+/// Does somebody hold this port? Read from the kernel's table: trying to bind it could get into SIPp's way.
 fn listens(address: SocketAddr, protocol: &str) -> bool {
-    match protocol {
-        "TCP" => std::net::TcpListener::bind(address).is_err(),
-        _ => std::net::UdpSocket::bind(address).is_err(),
-    }
+    let SocketAddr::V4(address) = address else { return false };
+    let (table, state) = if protocol == "TCP" { ("/proc/net/tcp", "0A") } else { ("/proc/net/udp", "07") };
+    let own = format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port());
+    let rows = std::fs::read_to_string(table).unwrap_or_default();
+    rows.lines().any(|row| {
+        let mut columns = row.split_whitespace().skip(1);
+        columns.next() == Some(own.as_str()) && columns.nth(1) == Some(state)
+    })
 }
