@@ -26,7 +26,7 @@ use crate::session::{Counters, MediaOrder, SessionId, Side, Stream};
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::Message;
+use crate::wire::sip::{Message, Name};
 
 /// The engine owes us ports; longer than this and it is stuck.
 const OPENING: Duration = Duration::from_secs(3);
@@ -114,6 +114,7 @@ pub struct Call {
     parties: Parties,
     wish: Option<Wish>,
     caller_tag: Option<String>,
+    caller_number: u32,
     /// The caller, the attempt that counts, and attempts that are still saying goodbye.
     legs: Vec<Half>,
     /// The attempt that counts.
@@ -136,8 +137,9 @@ pub(super) struct Caller {
     pub leg: Leg,
     pub parties: Parties,
     pub wish: Option<Wish>,
-    /// Its From tag, to know the same INVITE by another way.
+    /// Its From tag and CSeq, to know the same INVITE by another way.
     pub tag: Option<String>,
+    pub number: u32,
 }
 
 impl Call {
@@ -159,6 +161,7 @@ impl Call {
             parties: caller.parties,
             wish: caller.wish,
             caller_tag: caller.tag,
+            caller_number: caller.number,
             legs: vec![Half { key: CALLER, trunk: caller.trunk, leg: caller.leg }],
             called: None,
             next_leg: 1,
@@ -292,14 +295,16 @@ impl Call {
         self.legs.iter().find(|half| half.leg.owns(message)).map(|half| half.key)
     }
 
-    /// The tag in the caller's From.
-    pub(super) fn caller_tag(&self) -> Option<&str> {
-        self.caller_tag.as_deref()
+    /// Is this the caller's INVITE, or a CANCEL for it: the same Call-ID, From tag and CSeq?
+    pub(super) fn began_with(&self, message: &Message) -> bool {
+        message.call_id().is_ok_and(|id| self.half(CALLER).is_some_and(|half| half.leg.call_id() == id))
+            && message.tag(Name::From) == self.caller_tag.as_deref()
+            && message.cseq().is_ok_and(|cseq| cseq.number == self.caller_number)
     }
 
-    /// Is this Call-ID the caller's?
-    pub(super) fn is_callers(&self, call_id: &str) -> bool {
-        self.half(CALLER).is_some_and(|half| half.leg.call_id() == call_id)
+    /// A trunk as it was when the call began.
+    pub(super) fn trunk(&self, id: TrunkId) -> Option<&Arc<Trunk>> {
+        self.config.trunk(id)
     }
 
     /// The Call-IDs of all legs.

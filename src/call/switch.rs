@@ -282,7 +282,7 @@ impl Switch {
             let why = "the trunk carries MaxCalls calls already";
             return self.answer(now, id, flow, &message, 503, why, heard, out);
         }
-        if self.is_merged(&message) {
+        if self.begun_by(&message).is_some() {
             let why = "the same INVITE came twice by different ways";
             return self.answer(now, id, flow, &message, 482, why, heard, out);
         }
@@ -290,7 +290,8 @@ impl Switch {
         match Leg::incoming(now, &mut self.random, trunk.clone(), flow, id, message.clone()) {
             Ok((leg, incoming)) => {
                 let tag = message.tag(Name::From).map(str::to_owned);
-                let caller = Caller { trunk, leg, parties: incoming.parties, wish: incoming.wish, tag };
+                let number = message.cseq().map_or(0, |cseq| cseq.number);
+                let caller = Caller { trunk, leg, parties: incoming.parties, wish: incoming.wish, tag, number };
                 self.begin(now, flow, &message, caller, heard, out);
             }
             Err(rejection) => {
@@ -357,12 +358,13 @@ impl Switch {
     }
 
     fn cancelled(&mut self, now: Now, cancel: Message, heard: &mut Said, out: &mut Vec<Output>) {
-        let callers = self.candidates(&cancel).into_iter().find(|key| {
-            let call_id = cancel.call_id().unwrap_or_default();
-            self.calls.get(key).is_some_and(|entry| entry.call.is_callers(call_id))
-        });
-        if let Some(key) = callers {
-            self.step(now, key, heard, out, |call, around| call.hear(LegKey(0), Heard::Cancelled(cancel), around));
+        // With a tag in To it is a change that is given up, else the call itself.
+        let cancelled = match cancel.tag(Name::To) {
+            Some(_) => self.owner(&cancel),
+            None => self.begun_by(&cancel).map(|key| (key, LegKey(0))),
+        };
+        if let Some((key, leg)) = cancelled {
+            self.step(now, key, heard, out, |call, around| call.hear(leg, Heard::Cancelled(cancel), around));
         }
     }
 
@@ -465,7 +467,7 @@ impl Switch {
     fn reload(&mut self, now: Now, config: Arc<Config>) {
         let mut old = std::mem::take(&mut self.trunks);
         for trunk in &config.trunks {
-            let known = old.iter().position(|watch| watch.trunk.name == trunk.name && watch.trunk.hops == trunk.hops);
+            let known = old.iter().position(|watch| watch.trunk.name == trunk.name);
             self.trunks.push(match known.map(|at| old.swap_remove(at)) {
                 Some(mut watch) => {
                     watch.keep(now, trunk.clone());
@@ -529,7 +531,7 @@ impl Switch {
     fn leg_sends(&mut self, now: Now, key: CallKey, leg: LegKey, output: LegOutput, heard: &mut Said) {
         match output {
             LegOutput::Request { id, hop, message } => {
-                let (asker, sent_by) = (Asker::Leg(key, leg, id), self.sent_by(hop.trunk()));
+                let (asker, sent_by) = (Asker::Leg(key, leg, id), self.sent_by(key, hop.trunk()));
                 let client = self.transactions.request(now, asker, hop, &sent_by, &message, &mut self.random, heard);
                 if message.is(Method::Invite)
                     && let Some(entry) = self.calls.get_mut(&key)
@@ -544,7 +546,7 @@ impl Switch {
                 }
             }
             LegOutput::Ack { hop, message } => {
-                let sent_by = self.sent_by(hop.trunk());
+                let sent_by = self.sent_by(key, hop.trunk());
                 Transactions::<Asker>::acknowledge(hop, &sent_by, &message, &mut self.random, heard);
             }
             LegOutput::Respond { transaction, message } => self.transactions.respond(now, transaction, message, heard),
@@ -611,8 +613,10 @@ impl Switch {
 
     // Finding and telling.
 
-    fn sent_by(&self, trunk: TrunkId) -> String {
-        self.config.trunk(trunk).map(|trunk| sent_by(trunk)).unwrap_or_default()
+    /// Our name in a call's Via: by the call's own configuration, which a reload leaves alone.
+    fn sent_by(&self, key: CallKey, trunk: TrunkId) -> String {
+        let own = self.calls.get(&key).and_then(|entry| entry.call.trunk(trunk));
+        own.or_else(|| self.config.trunk(trunk)).map(|trunk| sent_by(trunk)).unwrap_or_default()
     }
 
     fn candidates(&self, message: &Message) -> Vec<CallKey> {
@@ -628,12 +632,11 @@ impl Switch {
         })
     }
 
-    /// Did the same request come already by another way: a live call with its Call-ID and From tag
-    /// (RFC 3261 section 8.2.2.2)?
-    fn is_merged(&self, message: &Message) -> bool {
-        let (call_id, tag) = (message.call_id().unwrap_or_default(), message.tag(Name::From));
-        let calls = self.candidates(message).into_iter().filter_map(|key| self.calls.get(&key));
-        calls.filter(|entry| entry.call.is_callers(call_id)).any(|entry| entry.call.caller_tag() == tag)
+    /// The call that began with this INVITE, or with the one that this CANCEL gives up. A second INVITE
+    /// that finds one came by another way (RFC 3261 section 8.2.2.2).
+    fn begun_by(&self, message: &Message) -> Option<CallKey> {
+        let begun = |key: &CallKey| self.calls.get(key).is_some_and(|entry| entry.call.began_with(message));
+        self.candidates(message).into_iter().find(begun)
     }
 
     fn ladder(&self, trunk: TrunkId, transport: Transport, way: Way, message: &Message, out: &mut Vec<Output>) {

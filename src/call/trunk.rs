@@ -62,8 +62,13 @@ impl TrunkWatch {
         TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), calls: [0, 0] }
     }
 
-    /// The same watch under a new configuration of the same trunk.
+    /// The same watch under a new configuration of the same trunk. Elsewhere, nothing is known of it but
+    /// its calls.
     pub fn keep(&mut self, now: Now, trunk: Arc<Trunk>) {
+        if trunk.hops != self.trunk.hops {
+            *self = TrunkWatch { calls: self.calls, ..TrunkWatch::new(now, trunk) };
+            return;
+        }
         self.probe = match (sends_options(&trunk), self.probe) {
             (false, _) => Probe::Off,
             (true, Probe::Off) => Probe::Due(now.mono),
