@@ -8,6 +8,8 @@ mod b2bua;
 mod report;
 mod switch;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod trunk;
 
 pub use b2bua::{Call, CallKey};
