@@ -141,7 +141,7 @@ fn options_are_answered() {
 fn a_live_call_outlives_a_reload() {
     let mut world = World::new();
     let (a, b) = world.talk(LYNC, GW1);
-    world.happens(Event::Reload(ini(&["[Gateway1]\nMaxCalls=7"])));
+    world.reload(ini(&["[Gateway1]\nMaxCalls=7"]));
     assert_eq!(world.snapshot().trunks[1].max_calls, Some(7));
     world.ask(b, Method::Invite, "", &going("inactive", &plain("0")));
     world.answer(a, 200, &going("inactive", &secret("0")));
@@ -157,7 +157,7 @@ fn a_live_call_outlives_its_gateway() {
     for from_gateway in [false, true] {
         let mut world = World::new();
         let (a, b) = world.talk(LYNC, GW1);
-        world.happens(Event::Reload(ini_without(&["[Gateway1]"])));
+        world.reload(ini_without(&["[Gateway1]"]));
         assert_eq!(world.snapshot().trunks.len(), 3);
         assert_eq!(world.snapshot().calls.len(), 1);
         let stranger = world.invite(GW1, &plain("0"));
@@ -180,7 +180,7 @@ fn a_live_call_outlives_its_gateway() {
 fn a_gateway_that_moved_keeps_its_count_of_calls() {
     let mut world = World::with(ini(&["[Gateway1]\nMaxCalls=1"]));
     let (a, _) = world.talk(LYNC, GW1);
-    world.happens(Event::Reload(ini(&["[Gateway1]\nMaxCalls=1", "[Gateway1]\nIP=192.0.2.99"])));
+    world.reload(ini(&["[Gateway1]\nMaxCalls=1", "[Gateway1]\nIP=192.0.2.99"]));
     world.invite(GW1, &plain("0"));
     assert_eq!(world.seen(), "gw1:100 gw1:503");
     world.ask(a, Method::Bye, "", "");
@@ -193,7 +193,7 @@ fn a_call_that_rings_during_a_reload_goes_on() {
     let a = world.invite(LYNC, &secret("0"));
     let b = world.rung(GW1);
     world.answer(b, 180, "");
-    world.happens(Event::Reload(ini_without(&["[Gateway1]", "[Gateway2]"])));
+    world.reload(ini_without(&["[Gateway1]", "[Gateway2]"]));
     world.seen();
     world.answer(b, 200, &plain("0"));
     assert_eq!(world.seen(), "gw1:ACK lync:200+sdp");
