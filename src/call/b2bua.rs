@@ -292,23 +292,19 @@ impl Call {
         self.legs.iter().find(|half| half.leg.owns(message)).map(|half| half.key)
     }
 
-    /// Is this the caller's own INVITE by another way: the same Call-ID, From tag and CSeq (RFC
-    /// 3261 section 8.2.2.2)?
-    pub(super) fn came_by(&self, invite: &Message) -> bool {
+    /// Is this the caller's INVITE by another way, or a CANCEL for it: the same Call-ID, From tag and
+    /// CSeq number (RFC 3261 sections 8.2.2.2 and 9.1)?
+    pub(super) fn began_with(&self, message: &Message) -> bool {
+        let number = |message: &Message| message.cseq().map(|cseq| cseq.number);
         let mine = &self.invite;
-        mine.call_id() == invite.call_id()
-            && mine.tag(Name::From) == invite.tag(Name::From)
-            && mine.cseq() == invite.cseq()
+        mine.call_id() == message.call_id()
+            && mine.tag(Name::From) == message.tag(Name::From)
+            && number(mine) == number(message)
     }
 
     /// The trunk that a leg is on.
     pub(super) fn trunk_of(&self, key: LegKey) -> Option<&Trunk> {
         self.half(key).map(|half| &*half.trunk)
-    }
-
-    /// Is this Call-ID the caller's?
-    pub(super) fn is_callers(&self, call_id: &str) -> bool {
-        self.half(CALLER).is_some_and(|half| half.leg.call_id() == call_id)
     }
 
     /// The Call-IDs of all legs.

@@ -9,6 +9,8 @@ mod register;
 mod report;
 mod switch;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod trunk;
 
 pub use b2bua::{Call, CallKey};

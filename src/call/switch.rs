@@ -246,7 +246,7 @@ impl Switch {
         if !watch.has_room() {
             return self.refuse(&asked, 503, "the trunk carries MaxCalls calls already", turn);
         }
-        if self.calls.of_call_id(&asked.message).any(|(_, call)| call.came_by(&asked.message)) {
+        if self.begun_by(&asked.message).is_some() {
             return self.refuse(&asked, 482, "the same INVITE came twice by different ways", turn);
         }
         let (trunk, Asked { id, flow, message }) = (watch.trunk.clone(), asked);
@@ -289,11 +289,19 @@ impl Switch {
     }
 
     fn cancelled(&mut self, cancel: Message, turn: &mut Turn<'_>) {
-        let call_id = cancel.call_id().unwrap_or_default();
-        let caller = self.calls.of_call_id(&cancel).find(|(_, call)| call.is_callers(call_id)).map(|(key, _)| key);
-        if let Some(key) = caller {
-            self.tell(key, CALLER, Heard::Cancelled(cancel), turn);
+        // With a tag in To it is a change that is given up, else the call itself.
+        let cancelled = match cancel.tag(Name::To) {
+            Some(_) => self.calls.owner(&cancel),
+            None => self.begun_by(&cancel).map(|key| (key, CALLER)),
+        };
+        if let Some((key, leg)) = cancelled {
+            self.tell(key, leg, Heard::Cancelled(cancel), turn);
         }
+    }
+
+    /// The call that began with this INVITE, or with the one that this CANCEL gives up.
+    fn begun_by(&self, message: &Message) -> Option<CallKey> {
+        self.calls.of_call_id(message).find(|(_, call)| call.began_with(message)).map(|(key, _)| key)
     }
 
     /// Refuses a request that belongs to no call.

@@ -1,0 +1,163 @@
+//! Hold, resume, another codec, and both sides at once.
+
+use super::*;
+use crate::session::Direction::{Inactive, SendRecv};
+
+fn both(world: &World) -> [Direction; 2] {
+    world.directions().map(Option::unwrap)
+}
+
+#[test]
+fn lync_holds_and_resumes() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0 8")));
+    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp");
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    assert_eq!(world.seen(), "gw1:ACK lync:200+sdp");
+    world.ack(a, "");
+    assert_eq!(both(&world), [Inactive, Inactive]);
+    assert!(world.snapshot().calls[0].held);
+
+    world.ask(a, Method::Invite, "", &secret("0 8"));
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    assert_eq!(both(&world), [SendRecv, SendRecv]);
+    assert!(!world.snapshot().calls[0].held);
+    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp gw1:ACK lync:200+sdp");
+    world.ask(b, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_gateway_holds_and_resumes() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(b, Method::Invite, "", &going("sendonly", &plain("0 8")));
+    assert_eq!(world.seen(), "gw1:100 lync:INVITE+sdp");
+    world.answer(a, 200, &going("inactive", &secret("0")));
+    assert_eq!(world.seen(), "lync:ACK gw1:200+sdp");
+    world.ack(b, "");
+    // Toward Microsoft hold is `inactive`, so the gateway hears that its music goes nowhere.
+    assert_eq!(both(&world), [Inactive, Inactive]);
+
+    world.ask(b, Method::Invite, "", &plain("0 8"));
+    world.answer(a, 200, &secret("0"));
+    world.ack(b, "");
+    assert_eq!(both(&world), [SendRecv, SendRecv]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_hold_that_the_other_side_refuses_is_granted() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.answer(b, 488, "");
+    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp gw1:ACK lync:200+sdp");
+    world.ack(a, "");
+    assert_eq!(both(&world)[0], Inactive);
+    world.ask(a, Method::Invite, "", &secret("0"));
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    assert_eq!(both(&world), [SendRecv, SendRecv]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn another_codec_is_offered_on_and_a_refusal_of_it_comes_back() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
+    world.ask(a, Method::Invite, "", &secret("8"));
+    world.answer(b, 488, "");
+    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp gw1:ACK lync:488");
+    assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
+
+    world.ask(a, Method::Invite, "", &secret("8"));
+    world.answer(b, 200, &plain("8"));
+    world.ack(a, "");
+    assert_eq!(world.media(), "srtp PCMA sendrecv | plain PCMA sendrecv");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_reinvite_that_changes_nothing_is_answered_here() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &secret("0 8"));
+    assert_eq!(world.seen(), "lync:100 lync:200+sdp");
+    world.ack(a, "");
+    world.ask(b, Method::Invite, "", "");
+    assert_eq!(world.seen(), "gw1:100 gw1:200+sdp");
+    world.ack(b, &plain("0"));
+    world.ask(b, Method::Update, "", "");
+    assert_eq!(world.seen(), "");
+    assert_eq!(world.told(b, 200).cseq().unwrap().method, Method::Update);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn both_sides_at_once() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    // The gateway's own hold crosses the one it is offered: both are refused for now.
+    world.ask(b, Method::Invite, "", &going("inactive", &plain("0")));
+    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp gw1:100 gw1:491");
+    world.answer(b, 491, "");
+    assert_eq!(world.seen(), "gw1:ACK");
+    world.pass(seconds(5));
+    assert_eq!(world.seen(), "gw1:INVITE+sdp");
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    assert_eq!(world.seen(), "gw1:ACK lync:200+sdp");
+    world.ack(a, "");
+    assert_eq!(both(&world), [Inactive, Inactive]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_caller_that_gives_up_its_change_keeps_its_call() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.seen();
+    world.cancel(a);
+    assert_eq!(world.seen(), "lync:487");
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    world.ask(a, Method::Invite, "", &secret("0"));
+    world.pass(seconds(1));
+    assert_eq!(world.snapshot().calls.len(), 1);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_called_party_that_gives_up_its_change_is_told_so() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(b, Method::Invite, "", &going("inactive", &plain("0")));
+    world.seen();
+    world.cancel(b);
+    assert_eq!(world.seen(), "gw1:487");
+    world.answer(a, 200, &going("inactive", &secret("0")));
+    assert_eq!(world.snapshot().calls.len(), 1);
+    world.ask(b, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_change_whose_other_side_hangs_up_is_not_left_open() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.seen();
+    world.ask(b, Method::Bye, "", "");
+    assert_eq!(world.seen(), "lync:487 lync:BYE close");
+    world.rest();
+}

@@ -1,0 +1,263 @@
+//! Many calls at once with peers that do as they please, over wires that lose datagrams: when all is
+//! over nothing is left, and nothing panicked.
+
+use super::*;
+use crate::session::Side;
+use crate::time::soonest;
+
+/// What somebody will do.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// Call from one trunk to a number.
+    Call(TrunkId, &'static str),
+    /// Answer the INVITE with this branch, under this tag.
+    Answer {
+        id: Id,
+        branch: String,
+        status: u16,
+        tag: &'static str,
+        body: String,
+    },
+    Ack(Id),
+    Cancel(Id),
+    Change(Id, &'static str),
+    Bye(Id),
+    /// A trunk becomes unreachable, or all are reachable.
+    Cut(Option<TrunkId>),
+    Silent(SessionId, Side),
+    Wake,
+    Reload(Arc<Config>),
+}
+
+struct Walk {
+    world: World,
+    dice: Random,
+    agenda: BTreeMap<(Instant, usize), Deed>,
+    planned: usize,
+    /// Of each telephone: the INVITEs it has thought about, and how many answers it has read.
+    thought: Vec<(BTreeSet<String>, usize)>,
+}
+
+fn busy_ini(more: &[&str]) -> Arc<Config> {
+    let asks = ["[TrunkConfiguration]\nOptionsInterval=60s", "[Gateway2]\nMaxCalls=20"];
+    ini(&[&asks, more].concat())
+}
+
+fn sdp_of(trunk: TrunkId) -> String {
+    if trunk == LYNC { secret("0 8 101") } else { plain("8 0 101") }
+}
+
+impl Walk {
+    fn new(seed: u64) -> Walk {
+        let mut world = World::with(busy_ini(&[]));
+        world.random = Random::test(seed + 1000);
+        world.loss = 10;
+        Walk { world, dice: Random::test(seed), agenda: BTreeMap::new(), planned: 0, thought: Vec::new() }
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.dice.below(100) < percent
+    }
+
+    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.dice.below(of.len() as u64) as usize].clone()
+    }
+
+    /// Something will be done within this many milliseconds.
+    fn plan(&mut self, within: u64, deed: Deed) {
+        let at = self.world.now.mono + Duration::from_millis(self.dice.below(within.max(1)));
+        self.planned += 1;
+        self.agenda.insert((at, self.planned), deed);
+    }
+
+    fn plan_calls(&mut self, calls: usize) {
+        let ways = [(LYNC, "+13125556789"), (LYNC, "+442075550100"), (GW1, "+49305550"), (GW3, "+49305550")];
+        for _ in 0..calls {
+            let (from, number) = self.pick(&ways);
+            self.plan(120_000, Deed::Call(from, number));
+        }
+        for _ in 0..12 {
+            let cut = self.pick(&[None, None, Some(GW1), Some(LYNC), Some(GW3)]);
+            self.plan(120_000, Deed::Cut(cut));
+        }
+        for config in [busy_ini(&["[Gateway1]\nIP=192.0.2.99"]), ini_without(&["[Gateway2]"]), busy_ini(&[])] {
+            self.plan(120_000, Deed::Reload(config));
+        }
+    }
+
+    /// Until nobody plans anything and no timer runs for the next while.
+    fn go(&mut self, time: Duration) {
+        let end = self.world.now.mono + time;
+        loop {
+            let planned = self.agenda.keys().next().map(|(at, _)| *at);
+            match soonest(planned, self.world.switch.timeout()) {
+                Some(at) if at > end => break,
+                None => break,
+                Some(at) if planned == Some(at) => {
+                    self.world.now = self.world.now.after(at.since(self.world.now.mono));
+                    let Some((_, deed)) = self.agenda.pop_first() else { break };
+                    self.world.rude = self.chance(20);
+                    self.act(deed);
+                }
+                Some(at) => self.world.tick(at),
+            }
+            self.think();
+        }
+    }
+
+    fn act(&mut self, deed: Deed) {
+        match deed {
+            Deed::Call(from, number) => self.call(from, number),
+            Deed::Answer { id, branch, status, tag, body } => {
+                let phone = &self.world.phones[id];
+                let current = phone.asked[&Method::Invite].via().unwrap().branch() == branch;
+                if current && !phone.done {
+                    self.world.reply(id, Method::Invite, status, tag, "", &body);
+                }
+            }
+            Deed::Ack(id) => self.world.ack(id, ""),
+            Deed::Cancel(id) => self.world.cancel(id),
+            Deed::Change(id, direction) => {
+                let body = going(direction, &sdp_of(self.world.phones[id].trunk));
+                self.world.ask(id, Method::Invite, "", &body);
+            }
+            Deed::Bye(id) => self.world.ask(id, Method::Bye, "", ""),
+            Deed::Cut(trunk) => self.world.unreachable = trunk.into_iter().collect(),
+            Deed::Silent(id, side) => self.world.media_says(MediaReport::Silent(id, side, seconds(30))),
+            Deed::Wake => self.world.engine_wakes(),
+            Deed::Reload(config) => self.world.reload(config),
+        }
+    }
+
+    fn call(&mut self, from: TrunkId, number: &str) {
+        if self.world.engine != Engine::Sleeps {
+            self.world.engine =
+                self.pick(&[[Engine::Opens; 8].as_slice(), &[Engine::Refuses, Engine::Sleeps]].concat());
+        }
+        if self.world.engine == Engine::Sleeps {
+            self.plan(2_000, Deed::Wake);
+        }
+        let offer = if self.chance(10) { String::new() } else { sdp_of(from) };
+        let more = if self.chance(50) { "Supported: timer\nSession-Expires: 90\n" } else { "" };
+        let id = self.world.invite_to(from, number, more, &offer);
+        if self.chance(25) {
+            self.plan(15_000, Deed::Cancel(id));
+        }
+    }
+
+    /// Telephones look at what reached them, and plan.
+    fn think(&mut self) {
+        self.thought.resize(self.world.phones.len(), Default::default());
+        for id in 0..self.world.phones.len() {
+            let phone = &self.world.phones[id];
+            if let Some(invite) = phone.asked.get(&Method::Invite) {
+                let (branch, again) = (invite.via().unwrap().branch().to_owned(), invite.tag(Name::To).is_some());
+                if self.thought[id].0.insert(branch.clone()) {
+                    if again { self.plan_change(id, branch) } else { self.plan_answer(id, branch) }
+                }
+            }
+            let read = std::mem::replace(&mut self.thought[id].1, self.world.phones[id].told.len());
+            let told = &self.world.phones[id].told[read..];
+            let accepts = |told: &Message| told.status() == Some(200) && told.cseq().unwrap().method == Method::Invite;
+            if told.iter().any(accepts) {
+                self.plan_talk(id);
+            }
+        }
+    }
+
+    /// A call rings.
+    fn plan_answer(&mut self, id: Id, branch: String) {
+        let body = sdp_of(self.world.phones[id].trunk);
+        let answer =
+            |status, tag, body: &str| Deed::Answer { id, branch: branch.clone(), status, tag, body: body.to_owned() };
+        if self.chance(80) {
+            self.plan(100, answer(100, "far", ""));
+        }
+        let tag = self.pick(&["far", "two"]);
+        if self.chance(60) {
+            self.plan(4_000, answer(180, "far", ""));
+        }
+        if self.chance(40) {
+            self.plan(8_000, answer(183, tag, &body));
+        }
+        match self.dice.below(10) {
+            0 => {}
+            1..=2 => {
+                let status = self.pick(&[486, 404, 480, 603, 503, 500, 302]);
+                self.plan(9_000, answer(status, "far", ""));
+            }
+            3 => {
+                let bad = self.pick(&[String::new(), "v=0\r\n".to_owned(), plain("18")]);
+                self.plan(9_000, answer(200, "far", &bad));
+            }
+            _ => self.plan(12_000, answer(200, tag, &body)),
+        }
+    }
+
+    /// A change is asked for.
+    fn plan_change(&mut self, id: Id, branch: String) {
+        let invite = self.world.asked(id, Method::Invite);
+        let offer = String::from_utf8_lossy(invite.body()).into_owned();
+        let direction = if offer.contains("inactive") { "inactive" } else { "sendrecv" };
+        let body = going(direction, &sdp_of(self.world.phones[id].trunk));
+        let status = self.pick(&[200, 200, 200, 200, 491, 488, 500, 481, 0]);
+        let body = if status == 200 { body } else { String::new() };
+        if status > 0 {
+            self.plan(2_000, Deed::Answer { id, branch, status, tag: "far", body });
+        }
+    }
+
+    /// The call is answered, or a change is.
+    fn plan_talk(&mut self, id: Id) {
+        if self.chance(95) {
+            self.plan(300, Deed::Ack(id));
+        }
+        let session = self.world.session();
+        let phone = &self.world.phones[id];
+        // The other end, or whoever: a request out of place is part of the game.
+        let other = self.world.phones.iter().rposition(|other| other.trunk != phone.trunk && other.done).unwrap_or(id);
+        for _ in 0..self.dice.below(3) {
+            let (who, direction) = (self.pick(&[id, other]), self.pick(&["inactive", "sendonly", "sendrecv"]));
+            self.plan(20_000, Deed::Change(who, direction));
+        }
+        match self.dice.below(10) {
+            0..=3 => self.plan(40_000, Deed::Bye(id)),
+            4..=6 => self.plan(40_000, Deed::Bye(other)),
+            7 => {
+                self.plan(1, Deed::Bye(id));
+                self.plan(1, Deed::Bye(other));
+            }
+            8 => {
+                let side = self.pick(&Side::BOTH);
+                self.plan(40_000, Deed::Silent(session, side));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn whatever_peers_do_nothing_is_left() {
+    let mut results: BTreeMap<&str, usize> = BTreeMap::new();
+    for seed in 0..4 {
+        let mut walk = Walk::new(seed);
+        walk.plan_calls(300);
+        walk.go(seconds(300));
+        let most = walk.world.began;
+        assert!(most > 200, "seed {seed}: only {most} calls began");
+        walk.world.unreachable.clear();
+        walk.world.happens(Event::ReleaseAll);
+        walk.world.reload(ini(&[]));
+        walk.go(seconds(300));
+        walk.world.rest();
+        for report in &walk.world.reports {
+            if let Report::Ended(end) = report {
+                *results.entry(end.result()).or_default() += 1;
+            }
+            let fault = matches!(report, Report::Note { text, .. } if text.contains("a fault in our own program"));
+            assert!(!fault, "seed {seed}: a call panicked");
+        }
+    }
+    assert_eq!(results.len(), 6, "{results:?}");
+    assert!(results.values().all(|count| *count >= 5), "every way of ending was walked: {results:?}");
+}
