@@ -88,8 +88,13 @@ impl Daemon {
         let switch = Switch::new(clock.now(), config.clone(), Random::seeded(seed));
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);
-        let pages =
-            |token| Pages { control: control.clone(), observer: observer.clone(), orders: orders_out.clone(), token };
+        let pages = |token| Pages {
+            control: control.clone(),
+            observer: observer.clone(),
+            transports: transports.clone(),
+            orders: orders_out.clone(),
+            token,
+        };
         let web = serve_pages(&config, pages).await?;
         announce(&transports, &engine, &observer);
         let reactor = Reactor {
@@ -163,7 +168,7 @@ impl Daemon {
     /// No new calls; waits for the last one, for the drain limit, or for a second signal.
     async fn drain(&mut self, terminate: &mut Signal, interrupt: &mut Signal) {
         notify(&[NotifyState::Stopping]);
-        self.transports.stop_accepting();
+        // Listeners stay open: a peer may need a new connection to end a live call.
         self.send(Control::Event(Event::Drain)).await;
         let (reply, idle) = oneshot::channel();
         self.send(Control::Idle(reply)).await;
@@ -183,6 +188,7 @@ impl Daemon {
 
     /// Ends the reactor and joins the media threads.
     pub async fn stop(self) {
+        self.transports.stop_accepting();
         tokio::time::sleep(GOODBYE).await;
         self.send(Control::Stop).await;
         if let Ok(engine) = self.reactor.await {

@@ -1,6 +1,8 @@
 //! Prometheus metrics (CONTRACT names): counters grow as reports come, gauges are set from a
 //! snapshot when somebody scrapes.
 
+use std::sync::atomic::Ordering;
+
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -139,9 +141,9 @@ impl Metrics {
         }
     }
 
-    /// A handshake failed.
-    pub fn handshake_failed(&self, peer: &str, reason: &str) {
-        self.handshakes.get_or_create(&Handshakes::of(peer, reason)).inc();
+    /// How many handshakes have failed so far.
+    pub fn handshakes_failed(&self, peer: &str, reason: &str, count: u64) {
+        self.handshakes.get_or_create(&Handshakes::of(peer, reason)).inner().store(count, Ordering::Relaxed);
     }
 
     /// When the certificate of a role ends, seconds since 1970.

@@ -22,8 +22,8 @@ const QUEUE: usize = 8192;
 
 /// A question or an order to the observer.
 pub enum Ask {
-    /// The exposition text of all metrics, gauges as of this snapshot.
-    Metrics(Box<Snapshot>, oneshot::Sender<String>),
+    /// The exposition text of all metrics, gauges as of this snapshot, refusals as the transports counted them.
+    Metrics { snapshot: Box<Snapshot>, refusals: Refusals, reply: oneshot::Sender<String> },
     /// A ladder as text.
     Ladder { id: String, redact: bool, reply: oneshot::Sender<Option<String>> },
     /// A ladder as JSON.
@@ -31,6 +31,9 @@ pub enum Ask {
     /// The ids of recent calls, newest first.
     Recent(oneshot::Sender<Vec<Arc<str>>>),
 }
+
+/// Refused peers so far: trunk (`None` for a stranger), kind, count. The news tell only some of them.
+pub type Refusals = Vec<(Option<TrunkId>, &'static str, u64)>;
 
 /// News that come from the shell itself.
 #[derive(Debug)]
@@ -119,7 +122,10 @@ impl Task {
         self.metrics.dropped(self.dropped.swap(0, Ordering::Relaxed));
         // A caller who went away is not our trouble.
         match ask {
-            Ask::Metrics(snapshot, reply) => drop(reply.send(self.metrics.expose(&snapshot))),
+            Ask::Metrics { snapshot, refusals, reply } => {
+                self.count_refusals(&refusals);
+                drop(reply.send(self.metrics.expose(&snapshot)));
+            }
             Ask::Ladder { id, redact, reply } => drop(reply.send(self.ladders.render(&id, redact))),
             Ask::LadderJson { id, redact, reply } => drop(reply.send(self.ladders.json(&id, redact))),
             Ask::Recent(reply) => drop(reply.send(self.ladders.ids().cloned().collect())),
@@ -132,7 +138,6 @@ impl Task {
             News::TurnedAway(refused) => {
                 let trunk = refused.trunk.map_or("stranger", |trunk| self.name(trunk));
                 warn!(trunk, reason = refused.reason.kind(), "{refused}");
-                self.metrics.handshake_failed(trunk, refused.reason.kind());
             }
             News::Unreadable { trunk, peer, fault } => warn!(trunk = self.name(trunk), %peer, "{fault}"),
             News::Opened { flow, security } => {
@@ -191,6 +196,13 @@ impl Task {
         );
         self.metrics.ended(gateway, end.heading, end.result(), setup);
         self.ladders.end(end);
+    }
+
+    fn count_refusals(&self, refusals: &Refusals) {
+        for (trunk, reason, count) in refusals {
+            let peer = trunk.map_or("stranger", |trunk| self.name(trunk));
+            self.metrics.handshakes_failed(peer, reason, *count);
+        }
     }
 
     fn name(&self, trunk: TrunkId) -> &str {

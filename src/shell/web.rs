@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::observe::{Ask, Observer};
 use super::reactor::Control;
+use super::sip_reader::SipReader;
+use super::transport::Transports;
 use crate::call::Snapshot;
 
 /// The header that orders must carry.
@@ -28,6 +30,8 @@ pub struct Pages {
     pub control: mpsc::Sender<Control>,
     /// To ask for ladders and metrics.
     pub observer: Observer,
+    /// To ask whom we refused.
+    pub transports: Arc<Transports<SipReader>>,
     /// To reload and drain.
     pub orders: mpsc::Sender<Order>,
     /// What callers must show; `None` on loopback.
@@ -99,8 +103,8 @@ async fn ready(State(pages): State<Pages>) -> Response {
 }
 
 async fn metrics(State(pages): State<Pages>) -> Result<Response, StatusCode> {
-    let snapshot = Box::new(snapshot(&pages).await?);
-    let text = pages.observer.ask(|reply| Ask::Metrics(snapshot, reply)).await;
+    let (snapshot, refusals) = (Box::new(snapshot(&pages).await?), pages.transports.refusals());
+    let text = pages.observer.ask(|reply| Ask::Metrics { snapshot, refusals, reply }).await;
     let text = text.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

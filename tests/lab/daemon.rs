@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::child::Running;
-use super::{Lab, seconds, until};
+use super::{Lab, Paper, seconds, until};
 
 /// Our name, as the certificate has it.
 pub const OUR_NAME: &str = "demarc.lab.test";
@@ -34,6 +37,8 @@ impl Gateway {
 
 /// What the configuration says. Begin with [`Setup::new`].
 pub struct Setup {
+    /// The generation of the Lync side.
+    pub profile: &'static str,
     /// Where the Lync side listens.
     pub next_hop: SocketAddr,
     /// The gateways, in order of preference.
@@ -42,6 +47,8 @@ pub struct Setup {
     pub ports: (u16, u16),
     /// Lines of `[TrunkConfiguration]`; the Microsoft side gets them too.
     pub trunk_configuration: Vec<String>,
+    /// Further lines of `[Trunks]`.
+    pub trunks: Vec<String>,
     /// The pattern of the one route.
     pub route: String,
 }
@@ -50,25 +57,34 @@ impl Setup {
     /// One Lync side, these gateways, numbers in Chicago routed to them.
     pub fn new(next_hop: SocketAddr, gateways: &[Gateway]) -> Setup {
         Setup {
+            profile: "sfb2019",
             next_hop,
             gateways: gateways.to_vec(),
             ports: (18_000, 18_399),
             trunk_configuration: Vec::new(),
+            trunks: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
         }
     }
 
+    /// Writes the file, with all that it names.
+    pub fn write(&self, lab: &Lab) -> PathBuf {
+        lab.write("demarc.ini", self.ini(lab))
+    }
+
     fn ini(&self, lab: &Lab) -> String {
-        let leaf = lab.authority.leaf_at(OUR_NAME, Some(lab.net.host(1)));
+        let leaf = lab.authority.issue(&Paper { address: Some(lab.net.host(1)), ..Paper::new(OUR_NAME) });
         let certificate = lab.write("demarc.pem", leaf.certificate);
         let key = lab.write("demarc.key", leaf.key);
         let roots = lab.write("roots.pem", lab.authority.root());
         let us = lab.net.host(1);
         let switches = self.trunk_configuration.join("\n");
+        let trunks = self.trunks.join("\n");
         let mut ini = format!(
-            "[Lync]\nProfile=sfb2019\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
-             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen=\nTcpListen={us}:5068\n\
-             UdpListen={us}:5068\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs=PCMU PCMA\n\n[Web]\nListen={us}:8085\n\n",
+            "[Lync]\nProfile={}\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
+             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen={us}:5067\nTcpListen={us}:5068\n\
+             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs=PCMU PCMA\n\n[Web]\nListen={us}:8085\n\n",
+            self.profile,
             self.next_hop,
             certificate.display(),
             key.display(),
@@ -100,16 +116,19 @@ impl Setup {
     /// The same with an environment variable, unless it is set already.
     #[track_caller]
     pub fn start_with(&self, lab: &Lab, variable: &str, value: &str) -> Demarc {
-        let ini = lab.write("demarc.ini", self.ini(lab));
+        let file = self.write(lab);
         let mut command = Command::new(program());
-        command.arg("run").arg("--config").arg(ini).env("RUST_BACKTRACE", "1").env_remove("NOTIFY_SOCKET");
+        command.arg("run").arg("--config").arg(&file).env("RUST_BACKTRACE", "1").env_remove("NOTIFY_SOCKET");
         if std::env::var_os(variable).is_none() {
             command.env(variable, value);
         }
         let mut demarc = Demarc {
             running: Running::start(&mut command, &lab.log("demarc")),
+            log: lab.path("demarc.log"),
+            file,
             lync: lab.net.at(1, 5070),
             trunk: lab.net.at(1, 5068),
+            tls_trunk: lab.net.at(1, 5067),
             web: lab.net.at(1, 8085),
         };
         until(seconds(10), "demarc is ready", || {
@@ -125,13 +144,23 @@ fn program() -> std::ffi::OsString {
     std::env::var_os("DEMARC_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_demarc").into())
 }
 
+/// Runs one of the program's verbs to its end.
+pub fn demarc(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).env_remove("NOTIFY_SOCKET").output().unwrap()
+}
+
 /// The running daemon.
 pub struct Demarc {
     running: Running,
+    log: PathBuf,
+    /// Its configuration.
+    pub file: PathBuf,
     /// Where the Lync side reaches it.
     pub lync: SocketAddr,
     /// Where gateways reach it, by UDP and TCP.
     pub trunk: SocketAddr,
+    /// Where gateways reach it, by TLS.
+    pub tls_trunk: SocketAddr,
     /// Its web page.
     pub web: SocketAddr,
 }
@@ -145,6 +174,36 @@ impl Demarc {
     /// Is it still there?
     pub fn alive(&mut self) -> bool {
         self.running.ended().is_none() && matches!(get(self.web, "/healthz"), Some((200, _)))
+    }
+
+    /// Everything it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits for a line of its log that holds all of these.
+    #[track_caller]
+    pub fn logs(&self, parts: &[&str]) {
+        let says = |line: &str| parts.iter().all(|part| line.contains(part));
+        until(seconds(5), &format!("a line of the log holds {parts:?}"), || self.log().lines().any(says).then_some(()));
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal);
+    }
+
+    /// Its end, if that comes in time.
+    pub fn end(&mut self, limit: Duration) -> Option<ExitStatus> {
+        self.running.wait(limit)
+    }
+
+    /// Runs a verb that asks it: exit code, standard output, standard error.
+    pub fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
+        let file = self.file.display().to_string();
+        let output = demarc(&[&["--config", &file], arguments].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
     /// The sum of a metric over all its labels.

@@ -26,11 +26,11 @@ mod sipp;
 pub use audio::{Verdict, loudness, pesq, speech};
 pub use bad_line::BadLine;
 pub use child::Running;
-pub use daemon::{Demarc, Gateway, Setup, get};
+pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get};
 pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};
 pub use phone::{Line, Phone};
-pub use pki::Authority;
+pub use pki::{Authority, Leaf, Paper};
 pub use sipp::{Scenario, Sipp};
 
 /// One test's surroundings.

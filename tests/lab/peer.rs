@@ -328,6 +328,12 @@ impl Peer {
         peer
     }
 
+    /// The Microsoft side as one that only calls.
+    pub fn calling(lab: &Lab) -> Peer {
+        let address = lab.net.at(2, 5061);
+        Peer::without_listener(lab.net.host(2), address, Some(context(lab)), Arc::new(answers_options))
+    }
+
     /// A gateway that only calls, over TCP.
     pub fn gateway(host: Ipv4Addr) -> Peer {
         Peer::without_listener(host, (host, 5060).into(), None, Arc::new(answers_options))

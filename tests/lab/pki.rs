@@ -10,7 +10,7 @@ use openssl::rsa::Rsa;
 use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
 };
-use openssl::x509::{X509, X509Builder, X509Name};
+use openssl::x509::{X509, X509Builder, X509Name, X509NameRef, X509Ref};
 
 /// A root and its key.
 pub struct Authority {
@@ -29,8 +29,13 @@ pub struct Leaf {
 impl Authority {
     /// A fresh root.
     pub fn new() -> Authority {
+        Self::named("demarc lab root")
+    }
+
+    /// A fresh root of a name.
+    pub fn named(name: &str) -> Authority {
         let key = new_key();
-        let mut draft = draft("demarc lab root", None, &key);
+        let mut draft = draft(name, None, &key, (-1, 300));
         draft.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
         draft.append_extension(KeyUsage::new().critical().key_cert_sign().crl_sign().build().unwrap()).unwrap();
         let identifier = SubjectKeyIdentifier::new().build(&draft.x509v3_context(None, None)).unwrap();
@@ -46,31 +51,67 @@ impl Authority {
 
     /// A leaf for `name`, good as server and as client.
     pub fn leaf(&self, name: &str) -> Leaf {
-        self.leaf_at(name, None)
+        self.issue(&Paper::new(name))
     }
 
-    /// The same for an address as well.
-    pub fn leaf_at(&self, name: &str, address: Option<Ipv4Addr>) -> Leaf {
+    /// A leaf that says what `paper` says.
+    pub fn issue(&self, paper: &Paper<'_>) -> Leaf {
         let key = new_key();
-        let mut draft = draft(name, Some(self.certificate.subject_name()), &key);
-        let context = draft.x509v3_context(Some(&self.certificate), None);
+        paper.signed(&key, self.certificate.subject_name(), &self.key, Some(&self.certificate))
+    }
+}
+
+/// What a certificate says.
+pub struct Paper<'a> {
+    /// Whose it is.
+    pub name: &'a str,
+    /// An address that it is for as well.
+    pub address: Option<Ipv4Addr>,
+    /// Days from today on which it begins and ends.
+    pub days: (i64, i64),
+    /// What it may be used for.
+    pub usages: &'a [&'a str],
+}
+
+impl<'a> Paper<'a> {
+    /// For `name`, of today, good as server and as client.
+    pub fn new(name: &'a str) -> Paper<'a> {
+        Paper { name, address: None, days: (-1, 300), usages: &["serverAuth", "clientAuth"] }
+    }
+
+    /// Vouched for by itself.
+    pub fn self_signed(&self) -> Leaf {
+        let key = new_key();
+        let subject = named(self.name);
+        self.signed(&key, &subject, &key, None)
+    }
+
+    fn signed(&self, key: &PKey<Private>, issuer: &X509NameRef, by: &PKey<Private>, root: Option<&X509Ref>) -> Leaf {
+        let mut draft = draft(self.name, Some(issuer), key, self.days);
+        let context = draft.x509v3_context(root, None);
         let mut names = SubjectAlternativeName::new();
-        names.dns(name);
-        if let Some(address) = address {
+        names.dns(self.name);
+        if let Some(address) = self.address {
             names.ip(&address.to_string());
         }
-        let extensions = [
+        let mut usages = ExtendedKeyUsage::new();
+        for usage in self.usages {
+            usages.other(usage);
+        }
+        let mut extensions = vec![
             BasicConstraints::new().critical().build().unwrap(),
             KeyUsage::new().critical().digital_signature().key_encipherment().build().unwrap(),
-            ExtendedKeyUsage::new().server_auth().client_auth().build().unwrap(),
+            usages.build().unwrap(),
             names.build(&context).unwrap(),
             SubjectKeyIdentifier::new().build(&context).unwrap(),
-            AuthorityKeyIdentifier::new().keyid(true).build(&context).unwrap(),
         ];
+        if root.is_some() {
+            extensions.push(AuthorityKeyIdentifier::new().keyid(true).build(&context).unwrap());
+        }
         for extension in extensions {
             draft.append_extension(extension).unwrap();
         }
-        draft.sign(&self.key, MessageDigest::sha256()).unwrap();
+        draft.sign(by, MessageDigest::sha256()).unwrap();
         Leaf { certificate: draft.build().to_pem().unwrap(), key: key.private_key_to_pem_pkcs8().unwrap() }
     }
 }
@@ -79,10 +120,14 @@ fn new_key() -> PKey<Private> {
     PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()
 }
 
-fn draft(name: &str, issuer: Option<&openssl::x509::X509NameRef>, key: &PKey<Private>) -> X509Builder {
+fn named(name: &str) -> X509Name {
     let mut subject = X509Name::builder().unwrap();
     subject.append_entry_by_text("CN", name).unwrap();
-    let subject = subject.build();
+    subject.build()
+}
+
+fn draft(name: &str, issuer: Option<&X509NameRef>, key: &PKey<Private>, days: (i64, i64)) -> X509Builder {
+    let subject = named(name);
     let mut serial = BigNum::new().unwrap();
     serial.rand(128, MsbOption::MAYBE_ZERO, false).unwrap();
     let mut draft = X509::builder().unwrap();
@@ -90,8 +135,9 @@ fn draft(name: &str, issuer: Option<&openssl::x509::X509NameRef>, key: &PKey<Pri
     draft.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
     draft.set_subject_name(&subject).unwrap();
     draft.set_issuer_name(issuer.unwrap_or(&subject)).unwrap();
-    draft.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
-    draft.set_not_after(&Asn1Time::days_from_now(30).unwrap()).unwrap();
+    let at = |days: i64| Asn1Time::from_unix(jiff::Timestamp::now().as_second() + days * 86_400).unwrap();
+    draft.set_not_before(&at(days.0)).unwrap();
+    draft.set_not_after(&at(days.1)).unwrap();
     draft.set_pubkey(key).unwrap();
     draft
 }

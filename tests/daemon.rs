@@ -1,0 +1,349 @@
+//! The daemon as its operator meets it: verbs, signals, bad files, a full box, what its log keeps to itself.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panic and say what they saw")]
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::{Demarc, Dialog, Gateway, Lab, Message, Peer, Sdp, Setup, connect_from, demarc, get, seconds};
+use nix::sys::signal::Signal;
+
+const LYNC_NUMBER: &str = "+13125550100";
+
+/// The Microsoft side takes every call at once; the gateway, over TCP, is the test's own voice.
+struct Stage {
+    gateway: Peer,
+    demarc: Demarc,
+    setup: Setup,
+    _lync: Peer,
+    lab: Lab,
+}
+
+impl Stage {
+    fn set(change: impl FnOnce(&mut Setup)) -> Stage {
+        let lab = Lab::new();
+        let lync = Peer::answering(&lab);
+        let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), "TCP")]);
+        setup.trunk_configuration = vec!["OptionsInterval=0".to_owned()];
+        change(&mut setup);
+        // Everything that anybody could log.
+        let demarc = setup.start_with(&lab, "DEMARC_LOG", "trace");
+        Stage { gateway: Peer::gateway(lab.net.host(3)), demarc, setup, _lync: lync, lab }
+    }
+
+    /// A call that has not been answered.
+    fn call(&self) -> Dialog {
+        let link = self.gateway.connect(self.demarc.trunk);
+        self.gateway.call(&link, LYNC_NUMBER, &Sdp::plain(self.gateway.host, "sendrecv"))
+    }
+
+    #[track_caller]
+    fn connect(&mut self) -> Dialog {
+        let mut call = self.call();
+        call.acknowledge(&self.gateway.expect("200 INVITE"));
+        call
+    }
+
+    /// A call that is refused: the answer.
+    #[track_caller]
+    fn refused(&mut self, status: u16) -> Message {
+        let mut call = self.call();
+        let answer = self.gateway.expect(&format!("{status} INVITE"));
+        call.acknowledge_refusal(&answer);
+        (*answer).clone()
+    }
+
+    /// The call is as alive as ever: a refresh is answered on it.
+    #[track_caller]
+    fn lives(&mut self, call: &mut Dialog) {
+        call.request("UPDATE", "", "");
+        self.gateway.expect("200 UPDATE");
+        assert!(self.demarc.metric("demarc_calls_active") > 0.0);
+    }
+
+    #[track_caller]
+    fn hang_up(&mut self, call: &mut Dialog) {
+        call.request("BYE", "", "");
+        self.gateway.expect("200 BYE");
+    }
+
+    fn reloads(&self, result: &str) -> f64 {
+        self.demarc.metric_where("demarc_config_reloads_total", &format!("\"{result}\""))
+    }
+}
+
+// A box that is full.
+
+#[test]
+fn a_full_port_range_refuses_the_call_and_says_so() {
+    // Four ports: one call.
+    let mut stage = Stage::set(|setup| setup.ports = (18_000, 18_003));
+    let mut call = stage.connect();
+    let answer = stage.refused(503);
+    assert_eq!(answer.header("Reason"), Some("Q.850;cause=47;text=\"Resource unavailable\""));
+    stage.demarc.logs(&["call ended", "cause=47", "all media ports from 18000 to 18003 are in use"]);
+    stage.lives(&mut call);
+    stage.hang_up(&mut call);
+    stage.demarc.idle();
+    let mut next = stage.connect();
+    stage.hang_up(&mut next);
+}
+
+#[test]
+fn a_full_trunk_refuses_the_call_and_says_so() {
+    let mut stage = Stage::set(|setup| setup.gateways[0].more = vec!["MaxCalls=1".to_owned()]);
+    let mut call = stage.connect();
+    let answer = stage.refused(503);
+    assert!(answer.header("Reason").is_some_and(|reason| reason.starts_with("Q.850;cause=")), "{:?}", answer.headers);
+    assert!(answer.header("Retry-After").is_some(), "{:?}", answer.headers);
+    stage.demarc.logs(&["request refused", "trunk=\"Gateway1\"", "MaxCalls"]);
+    stage.lives(&mut call);
+    stage.hang_up(&mut call);
+}
+
+// Files.
+
+#[test]
+fn a_configuration_that_cannot_be_used_ends_the_start_with_2() {
+    let lab = Lab::new();
+    let missing = lab.path("nowhere.ini");
+    let folder = lab.folder("folder.ini");
+    let noise = lab.write("noise.ini", [0x00, 0xff, 0xfe, 0x80, 0x01, b'\n'].repeat(40));
+    let wrong = lab.write("wrong.ini", "[Lync]\nFqdn=ms1.contoso.com\nListen=here\n");
+    let cases = [
+        (&missing, &["cannot be read", "No such file"][..]),
+        (&folder, &["cannot be read", "directory"]),
+        (&noise, &["noise.ini:1:1"]),
+        (&wrong, &["wrong.ini:3:8", "`Listen` has a wrong value", "cannot be used; errors: "]),
+    ];
+    for (file, words) in cases {
+        for verb in ["run", "status", "reload"] {
+            let output = demarc(&[verb, "--config", &file.display().to_string()]);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{verb}: {said}");
+            for word in words {
+                assert!(said.contains(word), "{verb}: {word} is not in:\n{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_file_changes_nothing() {
+    let mut stage = Stage::set(|_| {});
+    let mut call = stage.connect();
+    let good = std::fs::read_to_string(&stage.demarc.file).unwrap();
+    std::fs::write(&stage.demarc.file, good.replace("Port=5060", "Port=506O")).unwrap();
+    stage.demarc.signal(Signal::SIGHUP);
+    stage.demarc.logs(&["reload refused, nothing changed"]);
+    stage.demarc.logs(&["demarc.ini:", "error: `Port` has a wrong value"]);
+    assert_eq!((stage.reloads("bad"), stage.reloads("good")), (1.0, 0.0));
+    let (code, _, said) = stage.demarc.ask(&["reload"]);
+    assert!(code == 2 && said.contains("`Port` has a wrong value"), "{code}: {said}");
+    // A file that reads well and names a certificate that is not there.
+    std::fs::write(&stage.demarc.file, good.replace("demarc.pem", "nowhere.pem")).unwrap();
+    let (code, _, said) = stage.demarc.ask(&["reload"]);
+    assert!(code == 1 && said.contains("nothing changed") && said.contains("nowhere.pem"), "{code}: {said}");
+    assert_eq!((stage.reloads("bad"), stage.reloads("good")), (2.0, 0.0));
+    stage.lives(&mut call);
+    let mut next = stage.connect();
+    stage.hang_up(&mut next);
+    stage.hang_up(&mut call);
+    stage.demarc.idle();
+}
+
+#[test]
+fn a_good_file_holds_for_new_calls_and_live_ones_go_on() {
+    let mut stage = Stage::set(|_| {});
+    let mut call = stage.connect();
+    stage.setup.gateways[0].more = vec!["MaxCalls=1".to_owned()];
+    stage.setup.write(&stage.lab);
+    stage.demarc.signal(Signal::SIGHUP);
+    stage.demarc.logs(&["reloaded: new calls use the new configuration, live calls keep theirs"]);
+    assert_eq!((stage.reloads("bad"), stage.reloads("good")), (0.0, 1.0));
+    stage.lives(&mut call);
+    stage.refused(503);
+    stage.setup.gateways[0].more.clear();
+    stage.setup.write(&stage.lab);
+    let (code, said, _) = stage.demarc.ask(&["reload"]);
+    assert!(code == 0 && said.starts_with("reloaded"), "{code}: {said}");
+    let mut next = stage.connect();
+    stage.hang_up(&mut next);
+    stage.hang_up(&mut call);
+    stage.demarc.idle();
+}
+
+// The end.
+
+/// However it was asked to drain: new calls are refused, the live one goes on and can be ended, then the end is good.
+#[track_caller]
+fn drains(mut stage: Stage, mut call: Dialog) {
+    stage.demarc.logs(&["draining: no new calls, waiting for live ones"]);
+    assert_eq!(get(stage.demarc.web, "/readyz").map(|(status, _)| status), Some(503));
+    let answer = stage.refused(503);
+    assert!(answer.header("Retry-After").is_some(), "{:?}", answer.headers);
+    let (code, said, _) = stage.demarc.ask(&["status"]);
+    assert!(code == 0 && said.contains("draining: 1 calls"), "{code}: {said}");
+    stage.lives(&mut call);
+    assert_eq!(stage.demarc.end(Duration::from_millis(700)), None, "it waits for the call");
+    stage.hang_up(&mut call);
+    let end = stage.demarc.end(seconds(5));
+    assert_eq!(end.and_then(|end| end.code()), Some(0), "{end:?}");
+    assert!(connect_from(stage.lab.net.host(3), stage.demarc.trunk).is_err());
+}
+
+#[test]
+fn sigterm_waits_for_live_calls() {
+    let mut stage = Stage::set(|_| {});
+    let call = stage.connect();
+    stage.demarc.signal(Signal::SIGTERM);
+    drains(stage, call);
+}
+
+#[test]
+fn the_drain_verb_does_the_same() {
+    let mut stage = Stage::set(|_| {});
+    let call = stage.connect();
+    let (code, said, _) = stage.demarc.ask(&["drain"]);
+    assert!(code == 0 && said.contains("no new calls are taken"), "{code}: {said}");
+    drains(stage, call);
+}
+
+/// The limit is over: the live call is released, not dropped.
+#[test]
+fn a_drain_that_takes_too_long_ends_the_call() {
+    let mut stage = Stage::set(|setup| setup.trunks = vec!["DrainTimeout=1s".to_owned()]);
+    let _call = stage.connect();
+    stage.demarc.signal(Signal::SIGTERM);
+    let bye = stage.gateway.expect("BYE");
+    assert!(bye.header("Reason").is_some_and(|reason| reason.contains("Q.850;cause=")), "{:?}", bye.headers);
+    bye.answer(200, "OK", "");
+    let end = stage.demarc.end(seconds(5));
+    assert_eq!(end.and_then(|end| end.code()), Some(0), "{end:?}");
+}
+
+#[test]
+fn a_second_sigterm_does_not_wait() {
+    let mut stage = Stage::set(|_| {});
+    let _call = stage.connect();
+    stage.demarc.signal(Signal::SIGTERM);
+    stage.demarc.logs(&["draining"]);
+    stage.demarc.signal(Signal::SIGTERM);
+    stage.gateway.expect("BYE").answer(200, "OK", "");
+    let end = stage.demarc.end(seconds(5));
+    assert_eq!(end.and_then(|end| end.code()), Some(0), "{end:?}");
+}
+
+// Views.
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|fault| panic!("{fault}: {text}"))
+}
+
+#[test]
+fn the_verbs_show_the_running_daemon() {
+    let mut stage = Stage::set(|_| {});
+    let (code, said, _) = stage.demarc.ask(&["calls", "--json"]);
+    assert_eq!((code, json(&said)), (0, serde_json::json!([])));
+    let mut call = stage.connect();
+
+    let (code, said, _) = stage.demarc.ask(&["status"]);
+    assert!(code == 0 && said.starts_with(&format!("demarc {}: 1 calls\n", env!("CARGO_PKG_VERSION"))), "{said}");
+    for trunk in ["lync", "Gateway1"] {
+        assert!(said.lines().any(|line| line.trim_start().starts_with(trunk) && line.contains("1 calls")), "{said}");
+    }
+    let (code, said, _) = stage.demarc.ask(&["status", "--json"]);
+    let status = json(&said);
+    assert_eq!((code, &status["calls"], &status["draining"]), (0, &1.into(), &false.into()), "{said}");
+    assert_eq!(status["trunks"][1]["name"], "Gateway1", "{said}");
+
+    let (code, said, _) = stage.demarc.ask(&["calls"]);
+    assert_eq!((code, said.lines().count()), (0, 2), "{said}");
+    for word in ["connected", "Gateway1", "lync", "…100", "PCMU/PCMU"] {
+        assert!(said.contains(word), "{word} is not in:\n{said}");
+    }
+    let (_, said, _) = stage.demarc.ask(&["calls", "--json"]);
+    let calls = json(&said);
+    let shown = &calls[0];
+    assert_eq!((&shown["direction"], &shown["state"]), (&"in".into(), &"connected".into()), "{said}");
+    assert_eq!(shown["srtp"], serde_json::json!([false, true]), "{said}");
+    let id = shown["id"].as_str().unwrap().to_owned();
+    stage.hang_up(&mut call);
+    stage.demarc.idle();
+
+    for name in ["last", id.as_str(), &id[..6]] {
+        let (code, said, _) = stage.demarc.ask(&["trace", name]);
+        assert_eq!(code, 0, "{said}");
+        judge_ladder(&said, &id);
+    }
+    let (code, said, _) = stage.demarc.ask(&["trace", "last", "--redact"]);
+    assert!(code == 0 && !said.contains("3125550100") && said.contains("INVITE"), "{said}");
+    let (code, said, _) = stage.demarc.ask(&["trace", "last", "--json"]);
+    let ladder = json(&said);
+    assert_eq!((code, &ladder["id"]), (0, &id.as_str().into()));
+    assert!(ladder["rungs"].as_array().is_some_and(|rungs| rungs.len() > 8), "{said}");
+    assert!(!said.contains("WVNfX19zZW1jdGwg"), "a key:\n{said}");
+    let (code, _, said) = stage.demarc.ask(&["trace", "zzz"]);
+    assert!(code == 1 && said.contains("no live or recent call has the id zzz"), "{code}: {said}");
+}
+
+/// Both legs, who ended it and why, and no key.
+#[track_caller]
+fn judge_ladder(text: &str, id: &str) {
+    assert!(text.starts_with(&format!("call {id}\n")), "{text}");
+    for (what, trunk) in [
+        ("INVITE + SDP (TCP)", "Gateway1"),
+        ("INVITE + SDP (TLS)", "lync"),
+        ("200 OK + SDP (INVITE) (TLS)", "lync"),
+        ("200 OK + SDP (INVITE) (TCP)", "Gateway1"),
+        ("ACK (TCP)", "Gateway1"),
+        ("BYE (TCP)", "Gateway1"),
+        ("BYE (TLS)", "lync"),
+    ] {
+        let shown = text.lines().any(|line| line.contains(what) && line.ends_with(trunk));
+        assert!(shown, "{what} with {trunk} is not in:\n{text}");
+    }
+    assert!(text.contains("Q.850 cause 16 (Normal call clearing)"), "{text}");
+    assert!(text.contains(LYNC_NUMBER), "the operator sees the number:\n{text}");
+    let keys = text.split("inline:").skip(1).filter(|rest| !rest.starts_with("(secret)")).count();
+    assert!(keys == 0 && text.contains("inline:(secret)") && !text.contains("WVNfX19zZW1jdGwg"), "a key:\n{text}");
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_a_fault_with_a_remedy() {
+    let mut stage = Stage::set(|_| {});
+    stage.demarc.signal(Signal::SIGTERM);
+    assert!(stage.demarc.end(seconds(5)).is_some());
+    for verb in [&["status"][..], &["calls"], &["trace", "last"], &["reload"], &["drain"]] {
+        let (code, _, said) = stage.demarc.ask(verb);
+        assert!(code == 1 && said.contains("Is it running"), "{verb:?}: {code}: {said}");
+    }
+}
+
+// What the log keeps to itself.
+
+/// Answered, refused and cancelled calls, both ways, with everything logged that can be logged.
+#[test]
+fn no_number_and_no_key_reaches_the_log() {
+    let mut stage = Stage::set(|setup| setup.ports = (18_000, 18_003));
+    let mut call = stage.connect();
+    stage.refused(503);
+    stage.lives(&mut call);
+    stage.hang_up(&mut call);
+    stage.demarc.idle();
+    let lync = Peer::calling(&stage.lab);
+    let link = lync.connect(stage.demarc.lync);
+    // To a gateway that does not listen, and to a number that no route takes.
+    for number in ["+13125556789", "+442079460000"] {
+        lync.call(&link, number, &Sdp::encrypted(lync.host, "sendrecv"));
+    }
+    stage.demarc.logs(&["call ended", "result=\"failed\"", "[HybridVoiceRoutes]"]);
+    stage.demarc.idle();
+    let log = stage.demarc.log();
+    assert!(log.matches("call begins").count() >= 4 && log.contains("DEBUG"), "{log}");
+    for private in ["3125550100", "3125556789", "2079460000", "inline:", "WVNfX19z", "a=crypto"] {
+        let line = log.lines().find(|line| line.contains(private));
+        assert_eq!(line, None, "{private} stands in the log");
+    }
+}
