@@ -223,3 +223,47 @@ fn a_transfer_is_refused_and_the_call_goes_on() {
     world.ask(a, Method::Bye, "", "");
     world.rest();
 }
+
+#[test]
+fn which_way_sound_goes_is_told_from_the_other_sides_view() {
+    let mut world = World::new();
+    let a = world.invite(LYNC, &going("sendonly", &secret("0")));
+    let b = world.rung(GW1);
+    let offered = |world: &World| String::from_utf8_lossy(world.asked(b, Method::Invite).body()).into_owned();
+    assert!(offered(&world).contains("a=sendonly"), "{}", offered(&world));
+    world.answer(b, 200, &going("recvonly", &plain("0")));
+    world.ack(a, "");
+
+    world.ask(a, Method::Invite, "", &secret("0"));
+    assert!(offered(&world).contains("a=sendrecv"), "{}", offered(&world));
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    world.ask(a, Method::Invite, "", &going("sendonly", &secret("0")));
+    assert!(offered(&world).contains("a=sendonly"), "{}", offered(&world));
+    world.answer(b, 200, &going("recvonly", &plain("0")));
+    world.ack(a, "");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn silence_counts_from_the_answer_on_and_on_hold_as_the_switches_say() {
+    let mut world = World::with(ini(&["[Gateway1]\nRTCPCallsOnHold=False"]));
+    let watched = |world: &World| {
+        let session = world.sessions.values().next_back().unwrap();
+        [0, 1].map(|side| session.sides[side].as_ref().is_some_and(|stream| stream.watch.is_some()))
+    };
+    let a = world.invite(LYNC, &secret("0"));
+    let b = world.rung(GW1);
+    world.answer(b, 183, &plain("0"));
+    assert_eq!(watched(&world), [false, false]);
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    assert_eq!(watched(&world), [true, true]);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    world.ack(a, "");
+    assert_eq!(watched(&world), [true, false]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
