@@ -47,3 +47,6 @@ fn of_trunk(config: &Config, trunk: TrunkId, route: &str) -> Vec<Attempt> {
     let hops = config.trunk(trunk).map_or(&[][..], |trunk| &trunk.hops);
     hops.iter().map(|hop| Attempt { trunk, hop: hop.clone(), route: route.to_owned() }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,109 @@ fn a_change_whose_other_side_hangs_up_is_not_left_open() {
     assert_eq!(world.seen(), "lync:487 lync:BYE close");
     world.rest();
 }
+
+#[test]
+fn a_resume_that_the_other_side_refuses_is_granted() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    world.ack(a, "");
+    world.ask(a, Method::Invite, "", &secret("0"));
+    world.answer(b, 500, "");
+    world.ack(a, "");
+    assert_eq!(both(&world), [SendRecv, Inactive]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_side_whose_partner_is_being_changed_is_asked_to_wait() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    // Our 200 to the hold is not confirmed yet, so the gateway's resume waits for that.
+    world.seen();
+    world.ask(b, Method::Invite, "", &plain("0"));
+    assert_eq!(world.seen(), "gw1:100");
+    world.ack(a, "");
+    assert_eq!(world.seen(), "lync:INVITE+sdp");
+    world.answer(a, 200, &secret("0"));
+    assert_eq!(world.seen(), "lync:ACK gw1:200+sdp");
+    world.ack(b, "");
+    assert_eq!(both(&world), [SendRecv, SendRecv]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_change_by_update() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Update, "", &going("inactive", &secret("0")));
+    assert_eq!(world.seen(), "gw1:INVITE+sdp");
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    let told = world.phones[a].told.last().unwrap();
+    assert_eq!((told.status(), told.cseq().unwrap().method), (Some(200), Method::Update));
+    assert_eq!(both(&world), [Inactive, Inactive]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_transfer_is_refused_and_the_call_goes_on() {
+    let mut world = World::new();
+    let (a, _) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Refer, "Refer-To: <sip:+13125550111@contoso.com>\n", "");
+    assert_eq!(world.seen(), "lync:405/REFER");
+    let noted = |report: &Report| matches!(report, Report::Note { text, .. } if text.contains("transfer"));
+    assert!(world.reports.iter().any(noted));
+    assert_eq!(world.snapshot().calls.len(), 1);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn which_way_sound_goes_is_told_from_the_other_sides_view() {
+    let mut world = World::new();
+    let a = world.invite(LYNC, &going("sendonly", &secret("0")));
+    let b = world.rung(GW1);
+    let offered = |world: &World| String::from_utf8_lossy(world.asked(b, Method::Invite).body()).into_owned();
+    assert!(offered(&world).contains("a=sendonly"), "{}", offered(&world));
+    world.answer(b, 200, &going("recvonly", &plain("0")));
+    world.ack(a, "");
+
+    world.ask(a, Method::Invite, "", &secret("0"));
+    assert!(offered(&world).contains("a=sendrecv"), "{}", offered(&world));
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    world.ask(a, Method::Invite, "", &going("sendonly", &secret("0")));
+    assert!(offered(&world).contains("a=sendonly"), "{}", offered(&world));
+    world.answer(b, 200, &going("recvonly", &plain("0")));
+    world.ack(a, "");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn silence_counts_from_the_answer_on_and_on_hold_as_the_switches_say() {
+    let mut world = World::with(ini(&["[Gateway1]\nRTCPCallsOnHold=False"]));
+    let watched = |world: &World| {
+        let session = world.sessions.values().next_back().unwrap();
+        [0, 1].map(|side| session.sides[side].as_ref().is_some_and(|stream| stream.watch.is_some()))
+    };
+    let a = world.invite(LYNC, &secret("0"));
+    let b = world.rung(GW1);
+    world.answer(b, 183, &plain("0"));
+    assert_eq!(watched(&world), [false, false]);
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    assert_eq!(watched(&world), [true, true]);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    world.ack(a, "");
+    assert_eq!(watched(&world), [true, false]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}

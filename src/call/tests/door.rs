@@ -66,14 +66,32 @@ fn a_new_try_with_the_old_names_is_a_new_call() {
     let mut world = World::new();
     let a = world.invite(LYNC, &secret("0"));
     let b = world.rung(GW1);
+    // The old call's ports are still on their way home.
+    world.engine = Engine::Sleeps;
     world.answer(b, 486, "");
     world.seen();
     // RFC 3261 section 8.1.3.5: same Call-ID, To and From, the next CSeq.
     world.ask(a, Method::Invite, "", &secret("0"));
+    world.engine_wakes();
     assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp open");
     let (branch, cseq) = world.phones[a].invited.clone();
     world.say(a, "CANCEL", &branch, cseq, "", "");
-    assert!(world.seen().contains("lync:487"));
+    assert_eq!(world.seen(), "lync:487 close");
+    world.rest();
+}
+
+#[test]
+fn an_old_call_id_leads_to_the_new_call_alone() {
+    let mut world = World::new();
+    let a = world.invite(LYNC, &secret("0"));
+    world.cancel(a);
+    world.pass(seconds(200));
+    world.reports.clear();
+    world.ask(a, Method::Invite, "", &secret("0"));
+    let b = world.rung(GW1);
+    world.answer(b, 404, "");
+    let refusal = |report: &Report| matches!(report, Report::Message { trunk: LYNC, message, .. } if message.status() == Some(404));
+    assert!(world.reports.iter().any(refusal), "the new call's ladder has its refusal");
     world.rest();
 }
 

@@ -157,3 +157,23 @@ fn an_answer_without_a_description_is_hung_up_and_the_next_way_tried() {
     world.cancel(a);
     world.rest();
 }
+
+#[test]
+fn a_caller_that_no_longer_refreshes_its_session_is_gone() {
+    let mut world = World::new();
+    let more = "Supported: timer\nSession-Expires: 90;refresher=uac\n";
+    let a = world.invite_to(LYNC, "+13125556789", more, &secret("0"));
+    let b = world.rung(GW1);
+    world.answer(b, 200, &plain("0"));
+    world.ack(a, "");
+    assert!(header(world.told(a, 200), Name::SessionExpires).starts_with("90"));
+    world.pass(seconds(50));
+    world.ask(a, Method::Update, more, "");
+    world.seen();
+    world.pass(seconds(50));
+    assert_eq!(world.seen(), "");
+    world.pass(seconds(40));
+    assert_eq!(world.seen(), "lync:BYE gw1:BYE close");
+    assert_eq!(world.end(), "answered 102 by caller");
+    world.rest();
+}

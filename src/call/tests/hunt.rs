@@ -186,7 +186,10 @@ fn nobody_answers() {
 fn a_number_that_no_route_takes() {
     let mut world = World::new();
     let a = world.invite_to(LYNC, "+4930555", "", &secret("0"));
-    assert!(world.seen().contains("lync:404"));
+    assert_eq!(world.seen(), "lync:100 lync:404 open close");
+    assert_eq!(world.end(), "failed 3 by us");
+    let notes = |report: &Report| matches!(report, Report::Note { text, .. } if text.contains("[HybridVoiceRoutes]"));
+    assert!(world.reports.iter().any(notes), "the operator is told what to do");
     assert!(header(world.told(a, 404), Name::Reason).starts_with("Q.850;cause=3;"));
     world.rest();
 }
@@ -272,5 +275,19 @@ fn when_every_gateway_is_full_there_is_no_circuit() {
     assert!(header(world.told(a, 503), Name::Reason).starts_with("Q.850;cause=34;"));
     world.ask(first, Method::Bye, "", "");
     world.ask(second, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_full_microsoft_side_takes_no_more_calls() {
+    let mut world = World::with(ini(&["[Lync]\nMaxCalls=1"]));
+    let (a, _) = world.talk(LYNC, GW1);
+    let out = world.invite(LYNC, &secret("0"));
+    assert_eq!(world.seen(), "lync:100 lync:503");
+    assert!(world.told(out, 503).number(Name::RetryAfter).is_some());
+    let inward = world.invite(GW1, &plain("0"));
+    assert_eq!(world.seen(), "gw1:100 gw1:503 open close");
+    assert!(header(world.told(inward, 503), Name::Reason).starts_with("Q.850;cause=34;"));
+    world.ask(a, Method::Bye, "", "");
     world.rest();
 }

@@ -260,3 +260,54 @@ fn a_second_fork_that_answers_is_hung_up() {
     assert_eq!(world.asked(b, Method::Bye).tag(Name::To), Some("one"));
     world.rest();
 }
+
+// Reliable progress.
+
+#[test]
+fn progress_is_reliable_on_both_sides_where_both_can() {
+    let mut world = World::new();
+    let a = world.invite_to(LYNC, "+13125556789", "Supported: 100rel\n", &secret("0"));
+    let b = world.rung(GW1);
+    assert!(world.asked(b, Method::Invite).lists(Name::Supported, "100rel"));
+    world.seen();
+    world.reply(b, Method::Invite, 183, "far", "Require: 100rel\nRSeq: 7\n", &plain("0"));
+    assert_eq!(world.seen(), "gw1:PRACK lync:183+sdp");
+    assert_eq!(world.asked(b, Method::Prack).text(Name::RAck), Some("7 1 INVITE"));
+    assert!(world.told(a, 183).lists(Name::Require, "100rel"));
+    // The answer waits for the caller's PRACK, because the 183 carried ours.
+    world.answer(b, 200, "");
+    assert_eq!(world.seen(), "gw1:ACK");
+    let rack = format!("RAck: {} 1 INVITE\n", header(world.told(a, 183), Name::RSeq));
+    world.ask(a, Method::Prack, &rack, "");
+    assert!(world.seen().starts_with("lync:200"));
+    world.phones[a].invited.1 = 1;
+    world.ack(a, "");
+    assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn progress_that_the_caller_never_confirms_ends_the_call() {
+    let mut world = World::new();
+    world.invite_to(LYNC, "+13125556789", "Supported: 100rel\n", &secret("0"));
+    let b = world.rung(GW1);
+    world.answer(b, 183, &plain("0"));
+    world.pass(seconds(33));
+    assert!(world.seen().ends_with("lync:504 gw1:CANCEL gw1:ACK open close"));
+    world.rest();
+}
+
+#[test]
+fn codecs_are_those_that_both_sides_can() {
+    let mut world = World::new();
+    let a = world.invite(LYNC, &secret("9 8 18 0 101"));
+    let b = world.rung(GW1);
+    let offer = String::from_utf8_lossy(world.asked(b, Method::Invite).body()).into_owned();
+    assert!(offer.contains("RTP/AVP 8 0 101"), "the caller's order: {offer}");
+    world.answer(b, 200, &plain("0 101"));
+    world.ack(a, "");
+    assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
+    world.ask(b, Method::Bye, "", "");
+    world.rest();
+}
