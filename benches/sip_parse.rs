@@ -85,13 +85,13 @@ fn allocations(mut once: impl FnMut() -> usize) -> usize {
     ALLOCATIONS.with(Cell::get) - before
 }
 
-fn print(name: &str, unit: &str, ours: f64, rival: f64, target: f64) {
-    println!(
+fn row(name: &str, unit: &str, ours: f64, rival: f64, target: f64) -> String {
+    format!(
         "{{\"name\":\"{name}\",\"unit\":\"{unit}\",\"ours\":{ours:.0},\"rival\":\"rsip 0.4, parse alone\",\
          \"rival_value\":{rival:.0},\"ratio\":{:.2},\"target\":{target:.0},\"met\":{},\"runs\":{ROUNDS}}}",
         ours / rival,
         ours <= target,
-    );
+    )
 }
 
 fn main() {
@@ -107,7 +107,14 @@ fn main() {
     ours_ns.sort_by(f64::total_cmp);
     rival_ns.sort_by(f64::total_cmp);
     eprintln!("sip_parse: {} octets, best {:.0} ns, rival's best {:.0} ns", text.len(), ours_ns[0], rival_ns[0]);
-    print("sip_parse", "ns", ours_ns[ROUNDS / 2], rival_ns[ROUNDS / 2], 1000.0);
+    let time = row("sip_parse", "ns", ours_ns[ROUNDS / 2], rival_ns[ROUNDS / 2], 1000.0);
     let (few, many) = (allocations(|| ours(&bytes)), allocations(|| rsip(&text)));
-    print("sip_parse_allocations", "allocations", few as f64, many as f64, 3.0);
+    let allocations = row("sip_parse_allocations", "allocations", few as f64, many as f64, 3.0);
+    let rows = format!("{time}\n{allocations}\n");
+    print!("{rows}");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    let kept = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("sip_parse.jsonl"), rows));
+    if let Err(fault) = kept {
+        eprintln!("sip_parse: the rows are not kept: {fault}");
+    }
 }

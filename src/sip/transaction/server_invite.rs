@@ -135,7 +135,7 @@ mod tests {
     fn ringing(transport: Transport) -> Ladder {
         let mut t = Ladder::over(transport);
         t.receives(Invite, SAME);
-        t.sees(0, "send 100, request INVITE");
+        t.sees(0, "request INVITE, send 100");
         t
     }
 
@@ -298,7 +298,7 @@ mod tests {
         let mut t = Ladder::over(Udp);
         t.receives(Invite, "");
         t.receives(Invite, "");
-        t.sees(0, "send 100, request INVITE, send 100");
+        t.sees(0, "request INVITE, send 100, send 100");
         t.receives(Cancel, "");
         t.sees(0, "send 200, cancelled");
         t.answers(Invite, 487);

@@ -317,10 +317,12 @@ impl<U: Copy> Transactions<U> {
         if self.len() >= self.most && invite.is_none() {
             return out.push(overload(flow, &message, random));
         }
+        let before = out.len();
         let id = self.open_server(now, flow, key, &message, out);
         match method {
             Method::Cancel => self.answer_cancel(now, id, invite, message, random, out),
-            _ => out.push(Output::Request { id, flow, message }),
+            // Before its 100, so that whoever keeps a ladder knows the call when the 100 passes.
+            _ => out.insert(before, Output::Request { id, flow, message }),
         }
     }
 

@@ -95,11 +95,11 @@ fn a_cancel_follows_its_invite_to_the_connection_that_answered() {
 fn peers_of_two_trunks_may_choose_the_same_branch() {
     let mut t = Ladder::over(Transport::Udp);
     t.receives(Invite, ";branch=z9hG4bK1");
-    t.sees(0, "send 100, request INVITE");
+    t.sees(0, "request INVITE, send 100");
     t.flow.trunk = TrunkId(2);
     t.receives(Cancel, ";branch=z9hG4bK1");
     t.receives(Invite, ";branch=z9hG4bK1");
-    t.sees(0, "send 481, send 100, request INVITE");
+    t.sees(0, "send 481, request INVITE, send 100");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_full_table_refuses_what_is_new_and_nothing_else() {
     let mut t = Ladder::over(Transport::Udp);
     t.table = Transactions::bounded(1);
     t.receives(Invite, ";branch=z9hG4bK1");
-    t.sees(0, "send 100, request INVITE");
+    t.sees(0, "request INVITE, send 100");
     t.receives(Options, ";branch=z9hG4bK2");
     let refusal = t.out.iter().find_map(|output| match output {
         Output::Send { message, ticket: None, .. } => Some(message.clone()),
