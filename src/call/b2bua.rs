@@ -407,11 +407,12 @@ impl Call {
         })
     }
 
-    /// The attempt failed before it made progress: is another one to be tried (RFC 3261 section
-    /// 16.7 would, Microsoft does): a 5xx, an unreachable peer, silence.
+    /// The attempt failed before it made progress; another one is tried after a 5xx of the network's,
+    /// an unreachable peer, silence. Not after an answer that cannot be used: somebody picked up, and
+    /// would be called twice.
     fn failed_over(&mut self, release: &Release, around: &mut Around<'_>) -> bool {
         let hunting = matches!(self.state, State::Hunting { .. });
-        let theirs = (500..600).contains(&release.final_status()) || release.guilty == Guilty::Peer;
+        let theirs = (500..600).contains(&release.final_status()) && release.guilty == Guilty::Network;
         if !hunting || !theirs || self.attempts.is_empty() {
             return false;
         }
@@ -498,19 +499,16 @@ impl Call {
 
     fn change_asked(&mut self, asked: Side, wish: Wish, around: &mut Around<'_>) {
         let (Some(asker), Some(other)) = (self.key_of(asked), self.key_of(asked.other())) else { return };
-        let State::Connected { change } = &mut self.state else {
-            let release =
-                Release::new(Guilty::Nobody, Cause::TEMPORARY, "the call is not answered yet").with_status(491);
-            return self.order(asker, Order::Deny(release), around);
+        let later = |why| Release::new(Guilty::Nobody, Cause::TEMPORARY, why).with_status(491);
+        let current = self.streams[asked.index()].as_ref().map(|stream| stream.codec);
+        let trunk = self.half(Some(other)).map(|half| half.trunk.clone());
+        let (State::Connected { change }, Some(current), Some(trunk)) = (&mut self.state, current, trunk) else {
+            return self.order(asker, Order::Deny(later("the call is not answered yet")), around);
         };
         if change.is_some() {
-            let release =
-                Release::new(Guilty::Nobody, Cause::TEMPORARY, "both sides want a change at once").with_status(491);
-            return self.order(asker, Order::Deny(release), around);
+            return self.order(asker, Order::Deny(later("both sides want a change at once")), around);
         }
         *change = Some(Change { asked, wish: wish.clone() });
-        let Some(current) = self.streams[asked.index()].as_ref().map(|stream| stream.codec) else { return };
-        let Some(trunk) = self.half(Some(other)).map(|half| half.trunk.clone()) else { return };
         let terms = terms::change(&wish, current, &trunk, self.local(asked.other()));
         self.order(other, Order::Change(terms), around);
     }
@@ -616,7 +614,7 @@ impl Call {
         let Some(key) = self.called else { return };
         let name = self.half(Some(key)).map_or("the gateway", |half| half.trunk.name.as_str());
         let why = format!("{name} made no progress in the time of EnableFastFailoverTimer");
-        let release = Release::new(Guilty::Peer, Cause::NO_RESPONSE, why).with_status(504);
+        let release = Release::new(Guilty::Network, Cause::NO_RESPONSE, why).with_status(504);
         self.order(key, Order::Release(release.clone()), around);
         if !self.failed_over(&release, around) {
             self.end(release, "us", around);

@@ -5,26 +5,42 @@ use std::collections::{BTreeSet, HashMap};
 use super::b2bua::{Call, CallKey, LegKey};
 use super::report::Heading;
 use super::trunk::TrunkWatch;
-use crate::hop::TrunkId;
+use crate::hop::{Flow, TrunkId};
 use crate::sip::leg::RequestId;
-use crate::sip::transaction::ClientId;
+use crate::sip::transaction::{ClientId, ServerId};
 use crate::time::{Instant, Now};
 use crate::wire::sip::Message;
+
+/// A peer's request that waits for our answer.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub id: ServerId,
+    pub flow: Flow,
+    pub message: Message,
+}
 
 /// A call with what it is indexed by.
 pub(super) struct Entry {
     pub call: Call,
+    /// The INVITE that began it, for when the call cannot answer it any more.
+    pub asked: Asked,
     call_ids: Vec<String>,
     deadline: Option<Instant>,
     /// The trunks whose live calls it counts among.
     carriers: Vec<TrunkId>,
-    /// INVITEs that can still be cancelled.
+    /// The INVITE of each leg that can still be cancelled.
     pub invites: Vec<(LegKey, RequestId, ClientId)>,
 }
 
 impl Entry {
-    pub fn new(call: Call) -> Entry {
-        Entry { call, call_ids: Vec::new(), deadline: None, carriers: Vec::new(), invites: Vec::new() }
+    pub fn new(call: Call, asked: Asked) -> Entry {
+        Entry { call, asked, call_ids: Vec::new(), deadline: None, carriers: Vec::new(), invites: Vec::new() }
+    }
+
+    /// A leg sent an INVITE: the one before is answered.
+    pub fn invited(&mut self, leg: LegKey, id: RequestId, client: ClientId) {
+        self.invites.retain(|(of, ..)| *of != leg);
+        self.invites.push((leg, id, client));
     }
 }
 

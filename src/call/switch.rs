@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::b2bua::{Act, Around, CALLER, Call, CallKey, Caller, Heard, LegKey};
-use super::register::{Entry, Register};
+use super::register::{Asked, Entry, Register};
 use super::report::{Report, Snapshot, TrunkView, Way};
 use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
@@ -21,7 +21,7 @@ use crate::sip::leg::{Incoming, Leg, Output as LegOutput, RequestId};
 use crate::sip::options;
 use crate::sip::reason::excused;
 use crate::sip::response::response_to;
-use crate::sip::transaction::{self, Failure, ServerId, Ticket, Transactions};
+use crate::sip::transaction::{self, Failure, Ticket, Transactions};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Builder, Message, Method, Name};
@@ -89,13 +89,6 @@ struct Turn<'a> {
     now: Now,
     said: Vec<transaction::Output<Asker>>,
     out: &'a mut Vec<Output>,
-}
-
-/// A peer's request that waits for our answer.
-struct Asked {
-    id: ServerId,
-    flow: Flow,
-    message: Message,
 }
 
 /// The root machine.
@@ -249,19 +242,21 @@ impl Switch {
         if self.begun_by(&asked.message).is_some() {
             return self.refuse(&asked, 482, "the same INVITE came twice by different ways", turn);
         }
-        let (trunk, Asked { id, flow, message }) = (watch.trunk.clone(), asked);
-        match Leg::incoming(turn.now, &mut self.random, trunk.clone(), flow, id, message.clone()) {
+        let trunk = watch.trunk.clone();
+        let invite = asked.message.clone();
+        match Leg::incoming(turn.now, &mut self.random, trunk.clone(), asked.flow, asked.id, invite.clone()) {
             Ok((leg, Incoming { parties, wish })) => {
-                self.begin(flow, Caller { trunk, leg, parties, wish, invite: message }, turn);
+                self.begin(asked, Caller { trunk, leg, parties, wish, invite }, turn);
             }
             Err(rejection) => {
-                turn.out.push(refused(flow.trunk, rejection.release.final_status(), rejection.release.why));
-                self.transactions.respond(turn.now, id, rejection.response, &mut turn.said);
+                turn.out.push(refused(asked.flow.trunk, rejection.release.final_status(), rejection.release.why));
+                self.transactions.respond(turn.now, asked.id, rejection.response, &mut turn.said);
             }
         }
     }
 
-    fn begin(&mut self, flow: Flow, caller: Caller, turn: &mut Turn<'_>) {
+    fn begin(&mut self, asked: Asked, caller: Caller, turn: &mut Turn<'_>) {
+        let flow = asked.flow;
         let key = self.calls.next_key();
         let id: Arc<str> = self.random.token().into();
         let (called, calling) = (caller.parties.called.clone(), caller.parties.calling.clone());
@@ -276,7 +271,7 @@ impl Switch {
         let mut acts = Vec::new();
         let mut around = Around { now: turn.now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
         let call = Call::begin(key, id, self.config.clone(), caller, attempts, &mut around);
-        self.calls.keep(key, Entry::new(call), &mut self.trunks);
+        self.calls.keep(key, Entry::new(call, asked), &mut self.trunks);
         self.perform(key, acts, turn);
     }
 
@@ -443,6 +438,8 @@ impl Switch {
             let text = "a fault in our own program ended this call: please report it with the ladder".into();
             acts.push(Act::Report(Report::Note { call: entry.call.id.clone(), text }));
             acts.push(Act::Media(MediaOrder::Close(SessionId(key.0))));
+            // Of no effect where the caller has its final answer.
+            self.refuse(&entry.asked, 500, "a fault in our own program", turn);
         }
         self.perform(key, acts, turn);
     }
@@ -466,7 +463,7 @@ impl Switch {
                 let client = self.transactions.request(now, asker, hop, &sent_by, &message, random, said);
                 let entry = self.calls.get_mut(key).filter(|_| message.is(Method::Invite));
                 if let Some(entry) = entry {
-                    entry.invites.push((leg, id, client));
+                    entry.invited(leg, id, client);
                 }
             }
             LegOutput::Cancel { id, reason } => {

@@ -147,14 +147,16 @@ fn a_caller_that_hangs_up_instead_of_cancelling() {
 }
 
 #[test]
-fn an_answer_without_a_description_is_hung_up_and_the_next_way_tried() {
+fn after_an_answer_that_cannot_be_used_nobody_else_is_called() {
     let mut world = World::new();
     let a = world.invite(LYNC, &secret("0"));
     let b = world.rung(GW1);
     world.seen();
     world.answer(b, 200, "");
-    assert_eq!(world.seen(), "gw1:ACK gw1:BYE gw2:INVITE+sdp");
-    world.cancel(a);
+    let seen = world.seen();
+    assert!(!seen.contains("gw2") && seen.starts_with("gw1:ACK gw1:BYE"), "{seen}");
+    assert!(seen.contains("lync:502"), "{seen}");
+    world.told(a, 502);
     world.rest();
 }
 
