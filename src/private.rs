@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static SHOWN: AtomicBool = AtomicBool::new(false);
 
-/// Lets [`Private`] values print: an operator's choice, made once at start-up.
+/// Lets [`Private`] values print: an operator's choice, read at the start and at a reload.
 pub fn show(shown: bool) {
     SHOWN.store(shown, Ordering::Relaxed);
 }

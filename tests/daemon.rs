@@ -347,3 +347,16 @@ fn no_number_and_no_key_reaches_the_log() {
         assert_eq!(line, None, "{private} stands in the log");
     }
 }
+
+#[test]
+fn the_operator_may_have_numbers_in_the_log_and_never_keys() {
+    let mut stage = Stage::set(|_| {});
+    let quiet = std::fs::read_to_string(&stage.demarc.file).unwrap();
+    std::fs::write(&stage.demarc.file, quiet + "[Logging]\nNumbers=shown\n").unwrap();
+    assert_eq!(stage.demarc.ask(&["reload"]).0, 0);
+    let mut call = stage.connect();
+    stage.hang_up(&mut call);
+    stage.demarc.logs(&["call begins", LYNC_NUMBER]);
+    stage.demarc.idle();
+    assert!(!stage.demarc.log().contains("inline:"));
+}

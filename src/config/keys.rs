@@ -319,15 +319,15 @@ pub static KEYS: &[Key] = &[
     key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind.").not_yet(),
     key(Clock, "Discipline", Flag, "No", Live, "Yes: steer the system's clock as well.").not_yet(),
 
-    key(Web, "Listen", Listen, "127.0.0.1:8085", Listeners, "Where; empty is off. Anything but loopback needs TokenFile."),
-    key(Web, "TokenFile", Path, "", Live, "A file that holds the bearer token which callers must show."),
+    key(Web, "Listen", Listen, "127.0.0.1:8085", Restart, "Where; empty is off. Anything but loopback needs TokenFile."),
+    key(Web, "TokenFile", Path, "", Restart, "A file that holds the bearer token which callers must show."),
 
     key(Cdr, "Database", Text, "/var/lib/demarc/cdr.sqlite", Restart, "Where records are kept: a file, or postgres://...").not_yet(),
 
     key(Trace, "Keep", Number(0, 1_000_000), "5000", Live, "Calls whose ladders are kept."),
     key(Trace, "Hep", Hosts, "", Live, "host:port of a HEP collector.").not_yet(),
 
-    key(Logging, "Level", Choice(LEVELS), "info", Live, "The least that is logged."),
+    key(Logging, "Level", Choice(LEVELS), "info", Restart, "The least that is logged."),
     key(Logging, "Numbers", Choice(NUMBERS), "hidden", Live, "Do telephone numbers and addresses of persons stand in the log?"),
 
     key(Common, "VirtualMachineDomain", Name, "", Restart, "The domain of the Mediation Server's name."),

@@ -158,6 +158,7 @@ impl Daemon {
         let config = Arc::new(config);
         let refused = |fault: transport::StartError| format!("reload refused, nothing changed: {fault}");
         self.transports.reload(config.clone()).await.map_err(refused)?;
+        crate::private::show(config.logging.show_numbers);
         self.observer.tell(News::Config(config.clone()));
         self.send(Control::Event(Event::Reload(config.clone()))).await;
         announce_certificates(&self.transports, &self.observer);

@@ -50,6 +50,12 @@ impl Ladders {
         Ladders { keep, order: VecDeque::new(), calls: HashMap::new(), bytes: 0 }
     }
 
+    /// Room for this many from now on.
+    pub fn keep(&mut self, keep: usize) {
+        self.keep = keep;
+        self.make_room();
+    }
+
     /// A message of a call passed.
     pub fn message(
         &mut self,
@@ -145,6 +151,10 @@ impl Ladders {
         ladder.rungs.push(rung);
         ladder.bytes += bytes;
         self.bytes += bytes;
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
         while self.order.len() > self.keep.max(1) || (self.bytes > MOST_BYTES && self.order.len() > 1) {
             let Some(oldest) = self.order.pop_front() else { break };
             self.bytes -= self.calls.remove(&oldest).map_or(0, |ladder| ladder.bytes);
@@ -270,6 +280,8 @@ mod tests {
         assert!(ladders.render("a", false).is_none());
         assert!(ladders.render("c", false).is_some());
         assert_eq!(ladders.ids().map(|id| &**id).collect::<Vec<_>>(), ["c", "b"]);
+        ladders.keep(1);
+        assert_eq!(ladders.ids().map(|id| &**id).collect::<Vec<_>>(), ["c"]);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub enum News {
     Certificate { role: &'static str, expires: i64 },
     /// A reload: worked or not, what happened.
     Reload { good: bool, what: String },
-    /// New names for trunks.
+    /// New names for trunks, and how many ladders to keep.
     Config(Arc<Config>),
 }
 
@@ -156,7 +156,10 @@ impl Task {
                 warn!("{what}");
                 self.metrics.reloaded("bad");
             }
-            News::Config(config) => self.names = names(&config),
+            News::Config(config) => {
+                self.names = names(&config);
+                self.ladders.keep(config.trace.keep);
+            }
         }
     }
 
