@@ -4,9 +4,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
-
-use crate::config::ini::Source;
 use crate::config::{self, Finding, Report, Severity, keys};
 
 /// The configuration cannot be used.
@@ -51,7 +48,7 @@ impl Check {
         };
         match self.json {
             true => write_json(&report, out)?,
-            false => write_text(&report, &name, colour, out)?,
+            false => out.write_all(config::render(&report, &name, colour).as_bytes())?,
         }
         Ok(report.config.is_some())
     }
@@ -73,53 +70,9 @@ fn unreadable(name: &str, error: &io::Error) -> Report {
     report
 }
 
-/// The faults as text, as `demarc check` prints them to a file.
-pub fn faults(report: &Report, name: &str) -> String {
-    let mut text = Vec::new();
-    // cannot fail: memory takes every write.
-    let _ = write_text(report, name, false, &mut text);
-    String::from_utf8_lossy(&text).into_owned()
-}
-
 fn write_json(report: &Report, out: &mut impl Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &report.findings)?;
     writeln!(out)
-}
-
-fn write_text(report: &Report, name: &str, colour: bool, out: &mut impl Write) -> io::Result<()> {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
-    for finding in report.findings.iter().filter(|finding| finding.severity != Severity::Note) {
-        let place = format!("{}:{}:{}: {}", finding.file, finding.line, finding.column, finding.severity);
-        writeln!(out, "{}\n", renderer.render(&[group(finding, &place, &report.source)]))?;
-    }
-    let notes = report.findings.iter().filter(|finding| finding.severity == Severity::Note);
-    for note in notes {
-        writeln!(out, "{note}")?;
-    }
-    writeln!(out, "{}", summary(report, name))
-}
-
-/// The title starts with the place, as editors like it; the snippet needs no path then.
-fn group<'a>(finding: &'a Finding, place: &'a str, source: &'a Source) -> Group<'a> {
-    let level = match finding.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Warning => Level::WARNING,
-        Severity::Note => Level::NOTE,
-    };
-    let (line, start) = source.line_at(finding.span.start);
-    let within = |at: usize| at.saturating_sub(start).min(line.len());
-    let span = within(finding.span.start)..within(finding.span.end);
-    let mark = AnnotationKind::Primary.span(span).label(finding.why.as_str());
-    let snippet = Snippet::source(line).line_start(finding.line).annotation(mark);
-    let title = level.with_name(place).primary_title(finding.what.as_str());
-    title.element(snippet).element(Level::HELP.message(finding.instead.as_str()))
-}
-
-fn summary(report: &Report, name: &str) -> String {
-    let count = |severity| report.findings.iter().filter(|finding| finding.severity == severity).count();
-    let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
-    let verdict = if report.config.is_some() { "good" } else { "cannot be used" };
-    format!("{name}: {verdict}; errors: {errors}, warnings: {warnings}, notes: {notes}")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod finding;
 pub mod ini;
 pub mod keys;
 pub mod parse;
+mod render;
 pub mod settings;
 pub mod trunk;
 pub mod value;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use finding::{Finding, Severity};
 pub use parse::{Report, check, parse};
+pub use render::render;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

@@ -220,7 +220,7 @@ pub fn load(file: &Path) -> Result<(Config, Vec<Finding>), String> {
     let bytes = std::fs::read(file).map_err(|fault| format!("{} cannot be read: {fault}", file.display()))?;
     let name = file.display().to_string();
     let report = config::check(&bytes, &name);
-    let faults = crate::cli::check::faults(&report, &name);
+    let faults = config::render(&report, &name, false);
     let warnings = report.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
     report.config.map(|config| (config, warnings)).ok_or(faults)
 }
