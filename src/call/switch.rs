@@ -219,7 +219,9 @@ impl Switch {
         let accepted = self.config.trunk(asked.flow.trunk).map(|trunk| invite::accepted(trunk)).unwrap_or_default();
         if let Err(rejection) = uas::inspect(&asked.message, &accepted) {
             let response = rejection.response(&asked.message, asked.flow, &self.random.token(), &accepted);
-            return self.refuse_with(&asked, response, rejection.status(), rejection.to_string().into(), turn);
+            let (status, why) = (rejection.status(), rejection.to_string());
+            let release = Release::new(Guilty::Peer, Cause::from_status(status), why).with_status(status);
+            return self.refuse_with(&asked, response, release, turn);
         }
         match asked.message.method() {
             Some(Method::Invite) => self.invite(asked, turn),
@@ -237,7 +239,8 @@ impl Switch {
             return self.refuse(&asked, 503, "the box is draining and takes no new calls", turn);
         }
         if !watch.has_room() {
-            return self.refuse(&asked, 503, "the trunk carries MaxCalls calls already", turn);
+            let release = Release::new(Guilty::Us, Cause::NO_CIRCUIT, "the trunk carries MaxCalls calls already");
+            return self.refuse_for(&asked, release, turn);
         }
         if self.begun_by(&asked.message).is_some() {
             return self.refuse(&asked, 482, "the same INVITE came twice by different ways", turn);
@@ -301,22 +304,21 @@ impl Switch {
 
     /// Refuses a request that belongs to no call.
     fn refuse(&mut self, asked: &Asked, status: u16, why: &'static str, turn: &mut Turn<'_>) {
-        let tag = self.random.token();
+        let release = Release::new(Guilty::Us, Cause::from_status(status), why).with_status(status);
+        self.refuse_for(asked, release, turn);
+    }
+
+    /// The same for a cause that says more than the status.
+    fn refuse_for(&mut self, asked: &Asked, release: Release, turn: &mut Turn<'_>) {
+        let (status, tag) = (release.final_status(), self.random.token());
         let response = response_to(&asked.message, asked.flow, status, reason_phrase(status), Some(&tag));
         let response = response.maybe(Name::RetryAfter, (status == 503).then_some(RETRY_AFTER));
-        self.refuse_with(asked, response, status, why.into(), turn);
+        self.refuse_with(asked, response, release, turn);
     }
 
     /// Sends a refusal, with who we are and why.
-    fn refuse_with(
-        &mut self,
-        asked: &Asked,
-        response: Builder,
-        status: u16,
-        why: Cow<'static, str>,
-        turn: &mut Turn<'_>,
-    ) {
-        let release = Release::new(Guilty::Us, Cause::from_status(status), why).with_status(status);
+    fn refuse_with(&mut self, asked: &Asked, response: Builder, release: Release, turn: &mut Turn<'_>) {
+        let status = release.final_status();
         let response = invite::dated(response.header(Name::Server, invite::PRODUCT), turn.now);
         let response = match self.config.trunk(asked.flow.trunk) {
             Some(trunk) => excused(response, trunk, &release, Some(status), None),
