@@ -18,7 +18,9 @@ use demarc::media::socket::real_time;
 use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
-use demarc::session::{Codec, Direction, Keys, MediaOrder, MediaReport, Remote, Session, SessionId, Srtp, Stream};
+use demarc::session::{
+    Codec, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp, Stream,
+};
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;
 
@@ -90,7 +92,8 @@ fn stream(socket: &UdpSocket, srtp: Option<Srtp>) -> Stream {
         direction: Direction::SendRecv,
         codec: Codec::Pcmu,
         payload_type: 0,
-        telephone_event: None,
+        opus: Opus::default(),
+        digits: Digits::Tones,
         comfort_noise: None,
         ptime_ms: 20,
         srtp,

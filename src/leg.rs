@@ -34,6 +34,8 @@ pub struct Terms {
     pub direction: Direction,
     /// May RFC 4733 events be agreed?
     pub telephone_event: bool,
+    /// May comfort noise (RFC 3389) be agreed? Only where the other side takes pauses as well.
+    pub comfort_noise: bool,
 }
 
 /// One of several answers to one INVITE (RFC 3261 section 13.2.2.4): 0 is the first heard.
@@ -58,6 +60,8 @@ pub struct Wish {
     pub codecs: Vec<Codec>,
     /// Which way sound shall go, seen from us.
     pub direction: Direction,
+    /// It knows comfort noise (RFC 3389).
+    pub comfort_noise: bool,
 }
 
 /// What the call tells a leg.

@@ -43,6 +43,10 @@ impl Side {
 /// A way of coding sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// Opus (RFC 6716, RFC 7587).
+    Opus,
+    /// G.722 at 64 kbit/s, static payload type 9.
+    G722,
     /// G.711 µ-law, static payload type 0.
     Pcmu,
     /// G.711 A-law, static payload type 8.
@@ -50,28 +54,103 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// All that the media plane can relay.
-    pub const ALL: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+    /// All that the media plane speaks, the best sounding first.
+    pub const ALL: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
-    /// The encoding name in `a=rtpmap` (RFC 3551).
+    /// The encoding name in `a=rtpmap` (RFC 3551, RFC 7587).
     pub fn name(self) -> &'static str {
         match self {
+            Codec::Opus => "opus",
+            Codec::G722 => "G722",
             Codec::Pcmu => "PCMU",
             Codec::Pcma => "PCMA",
         }
     }
 
-    /// The static payload type (RFC 3551 table 4).
+    /// The payload type in our offers: the static one (RFC 3551 table 4) where there is one.
     pub fn payload_type(self) -> u8 {
         match self {
+            Codec::Opus => 111,
+            Codec::G722 => 9,
             Codec::Pcmu => 0,
             Codec::Pcma => 8,
         }
     }
 
-    /// RTP clock rate in Hz.
+    /// RTP clock rate in Hz. G.722 counts at half its sound's rate (RFC 3551 section 4.5.2).
     pub fn clock_rate(self) -> u32 {
-        8000
+        match self {
+            Codec::Opus => 48_000,
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => 8000,
+        }
+    }
+
+    /// Channels as written in `a=rtpmap`: Opus always says two (RFC 7587 section 7).
+    pub fn channels(self) -> u8 {
+        match self {
+            Codec::Opus => 2,
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => 1,
+        }
+    }
+
+    /// The highest sampling rate of its sound in Hz.
+    pub fn sound_rate(self) -> u32 {
+        match self {
+            Codec::Opus => 48_000,
+            Codec::G722 => 16_000,
+            Codec::Pcmu | Codec::Pcma => 8000,
+        }
+    }
+}
+
+/// What a peer asks of the Opus that it is sent (RFC 7587 section 6.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Opus {
+    /// Hz beyond which it plays nothing.
+    pub max_playback_rate: u32,
+    /// Bit/s at most.
+    pub max_average_bitrate: Option<u32>,
+    /// It makes use of in-band forward error correction.
+    pub fec: bool,
+    /// It takes pauses without packets.
+    pub dtx: bool,
+    /// It wants a constant bit rate.
+    pub cbr: bool,
+}
+
+impl Default for Opus {
+    fn default() -> Opus {
+        Opus { max_playback_rate: 48_000, max_average_bitrate: None, fec: false, dtx: false, cbr: false }
+    }
+}
+
+/// How RFC 4733 events are numbered and timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TelephoneEvent {
+    /// 0 to 127.
+    pub payload_type: u8,
+    /// Hz: that of the sound beside it (RFC 4733 section 2.1), or 8000.
+    pub clock_rate: u32,
+}
+
+/// How a peer sends and hears DTMF digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Digits {
+    /// As RTP events (RFC 4733).
+    Events(TelephoneEvent),
+    /// As tones in the sound.
+    Tones,
+    /// In SIP INFO.
+    Info,
+}
+
+impl Digits {
+    /// The events' number and clock, when digits are events.
+    pub fn events(self) -> Option<TelephoneEvent> {
+        match self {
+            Digits::Events(events) => Some(events),
+            Digits::Tones | Digits::Info => None,
+        }
     }
 }
 
@@ -193,8 +272,10 @@ pub struct Stream {
     pub codec: Codec,
     /// Payload type of `codec` on this side.
     pub payload_type: u8,
-    /// Payload type of telephone-event (RFC 4733) on this side.
-    pub telephone_event: Option<u8>,
+    /// What the peer asked of our Opus; of no meaning with another codec.
+    pub opus: Opus,
+    /// How the peer sends and hears digits.
+    pub digits: Digits,
     /// Payload type of comfort noise (RFC 3389) on this side.
     pub comfort_noise: Option<u8>,
     /// Packet time that the peer asked for, in milliseconds.

@@ -13,7 +13,9 @@ use demarc::media::Engine;
 use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
-use demarc::session::{Codec, Direction, Keys, MediaOrder, MediaReport, Remote, Session, SessionId, Srtp, Stream};
+use demarc::session::{
+    Codec, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp, Stream,
+};
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;
 
@@ -69,7 +71,8 @@ fn stream(rtp: &UdpSocket, srtp: Option<Srtp>) -> Stream {
         direction: Direction::SendRecv,
         codec: Codec::Pcmu,
         payload_type: 0,
-        telephone_event: None,
+        opus: Opus::default(),
+        digits: Digits::Tones,
         comfort_noise: None,
         ptime_ms: 20,
         srtp,

@@ -459,7 +459,7 @@ impl Call {
         match word {
             Word::Change(wish) => self.change_asked(side, wish, around),
             Word::Changed(stream) => self.changed(side, stream, around),
-            Word::Unchanged(release) => self.unchanged(side, release, around),
+            Word::Unchanged(_) => self.unchanged(side, around),
             Word::Transfer => self.note("a transfer was asked for and refused: this box does not transfer yet", around),
             Word::Progress { .. } | Word::Answer { .. } | Word::Media(_) | Word::Released(_) => {}
         }
@@ -472,7 +472,7 @@ impl Call {
         let until = around.now.mono + RINGING;
         self.state = State::Alerting { until };
         self.attempts.clear();
-        let terms = media.as_ref().map(|stream| terms::mirror(stream, self.local(Side::A)));
+        let terms = media.as_ref().and_then(|stream| self.mirrored(stream, Side::A));
         if let Some(stream) = media {
             self.streams[Side::B.index()] = Some(stream);
             self.apply(around);
@@ -484,10 +484,12 @@ impl Call {
         self.attempts.clear();
         self.answered = Some(around.now);
         self.state = State::Connected { change: None };
-        let terms = terms::mirror(&media, self.local(Side::A));
+        let terms = self.mirrored(&media, Side::A);
         self.streams[Side::B.index()] = Some(media);
         self.apply(around);
-        self.order(CALLER, Order::Answer { terms, fork }, around);
+        if let Some(terms) = terms {
+            self.order(CALLER, Order::Answer { terms, fork }, around);
+        }
     }
 
     fn agreed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
@@ -500,41 +502,37 @@ impl Call {
     fn change_asked(&mut self, asked: Side, wish: Wish, around: &mut Around<'_>) {
         let (Some(asker), Some(other)) = (self.key_of(asked), self.key_of(asked.other())) else { return };
         let later = |why| Release::new(Guilty::Nobody, Cause::TEMPORARY, why).with_status(491);
-        let current = self.streams[asked.index()].as_ref().map(|stream| stream.codec);
-        let trunk = self.half(Some(other)).map(|half| half.trunk.clone());
-        let (State::Connected { change }, Some(current), Some(trunk)) = (&mut self.state, current, trunk) else {
+        let agreed = self.streams[asked.index()].is_some();
+        let trunk = self.half(Some(other)).map(|half| half.trunk.clone()).filter(|_| agreed);
+        let (State::Connected { change }, Some(trunk)) = (&mut self.state, trunk) else {
             return self.order(asker, Order::Deny(later("the call is not answered yet")), around);
         };
         if change.is_some() {
             return self.order(asker, Order::Deny(later("both sides want a change at once")), around);
         }
         *change = Some(Change { asked, wish: wish.clone() });
-        let terms = terms::change(&wish, current, &trunk, self.local(asked.other()));
+        let terms = terms::offer_to(&wish, &trunk, self.local(asked.other()));
         self.order(other, Order::Change(terms), around);
     }
 
     fn changed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
-        let terms = terms::mirror(&stream, self.local(side.other()));
+        let terms = self.mirrored(&stream, side.other());
         self.agreed(side, stream, around);
-        if let Some(asker) = self.take_change().and_then(|change| self.key_of(change.asked)) {
+        let asker = self.take_change().and_then(|change| self.key_of(change.asked));
+        if let (Some(asker), Some(terms)) = (asker, terms) {
             self.order(asker, Order::Grant(terms), around);
         }
     }
 
-    /// The other side refused. Hold and resume still work: this box simply stops or goes on
-    /// sending. Only a codec that the other side does not speak is refused to the asker.
-    fn unchanged(&mut self, side: Side, release: Release, around: &mut Around<'_>) {
+    /// The other side refused and stays as it was. The asker has its way all the same: this box simply stops or
+    /// goes on sending, and transcodes.
+    fn unchanged(&mut self, side: Side, around: &mut Around<'_>) {
         let Some(change) = self.take_change() else { return };
-        let (Some(asker), Some(stream)) = (self.key_of(change.asked), self.streams[side.index()].as_ref()) else {
-            return;
-        };
-        let order = if change.wish.codecs.contains(&stream.codec) {
-            let local = terms::local(&self.config, self.ports[change.asked.index()]);
-            Order::Grant(Terms { direction: change.wish.direction, ..terms::mirror(stream, local) })
-        } else {
-            Order::Deny(release)
-        };
-        self.order(asker, order, around);
+        let stream = self.streams[side.index()].as_ref();
+        let terms = stream.and_then(|stream| self.mirrored(stream, change.asked));
+        if let (Some(asker), Some(terms)) = (self.key_of(change.asked), terms) {
+            self.order(asker, Order::Grant(Terms { direction: change.wish.direction, ..terms }), around);
+        }
     }
 
     fn take_change(&mut self) -> Option<Change> {
@@ -663,6 +661,12 @@ impl Call {
 
     fn local(&self, side: Side) -> std::net::SocketAddr {
         terms::local(&self.config, self.ports[side.index()])
+    }
+
+    /// What `side` may agree on, now that the other side speaks `stream`.
+    fn mirrored(&self, stream: &Stream, side: Side) -> Option<Terms> {
+        let half = self.half(self.key_of(side))?;
+        Some(terms::mirror(stream, &half.trunk, self.local(side)))
     }
 
     fn key_of(&self, side: Side) -> Option<LegKey> {

@@ -1,5 +1,8 @@
 //! What one side agreed becomes what the other side may: codecs, direction, addresses; and both
-//! together become the media [`Session`]. Transcoding will widen `codecs` here and nowhere else.
+//! together become the media [`Session`].
+//!
+//! Both sides speaking the same codec comes first: then packets are only passed on. Whatever else a trunk
+//! speaks stands behind that, for the media plane transcodes between any two.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,25 +14,35 @@ use crate::session::{Codec, Direction, Session, Side, Stream, Watch};
 /// A peer from which neither RTP nor RTCP came for this long is gone (Microsoft KB 981218).
 pub(super) const DEAD_MEDIA: Duration = Duration::from_secs(30);
 
-/// What to offer the called side: what the caller wants, as far as both trunks and the media plane
-/// can. `None` when nothing is left. Without a wish (an INVITE without SDP) all that both can.
+/// What to offer the called side. `None` when the caller wants only what its own trunk may not speak. Without a
+/// wish (an INVITE without SDP) the caller is taken to speak all that its trunk may.
 pub(super) fn offer_to_called(wish: Option<&Wish>, from: &Trunk, to: &Trunk, local: SocketAddr) -> Option<Terms> {
-    let wanted = wish.map_or(&from.codecs, |wish| &wish.codecs);
-    let codecs = common(wanted, |codec| from.codecs.contains(codec) && to.codecs.contains(codec))?;
-    let direction = wish.map_or(Direction::SendRecv, |wish| wish.direction.reversed());
-    Some(Terms { local, codecs, direction, telephone_event: true })
+    let all = Wish { codecs: from.codecs.clone(), direction: Direction::SendRecv, comfort_noise: false };
+    let wish = wish.unwrap_or(&all);
+    let speakable = wish.codecs.iter().any(|codec| from.codecs.contains(codec));
+    speakable.then(|| offer_to(wish, to, local))
 }
 
-/// What one side may agree on, now that the other side speaks `agreed`.
-pub(super) fn mirror(agreed: &Stream, local: SocketAddr) -> Terms {
-    Terms { local, codecs: vec![agreed.codec], direction: agreed.direction.reversed(), telephone_event: true }
+/// What to offer one side when the other has this wish.
+pub(super) fn offer_to(wish: &Wish, to: &Trunk, local: SocketAddr) -> Terms {
+    Terms {
+        local,
+        codecs: preferring(&wish.codecs, &to.codecs),
+        direction: wish.direction.reversed(),
+        telephone_event: true,
+        comfort_noise: wish.comfort_noise,
+    }
 }
 
-/// What to offer the other side of a change that one side wants: its codecs as far as the other
-/// trunk can, the current one when nothing is in common, so that a hold gets through.
-pub(super) fn change(wish: &Wish, current: Codec, to: &Trunk, local: SocketAddr) -> Terms {
-    let codecs = common(&wish.codecs, |codec| to.codecs.contains(codec)).unwrap_or_else(|| vec![current]);
-    Terms { local, codecs, direction: wish.direction.reversed(), telephone_event: true }
+/// What one side, of trunk `own`, may agree on, now that the other side speaks `agreed`.
+pub(super) fn mirror(agreed: &Stream, own: &Trunk, local: SocketAddr) -> Terms {
+    Terms {
+        local,
+        codecs: preferring(&[agreed.codec], &own.codecs),
+        direction: agreed.direction.reversed(),
+        telephone_event: true,
+        comfort_noise: agreed.comfort_noise.is_some(),
+    }
 }
 
 /// The media of a call from what both sides agreed, each watched by its own trunk's switches.
@@ -53,7 +66,9 @@ fn watch(direction: Direction, switches: &Switches) -> Option<Watch> {
     watched.then_some(Watch { limit: DEAD_MEDIA })
 }
 
-fn common(wanted: &[Codec], allowed: impl Fn(&Codec) -> bool) -> Option<Vec<Codec>> {
-    let codecs: Vec<Codec> = wanted.iter().copied().filter(|codec| allowed(codec)).collect();
-    (!codecs.is_empty()).then_some(codecs)
+/// All of `allowed`: first what is wanted, in that order, then the rest in its own.
+fn preferring(wanted: &[Codec], allowed: &[Codec]) -> Vec<Codec> {
+    let first = wanted.iter().filter(|codec| allowed.contains(codec));
+    let rest = allowed.iter().filter(|codec| !wanted.contains(codec));
+    first.chain(rest).copied().collect()
 }

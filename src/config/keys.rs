@@ -211,7 +211,7 @@ pub const PROFILES: &[&str] = &["ocs2007r2", "lync2010", "lync2013", "sfb2015", 
 pub const SRTP_MODES: &[&str] = &["Required", "Optional", "NotSupported"];
 /// The words of `Protocol`, in the order of [`crate::hop::Transport`].
 pub const PROTOCOLS: &[&str] = &["UDP", "TCP", "TLS"];
-/// The words of `Codecs`.
+/// The words of `Codecs`, in the order of [`crate::session::Codec::ALL`].
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 /// The words of `Kind`.
 pub const KINDS: &[&str] = &["sip", "vx1200", "isdn"];
@@ -267,7 +267,7 @@ pub static KEYS: &[Key] = &[
 
     key(Media, "Address", OwnAddress, "", NewCalls, "Our address in SDP, on both sides. Without this key: the address in [Lync] Listen if that is one machine's; in a CloudConnector.ini the IP of [MediationServer].").sample("192.0.2.10"),
     key(Media, "Ports", Ports, "49152-57500", NewCalls, "First and last port for RTP and RTCP. A call takes four."),
-    key(Media, "Codecs", Choices(CODECS), "opus G722 PCMU PCMA", NewCalls, "Codecs, the preferred one first. opus and G722 are accepted and not spoken yet."),
+    key(Media, "Codecs", Choices(CODECS), "opus G722 PCMU PCMA", NewCalls, "Codecs, the preferred one first: toward the Microsoft side all of them, toward gateways its G.711 (see Codecs of a gateway). Siren and RTAudio are never spoken: no open decoder exists."),
     key(Media, "Threads", Auto(1, 256), "auto", Restart, "Media threads; auto lets the machine decide."),
 
     key(Gateway, "FQDN", Name, "", NewCalls, "The gateway's name. Under TLS its certificate must carry it."),
@@ -276,6 +276,7 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "Protocol", Choice(PROTOCOLS), "TCP", NewCalls, "TCP, TLS, or UDP. TLS needs the FQDN, UDP needs [Trunks] UdpListen.").sample("TCP"),
     key(Gateway, "VoiceRoutes", List, "", NewCalls, "The names in [HybridVoiceRoutes] whose calls this gateway takes. Without one it takes all calls.").sample("LocalRoute"),
     key(Gateway, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once through this gateway; without this key there is no limit."),
+    key(Gateway, "Codecs", Choices(CODECS), "", NewCalls, "The codecs spoken with this gateway, the preferred one first. Without this key: PCMU and PCMA, in the order of [Media] Codecs. Where the two sides share no codec, this box transcodes."),
     key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is. vx1200 is spoken to as sip so far; isdn takes no calls yet."),
     key(Gateway, "Span", List, "", Spans, "Kind=isdn: the spans of this trunk, hunted in order.").not_yet(),
     key(Gateway, "Console", Path, "", Restart, "Kind=vx1200: the serial console.").not_yet(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::session::Codec;
 
 use super::ini::{self, Entry, Source};
-use super::keys::{CODECS, LEVELS, NUMBERS, Section};
+use super::keys::{LEVELS, NUMBERS, Section};
 use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
@@ -238,19 +238,7 @@ impl Builder<'_, '_> {
     }
 
     fn codecs(&mut self) -> Vec<Codec> {
-        let read = |text: &str| value::choices(text, CODECS);
-        let wanted = self.settings.value(Section::Media, "Codecs", read).unwrap_or_default();
-        let codecs: Vec<Codec> = wanted.iter().filter_map(|&at| codec(CODECS[at])).collect();
-        let Some(line) = self.settings.filled(Section::Media, "Codecs") else { return codecs };
-        let silent: Vec<&str> = wanted.iter().map(|&at| CODECS[at]).filter(|name| codec(name).is_none()).collect();
-        if codecs.is_empty() && !wanted.is_empty() {
-            let why = format!("{} not spoken yet", silent.join(", "));
-            self.findings.error(&line.value.span, "no codec is left", why, "Codecs=PCMU PCMA");
-        } else if !silent.is_empty() {
-            let what = format!("{} not spoken yet", silent.join(", "));
-            self.findings.note(&line.value.span, what, "only G.711 is relayed so far", "they may stay");
-        }
-        codecs
+        self.settings.value(Section::Media, "Codecs", value::codecs).unwrap_or_default()
     }
 
     fn web(&mut self) -> Web {
@@ -318,10 +306,6 @@ impl Builder<'_, '_> {
     fn drain_timeout(&self) -> Option<Duration> {
         self.settings.value(Section::Trunks, "DrainTimeout", |text| value::time(text, Duration::ZERO, Duration::MAX))
     }
-}
-
-fn codec(name: &str) -> Option<Codec> {
-    Codec::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
 }
 
 /// Can a packet for one address reach a socket on the other?

@@ -170,10 +170,18 @@ fn gateway(
         hops: hops(id, transport, fqdn.as_deref(), &addresses, port),
         peers: Peers { names: fqdn.into_iter().collect(), addresses },
         srtp: srtp(layers, known, transport, findings),
-        codecs: own.codecs.clone(),
+        codecs: known.value("Codecs", value::codecs).unwrap_or_else(|| narrow(&own.codecs)),
         switches: switches(layers, cloud_connector::refer_support(settings)),
         max_calls: max_calls(Some(known)),
     })
+}
+
+const G711: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
+
+/// What every gateway speaks: G.711, in the order of the whole list.
+fn narrow(codecs: &[Codec]) -> Vec<Codec> {
+    let named: Vec<Codec> = codecs.iter().copied().filter(|codec| G711.contains(codec)).collect();
+    if named.is_empty() { G711.to_vec() } else { named }
 }
 
 fn is_isdn(known: &Known<'_>, findings: &mut Findings<'_>) -> bool {

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use fancy_regex::{Error, Regex, RegexBuilder};
 
+use super::keys::CODECS;
+use crate::session::Codec;
+
 /// Steps that a pattern may take before it counts as "no match": a telephone number needs some
 /// dozens, a runaway pattern would need millions.
 const BACKTRACK_LIMIT: usize = 100_000;
@@ -248,6 +251,12 @@ pub fn choice(text: &str, words: &[&str]) -> Result<usize, Wrong> {
 /// Some of a few words.
 pub fn choices(text: &str, words: &[&str]) -> Result<Vec<usize>, Wrong> {
     each(text, |word| choice(word, words))
+}
+
+/// Codecs by their names in SDP, best first.
+pub fn codecs(text: &str) -> Result<Vec<Codec>, Wrong> {
+    let chosen = choices(text, CODECS)?;
+    Ok(chosen.into_iter().filter_map(|at| Codec::ALL.get(at).copied()).collect())
 }
 
 /// A host name of letters, digits, hyphens and dots, in lower case (RFC 1123 section 2.1;

@@ -34,7 +34,8 @@ impl Way {
                 if from.codec != to.codec {
                     return Way::Transcode;
                 }
-                Way::Relay { sound: to.payload_type, event: to.telephone_event, noise: to.comfort_noise }
+                let event = to.digits.events().map(|events| events.payload_type);
+                Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise }
             }
             _ => Way::Closed,
         }
@@ -182,7 +183,7 @@ fn send(
 mod tests {
     use super::*;
     use crate::private::Secret;
-    use crate::session::{Codec, Direction, Keys, Remote, Srtp, Stream, Watch};
+    use crate::session::{Codec, Digits, Direction, Keys, Opus, Remote, Srtp, Stream, TelephoneEvent, Watch};
     use crate::wire::rtcp::{self, Block, Sender, Writer};
     use crate::wire::rtp::Header;
 
@@ -204,12 +205,17 @@ mod tests {
             direction: Direction::SendRecv,
             codec: Codec::Pcmu,
             payload_type: 0,
-            telephone_event: Some(101 - side.index() as u8),
+            opus: Opus::default(),
+            digits: events(101 - side.index() as u8),
             comfort_noise: Some(13),
             ptime_ms: 20,
             srtp: None,
             watch: None,
         }
+    }
+
+    fn events(payload_type: u8) -> Digits {
+        Digits::Events(TelephoneEvent { payload_type, clock_rate: 8000 })
     }
 
     fn address(port: u16) -> SocketAddr {
@@ -353,7 +359,7 @@ mod tests {
 
     #[test]
     fn noise_and_events_that_the_other_side_does_not_know_leave_no_gap() {
-        let mut rig = Rig::new(|[_, b]| (b.comfort_noise, b.telephone_event) = (None, None));
+        let mut rig = Rig::new(|[_, b]| (b.comfort_noise, b.digits) = (None, Digits::Tones));
         let before = rig.sound(Side::A, 9, 1).unwrap();
         assert_eq!(rig.rtp(Side::A, &packet(13, 9, 2, &[60])), None);
         assert_eq!(rig.rtp(Side::A, &packet(101, 9, 3, &[1, 2, 3, 4])), None);

@@ -149,9 +149,13 @@ impl Agreed {
         if self.is_muxed() { &mut self.rtp } else { &mut self.rtcp }
     }
 
+    fn events(&self) -> Option<u8> {
+        self.stream.digits.events().map(|events| events.payload_type)
+    }
+
     fn kind(&self, payload_type: u8) -> Option<Kind> {
         match Some(payload_type) {
-            agreed if agreed == self.stream.telephone_event => Some(Kind::Event),
+            agreed if agreed == self.events() => Some(Kind::Event),
             agreed if agreed == self.stream.comfort_noise => Some(Kind::Noise),
             _ => (payload_type == self.stream.payload_type).then_some(Kind::Sound),
         }

@@ -11,8 +11,8 @@ use crate::media::srtp::{GROWTH, Inbound, Outbound};
 use crate::private::Secret;
 use crate::random::Random;
 use crate::session::{
-    Codec, Counters, Direction, Keys, MediaOrder, MediaReport, Mki, Remote, Session, SessionId, Side, Srtp, Stream,
-    Watch,
+    Codec, Counters, Digits, Direction, Keys, MediaOrder, MediaReport, Mki, Opus, Remote, Session, SessionId, Side,
+    Srtp, Stream, TelephoneEvent, Watch,
 };
 use crate::wire::rtcp;
 use crate::wire::rtp::Header;
@@ -28,6 +28,10 @@ fn local(test: u8) -> Ipv4Addr {
 
 fn config(test: u8, sessions: u16) -> Media {
     Media { address: local(test).into(), ports: (FIRST, FIRST + 4 * sessions - 1), threads: Some(1) }
+}
+
+fn events(payload_type: u8) -> Digits {
+    Digits::Events(TelephoneEvent { payload_type, clock_rate: 8000 })
 }
 
 /// The next report that is not only counters; fails the test when none comes.
@@ -139,7 +143,8 @@ impl Call {
                 direction: Direction::SendRecv,
                 codec: Codec::Pcmu,
                 payload_type: 0,
-                telephone_event: Some(101),
+                opus: Opus::default(),
+                digits: events(101),
                 comfort_noise: None,
                 ptime_ms: 20,
                 srtp: None,
@@ -247,7 +252,7 @@ fn strangers_forgers_and_repeaters_are_counted_and_not_heard() {
 #[test]
 fn an_event_of_eight_octets_arrives_as_four() {
     let mut call = Call::new(4);
-    call.change(Side::B, |b| b.telephone_event = Some(96));
+    call.change(Side::B, |b| b.digits = events(96));
     call.a.send(101, &[5, 0x8a, 3, 0x20, 1, 2, 3, 4]);
     call.a.send(101, &[5, 0x8a, 3]);
     call.a.send(0, b"sound");

@@ -25,15 +25,17 @@ pub use refusal::{Reason, Refusal, Said, Warning};
 use crate::config::{SrtpMode, Trunk, TrunkKind};
 use crate::leg::{Terms, Wish};
 use crate::random::Random;
-use crate::session::{Codec, Direction, Keys, Remote, Srtp, Stream, Watch};
+use crate::session::{Codec, Digits, Direction, Keys, Remote, Srtp, Stream, TelephoneEvent, Watch};
 use crate::wire::sdp::{self, AddressFault, Audio, Crypto, Description, Encryption, Profile, Text};
 
 /// A silent peer counts as gone after this long (Microsoft's rule for missing RTCP).
 const SILENCE: Duration = Duration::from_secs(30);
 /// Packet time where nobody names one.
 const PTIME_MS: u8 = 20;
-/// The number of telephone-event in our offers.
-const TELEPHONE_EVENT: u8 = 101;
+/// The static number of comfort noise (RFC 3389 section 4), at 8 kHz.
+const COMFORT_NOISE: u8 = 13;
+/// Where dynamic numbers begin (RFC 3551 section 6).
+const DYNAMIC: u8 = 96;
 /// The number of the one crypto line in our offers.
 const TAG: u32 = 1;
 
@@ -110,9 +112,56 @@ pub struct Local {
     version: u64,
     keys: Keys,
     lines: Vec<Slot>,
-    telephone_event: u8,
+    numbers: Numbers,
     rtcp_mux: bool,
     last: Option<Text>,
+}
+
+/// The dynamic numbers of our formats in one dialog: one that was used keeps its meaning (RFC 3264 section 8.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Numbers {
+    opus: u8,
+    /// Of events that are timed at 8 kHz, and at 48 kHz beside Opus.
+    events: [u8; 2],
+}
+
+impl Numbers {
+    const FIRST: Numbers = Numbers { opus: 111, events: [101, 110] };
+    const EVENT_CLOCKS: [u32; 2] = [8000, 48_000];
+
+    fn codec(self, codec: Codec) -> u8 {
+        match codec {
+            Codec::Opus => self.opus,
+            Codec::G722 | Codec::Pcmu | Codec::Pcma => codec.payload_type(),
+        }
+    }
+
+    /// The events to offer beside these codecs; those at 8 kHz are known to everybody.
+    fn events(self, codecs: &[Codec]) -> Vec<TelephoneEvent> {
+        let wide = codecs.contains(&Codec::Opus);
+        let clocks = &Numbers::EVENT_CLOCKS[..if wide { 2 } else { 1 }];
+        let number = |(payload_type, clock_rate): (u8, &u32)| TelephoneEvent { payload_type, clock_rate: *clock_rate };
+        self.events.into_iter().zip(clocks).map(number).collect()
+    }
+
+    /// Takes over the peer's numbers, and leaves those that it uses for something else.
+    fn settle(&mut self, audio: &Audio<'_>) {
+        let dynamic = |number: &u8| *number >= DYNAMIC;
+        let opus = codecs(audio).find(|(codec, _)| *codec == Codec::Opus).map(|(_, number)| number);
+        let events = Numbers::EVENT_CLOCKS.map(|clock| named(audio, "telephone-event", clock));
+        let taken: Vec<u8> = audio.formats().map(|format| format.payload_type).collect();
+        let mut used = Vec::new();
+        let wanted = [(&mut self.opus, opus)].into_iter().chain(self.events.iter_mut().zip(events));
+        for (ours, theirs) in wanted {
+            let free = |number: &u8| !taken.contains(number) && !used.contains(number);
+            *ours = theirs
+                .filter(dynamic)
+                .or(Some(*ours).filter(free))
+                .or((DYNAMIC..128).rev().find(free))
+                .unwrap_or(*ours);
+            used.push(*ours);
+        }
+    }
 }
 
 /// A media line of the dialog. None ever disappears (RFC 3264 section 8).
@@ -132,7 +181,7 @@ impl Local {
             version: 0,
             keys: sdp::draw(random),
             lines: vec![Slot::Ours],
-            telephone_event: TELEPHONE_EVENT,
+            numbers: Numbers::FIRST,
             rtcp_mux: false,
             last: None,
         }
@@ -143,8 +192,7 @@ impl Local {
     fn settle(&mut self, offer: &Description, agreed: &Agreed<'_>) {
         let index = agreed.audio.index;
         self.lines = offer.lines().enumerate().map(|(at, line)| slot(line, at == index)).collect();
-        let dynamic = |number: &u8| *number >= 96;
-        self.telephone_event = named(&agreed.audio, "telephone-event").filter(dynamic).unwrap_or(self.telephone_event);
+        self.numbers.settle(&agreed.audio);
         self.rtcp_mux = agreed.audio.rtcp_mux();
     }
 
@@ -185,7 +233,8 @@ struct Line<'a> {
     local: SocketAddr,
     profile: Profile,
     codecs: &'a [(Codec, u8)],
-    telephone_event: Option<u8>,
+    comfort_noise: bool,
+    events: &'a [TelephoneEvent],
     direction: Direction,
     rtcp: Rtcp,
     crypto: Option<Crypto>,
@@ -214,22 +263,30 @@ enum Configuration {
 impl Line<'_> {
     fn render(&self) -> String {
         let port = self.local.port();
-        let events = self.telephone_event.map(|number| format!(" {number}")).unwrap_or_default();
-        let numbers: String = self.codecs.iter().map(|(_, number)| format!(" {number}")).collect();
-        let mut lines = vec![format!("m=audio {port} {}{numbers}{events}", self.profile.name())];
+        let codecs = self.codecs.iter().map(|(_, number)| *number);
+        let noise = self.comfort_noise.then_some(COMFORT_NOISE);
+        let events = self.events.iter().map(|events| events.payload_type);
+        let numbers: String = codecs.chain(noise).chain(events).map(|number| format!(" {number}")).collect();
+        let mut lines = vec![format!("m=audio {port} {}{numbers}", self.profile.name())];
         lines.extend(self.configuration.render());
         lines.push(self.rtcp.render(port));
         lines.extend(self.crypto.map(|crypto| format!("a=crypto:{}", crypto.wire())));
-        lines.extend(
-            self.codecs
-                .iter()
-                .map(|(codec, number)| format!("a=rtpmap:{number} {}/{}", codec.name(), codec.clock_rate())),
-        );
-        if let Some(number) = self.telephone_event {
-            lines.push(format!("a=rtpmap:{number} telephone-event/8000\r\na=fmtp:{number} 0-16"));
-        }
+        lines.extend(self.codecs.iter().map(|(codec, number)| format_lines(*codec, *number)));
+        lines.extend(noise.map(|number| format!("a=rtpmap:{number} CN/8000")));
+        lines.extend(self.events.iter().map(|TelephoneEvent { payload_type, clock_rate }| {
+            format!("a=rtpmap:{payload_type} telephone-event/{clock_rate}\r\na=fmtp:{payload_type} 0-16")
+        }));
         lines.push(format!("a=ptime:{PTIME_MS}\r\na={}", self.direction.attribute()));
         lines.join("\r\n") + "\r\n"
+    }
+}
+
+/// What is said of a codec under the media line. Of our Opus: it repairs losses from the packet that follows.
+fn format_lines(codec: Codec, number: u8) -> String {
+    let (name, clock_rate) = (codec.name(), codec.clock_rate());
+    match codec {
+        Codec::Opus => format!("a=rtpmap:{number} {name}/{clock_rate}/2\r\na=fmtp:{number} useinbandfec=1"),
+        Codec::G722 | Codec::Pcmu | Codec::Pcma => format!("a=rtpmap:{number} {name}/{clock_rate}"),
     }
 }
 
@@ -269,14 +326,16 @@ pub struct Offered {
 
 /// Offers what `terms` allow.
 pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
-    let codecs: Vec<_> = terms.codecs.iter().map(|codec| (*codec, codec.payload_type())).collect();
+    let codecs: Vec<_> = terms.codecs.iter().map(|codec| (*codec, local.numbers.codec(*codec))).collect();
+    let events = if terms.telephone_event { local.numbers.events(&terms.codecs) } else { Vec::new() };
     let direction = policy.dialect.spoken(terms.direction);
     let keys = Keys { mki: None, ..local.keys };
     let text = local.say(&Line {
         local: terms.local,
         profile: Profile { secure: policy.srtp == SrtpMode::Required, feedback: false },
         codecs: &codecs,
-        telephone_event: terms.telephone_event.then_some(local.telephone_event),
+        comfort_noise: terms.comfort_noise,
+        events: &events,
         direction,
         rtcp: if local.rtcp_mux { Rtcp::Either } else { Rtcp::Above },
         crypto: (policy.srtp != SrtpMode::NotSupported).then_some(Crypto { tag: TAG, keys }),
@@ -302,7 +361,8 @@ fn accepted(policy: &Policy, offered: &Offered, answer: &Description) -> Result<
     let spoken = |codec: &(Codec, u8)| offered.terms.codecs.contains(&codec.0);
     let codec = codecs(&audio).find(spoken).ok_or_else(|| Reason::no_common_codec(&audio, &offered.terms.codecs))?;
     Ok(Stream {
-        telephone_event: named(&audio, "telephone-event").filter(|_| offered.terms.telephone_event),
+        digits: events(&audio, codec.0, &offered.terms).map_or(Digits::Tones, Digits::Events),
+        comfort_noise: noise(&audio, &offered.terms),
         srtp: receive.map(|receive| Srtp { send: offered.keys, receive }),
         ..stream(policy, &audio, remote, codec, offered.direction)
     })
@@ -331,7 +391,7 @@ pub fn wish(policy: &Policy, offer: &Description) -> Result<Wish, Refusal> {
         let codecs: Vec<_> = codecs(audio).map(|(codec, _)| codec).collect();
         match codecs.is_empty() {
             true => Err(Reason::no_common_codec(audio, &Codec::ALL)),
-            false => Ok(Wish { codecs, direction: wanted(audio) }),
+            false => Ok(Wish { codecs, direction: wanted(audio), comfort_noise: named(audio, "CN", 8000).is_some() }),
         }
     })
 }
@@ -352,7 +412,8 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
     let audio = &agreed.audio;
     let send = agreed.crypto.map(|theirs| Keys { mki: theirs.keys.mki, ..local.keys });
     let direction = policy.dialect.spoken(terms.direction.and(wanted(audio)));
-    let telephone_event = named(audio, "telephone-event").filter(|_| terms.telephone_event);
+    let events = events(audio, agreed.codec.0, terms);
+    let comfort_noise = noise(audio, terms);
     let secure = agreed.crypto.is_some();
     let potential =
         audio.secure_configuration().filter(|_| secure && !agreed.profile.secure && !agreed.profile.feedback);
@@ -360,14 +421,17 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
         local: terms.local,
         profile: Profile { secure, ..agreed.profile },
         codecs: &[agreed.codec],
-        telephone_event,
+        comfort_noise: comfort_noise.is_some(),
+        events: events.as_slice(),
         direction,
         rtcp: if audio.rtcp_mux() { Rtcp::Shared } else { Rtcp::Above },
         crypto: agreed.crypto.zip(send).map(|(theirs, keys)| Crypto { tag: theirs.tag, keys }),
         configuration: potential.map_or(Configuration::None, Configuration::Chosen),
     });
     let srtp = agreed.crypto.zip(send).map(|(theirs, send)| Srtp { send, receive: theirs.keys });
-    let stream = Stream { telephone_event, srtp, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };
+    let digits = events.map_or(Digits::Tones, Digits::Events);
+    let stream =
+        Stream { digits, comfort_noise, srtp, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };
     Ok(Answered { text, stream })
 }
 
@@ -451,17 +515,26 @@ fn remote(audio: &Audio<'_>, local: IpAddr, may_share: bool) -> Result<Remote, R
 
 /// The codecs that the media plane knows, with the peer's numbers, in the peer's order.
 fn codecs<'a>(audio: &Audio<'a>) -> impl Iterator<Item = (Codec, u8)> + use<'a> {
-    audio.formats().filter_map(|format| {
-        let codec = Codec::ALL.into_iter().find(|codec| format.is(codec.name()))?;
-        Some((codec, format.payload_type))
-    })
+    audio.formats().filter_map(|format| Some((format.codec()?, format.payload_type)))
 }
 
-fn named(audio: &Audio<'_>, name: &str) -> Option<u8> {
-    audio.formats().find(|format| format.is(name)).map(|format| format.payload_type)
+fn named(audio: &Audio<'_>, name: &str, clock_rate: u32) -> Option<u8> {
+    audio.formats().find(|format| format.is(name, clock_rate)).map(|format| format.payload_type)
 }
 
-/// The stream without its keys and events. `direction` is what we said.
+/// The events to agree on: timed like the sound (RFC 4733 section 2.1), else at 8 kHz.
+fn events(audio: &Audio<'_>, codec: Codec, terms: &Terms) -> Option<TelephoneEvent> {
+    let at = |clock_rate| {
+        named(audio, "telephone-event", clock_rate).map(|payload_type| TelephoneEvent { payload_type, clock_rate })
+    };
+    at(codec.clock_rate()).or_else(|| at(8000)).filter(|_| terms.telephone_event)
+}
+
+fn noise(audio: &Audio<'_>, terms: &Terms) -> Option<u8> {
+    named(audio, "CN", 8000).filter(|_| terms.comfort_noise)
+}
+
+/// The stream without its keys, digits and pauses. `direction` is what we said.
 fn stream(policy: &Policy, audio: &Audio<'_>, remote: Remote, codec: (Codec, u8), direction: Direction) -> Stream {
     let direction = direction.and(wanted(audio));
     Stream {
@@ -470,8 +543,9 @@ fn stream(policy: &Policy, audio: &Audio<'_>, remote: Remote, codec: (Codec, u8)
         direction,
         codec: codec.0,
         payload_type: codec.1,
-        telephone_event: None,
-        comfort_noise: named(audio, "CN"),
+        opus: audio.opus(codec.1),
+        digits: Digits::Tones,
+        comfort_noise: None,
         ptime_ms: audio.ptime_ms().unwrap_or(PTIME_MS),
         srtp: None,
         watch: policy.watch(direction),

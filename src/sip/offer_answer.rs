@@ -319,6 +319,7 @@ mod tests {
             codecs: Codec::ALL.to_vec(),
             direction: Direction::SendRecv,
             telephone_event: true,
+            comfort_noise: false,
         }
     }
 

@@ -14,7 +14,7 @@ use sdp_types::{Attribute, Connection, Media, Session};
 
 pub use crypto::{Crypto, SUITE, draw};
 
-use crate::session::Direction;
+use crate::session::{Codec, Direction, Opus};
 
 /// Longest description read, in octets.
 pub const MAX_LENGTH: usize = 65_536;
@@ -150,9 +150,18 @@ pub struct Format<'a> {
 }
 
 impl Format<'_> {
-    /// Is it this encoding, in one channel at 8 kHz?
-    pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name) && self.clock_rate == 8000 && self.channels == 1
+    /// Is it this encoding, with this clock and in one channel?
+    pub fn is(&self, name: &str, clock_rate: u32) -> bool {
+        self.name.eq_ignore_ascii_case(name) && self.clock_rate == clock_rate && self.channels == 1
+    }
+
+    /// The codec of ours that it stands for.
+    pub fn codec(&self) -> Option<Codec> {
+        let same = |codec: &Codec| {
+            self.name.eq_ignore_ascii_case(codec.name())
+                && (self.clock_rate, self.channels) == (codec.clock_rate(), codec.channels())
+        };
+        Codec::ALL.into_iter().find(same)
     }
 }
 
@@ -261,6 +270,28 @@ impl<'a> Audio<'a> {
                 channels: parts.next().map_or(Some(1), |channels| channels.parse().ok())?,
             })
         })
+    }
+
+    /// What the peer asks of our Opus in the `a=fmtp` of its payload type (RFC 7587 section 6.1).
+    pub fn opus(&self, payload_type: u8) -> Opus {
+        let mut opus = Opus::default();
+        let parameters = self.own_all("fmtp").find_map(|value| {
+            let (number, parameters) = value.split_once(' ')?;
+            (number.parse() == Ok(payload_type)).then_some(parameters)
+        });
+        for parameter in parameters.unwrap_or_default().split(';') {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let (value, on) = (value.trim(), value.trim() == "1");
+            match name.trim().to_ascii_lowercase().as_str() {
+                "maxplaybackrate" => opus.max_playback_rate = value.parse().unwrap_or(opus.max_playback_rate),
+                "maxaveragebitrate" => opus.max_average_bitrate = value.parse().ok(),
+                "useinbandfec" => opus.fec = on,
+                "usedtx" => opus.dtx = on,
+                "cbr" => opus.cbr = on,
+                _ => {}
+            }
+        }
+        opus
     }
 
     /// `a=ptime` in milliseconds, when it is one that packets can have.

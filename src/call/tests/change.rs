@@ -67,18 +67,19 @@ fn a_hold_that_the_other_side_refuses_is_granted() {
 }
 
 #[test]
-fn another_codec_is_offered_on_and_a_refusal_of_it_comes_back() {
+fn another_codec_is_offered_on_and_transcoded_where_it_is_refused() {
     let mut world = World::new();
     let (a, b) = world.talk(LYNC, GW1);
     assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
     world.ask(a, Method::Invite, "", &secret("8"));
     world.answer(b, 488, "");
-    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp gw1:ACK lync:488");
-    assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
-
-    world.ask(a, Method::Invite, "", &secret("8"));
-    world.answer(b, 200, &plain("8"));
+    assert_eq!(world.seen(), "lync:100 gw1:INVITE+sdp gw1:ACK lync:200+sdp");
+    assert_eq!(world.media(), "srtp PCMA sendrecv | plain PCMU sendrecv");
     world.ack(a, "");
+
+    world.ask(b, Method::Invite, "", &plain("8"));
+    world.answer(a, 200, &secret("8"));
+    world.ack(b, "");
     assert_eq!(world.media(), "srtp PCMA sendrecv | plain PCMA sendrecv");
     world.ask(a, Method::Bye, "", "");
     world.rest();

@@ -259,6 +259,7 @@ impl Agent {
             codecs: self.trunk.codecs.clone(),
             direction: Direction::SendRecv,
             telephone_event: true,
+            comfort_noise: false,
         };
         Ok((handset, terms))
     }

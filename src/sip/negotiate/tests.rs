@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cause::Guilty;
+use crate::session::Opus;
 
 const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 const SALT: [u8; 14] = *b"\t220;}\n}\nunles";
@@ -21,10 +22,15 @@ fn gateway(srtp: SrtpMode) -> Policy {
 fn terms() -> Terms {
     Terms {
         local: "10.0.0.1:40000".parse().unwrap(),
-        codecs: Codec::ALL.to_vec(),
+        codecs: vec![Codec::Pcmu, Codec::Pcma],
         direction: Direction::SendRecv,
         telephone_event: true,
+        comfort_noise: false,
     }
+}
+
+fn events(payload_type: u8) -> Digits {
+    Digits::Events(TelephoneEvent { payload_type, clock_rate: 8000 })
 }
 
 fn local(seed: u64) -> Local {
@@ -162,7 +168,7 @@ fn the_mediation_server_with_srtp_optional() {
         + "a=inactive\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\n";
     let offer = says("m=audio 53018 RTP/AVP 8 101", &under);
     let wish = wish(&microsoft(SrtpMode::Optional), &offer).unwrap();
-    assert_eq!(wish, Wish { codecs: vec![Codec::Pcma], direction: Direction::Inactive });
+    assert_eq!(wish, Wish { codecs: vec![Codec::Pcma], direction: Direction::Inactive, comfort_noise: false });
 
     let Answered { text, stream } = answered(&microsoft(SrtpMode::Optional), &offer);
     assert_eq!(line(&text, "m="), Some("m=audio 40000 RTP/SAVP 8 101"));
@@ -171,7 +177,7 @@ fn the_mediation_server_with_srtp_optional() {
     assert_eq!(lines(&text).last(), Some(&"a=inactive"));
     assert_eq!(stream.remote.rtp, "10.1.1.5:53018".parse().unwrap());
     assert_eq!(stream.remote.rtcp, "10.1.1.5:53019".parse().unwrap());
-    assert_eq!((stream.codec, stream.payload_type, stream.telephone_event), (Codec::Pcma, 8, Some(101)));
+    assert_eq!((stream.codec, stream.payload_type, stream.digits), (Codec::Pcma, 8, events(101)));
     assert_eq!(stream.direction, Direction::Inactive);
     assert_eq!(stream.watch, None, "a held call is not watched under this policy");
     let srtp = stream.srtp.unwrap();
@@ -192,7 +198,7 @@ fn the_skype_for_business_client() {
     assert_eq!(media, ["m=audio 40000 RTP/AVP 0 101", refused[0], refused[1]]);
     assert!(line(&text, "a=rtcp-mux").is_some() && line(&text, "a=rtcp:").is_none());
     assert_eq!(stream.remote.rtcp, stream.remote.rtp);
-    assert_eq!((stream.comfort_noise, stream.telephone_event, stream.srtp), (Some(13), Some(101), None));
+    assert_eq!((stream.comfort_noise, stream.digits, stream.srtp), (None, events(101), None));
     assert!(stream.watch.is_some());
 }
 
@@ -238,7 +244,59 @@ fn teams_offers_the_short_tag_first() {
     assert_eq!(line(&text, "m="), Some("m=audio 40000 RTP/SAVP 0 126"));
     assert_eq!(line(&text, "a=rtpmap:126"), Some("a=rtpmap:126 telephone-event/8000"));
     assert!(line(&text, "a=crypto:2 ").is_some());
-    assert_eq!(stream.comfort_noise, Some(13));
+    assert_eq!(stream.comfort_noise, None, "the other side takes no pauses");
+    let pausing = Terms { comfort_noise: true, ..terms() };
+    let Answered { text, stream } = answer(&microsoft(SrtpMode::Required), &mut local(1), &pausing, &offer).unwrap();
+    assert_eq!(line(&text, "m="), Some("m=audio 40000 RTP/SAVP 0 13 126"));
+    assert_eq!((line(&text, "a=rtpmap:13"), stream.comfort_noise), (Some("a=rtpmap:13 CN/8000"), Some(13)));
+}
+
+#[test]
+fn opus_is_offered_with_events_on_its_own_clock() {
+    let wide = Terms { codecs: Codec::ALL.to_vec(), comfort_noise: true, ..terms() };
+    let offered = offer(&gateway(SrtpMode::NotSupported), &mut local(1), &wide);
+    let said = lines(&offered.text);
+    assert_eq!(said[5], "m=audio 40000 RTP/AVP 111 9 0 8 13 101 110");
+    for expected in [
+        "a=rtpmap:111 opus/48000/2",
+        "a=fmtp:111 useinbandfec=1",
+        "a=rtpmap:9 G722/8000",
+        "a=rtpmap:13 CN/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=rtpmap:110 telephone-event/48000",
+    ] {
+        assert!(said.contains(&expected), "{expected}");
+    }
+    for (formats, events) in [
+        ("110 101", TelephoneEvent { payload_type: 110, clock_rate: 48_000 }),
+        ("101", TelephoneEvent { payload_type: 101, clock_rate: 8000 }),
+    ] {
+        let under = "a=rtpmap:111 OPUS/48000/2\r\na=fmtp:111 maxplaybackrate=16000; useinbandfec=1;usedtx=1;x\r\n\
+                     a=rtpmap:110 telephone-event/48000\r\na=rtpmap:101 telephone-event/8000\r\n";
+        let answer = says(&format!("m=audio 4000 RTP/AVP 111 {formats}"), under);
+        let stream = accept(&gateway(SrtpMode::NotSupported), &offered, &answer).unwrap();
+        assert_eq!((stream.codec, stream.payload_type, stream.digits), (Codec::Opus, 111, Digits::Events(events)));
+        let wishes = Opus { max_playback_rate: 16_000, fec: true, dtx: true, ..Opus::default() };
+        assert_eq!(stream.opus, wishes);
+    }
+}
+
+#[test]
+fn a_number_that_the_peer_uses_for_something_else_is_left_to_it() {
+    let siren = says(
+        "m=audio 4000 RTP/AVP 111 104 101 9 0",
+        "a=rtpmap:111 SIREN/16000\r\na=rtpmap:104 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n",
+    );
+    let policy = gateway(SrtpMode::NotSupported);
+    let (mut ours, wide) = (local(1), Terms { codecs: Codec::ALL.to_vec(), ..terms() });
+    let taken = answer(&policy, &mut ours, &wide, &siren).unwrap();
+    assert_eq!(line(&taken.text, "m="), Some("m=audio 40000 RTP/AVP 104 101"));
+    assert_eq!(line(&offer(&policy, &mut ours, &wide).text, "m="), Some("m=audio 40000 RTP/AVP 104 9 0 8 101 110"));
+
+    let taken = says("m=audio 4000 RTP/AVP 111 110 0", "a=rtpmap:111 SIREN/16000\r\na=rtpmap:110 x-data/90000\r\n");
+    let mut ours = local(1);
+    answer(&policy, &mut ours, &wide, &taken).unwrap();
+    assert_eq!(line(&offer(&policy, &mut ours, &wide).text, "m="), Some("m=audio 40000 RTP/AVP 127 9 0 8 101 126"));
 }
 
 #[test]
@@ -355,12 +413,12 @@ fn events_are_answered_with_the_peers_number_or_not_at_all() {
     );
     let policy = gateway(SrtpMode::NotSupported);
     let Answered { text, stream } = answered(&policy, &offer);
-    assert_eq!(stream.telephone_event, Some(98));
+    assert_eq!(stream.digits, events(98));
     assert_eq!(line(&text, "a=fmtp"), Some("a=fmtp:98 0-16"));
     let without = Terms { telephone_event: false, ..terms() };
     let Answered { text, stream } = answer(&policy, &mut local(1), &without, &offer).unwrap();
-    assert_eq!((stream.telephone_event, line(&text, "m=")), (None, Some("m=audio 40000 RTP/AVP 0")));
-    assert_eq!(answered(&policy, &says("m=audio 4000 RTP/AVP 0 101", "")).stream.telephone_event, None);
+    assert_eq!((stream.digits, line(&text, "m=")), (Digits::Tones, Some("m=audio 40000 RTP/AVP 0")));
+    assert_eq!(answered(&policy, &says("m=audio 4000 RTP/AVP 0 101", "")).stream.digits, Digits::Tones);
 }
 
 #[test]
@@ -599,7 +657,7 @@ fn only_what_was_offered_is_taken_from_an_answer() {
     let answer =
         says("m=audio 4000 RTP/AVP 0 8 101", "a=rtpmap:101 telephone-event/8000\r\na=ptime:30\r\na=recvonly\r\n");
     let stream = accept(&policy, &offered, &answer).unwrap();
-    assert_eq!((stream.codec, stream.telephone_event, stream.ptime_ms), (Codec::Pcma, None, 30));
+    assert_eq!((stream.codec, stream.digits, stream.ptime_ms), (Codec::Pcma, Digits::Tones, 30));
     assert_eq!(stream.direction, Direction::SendOnly);
     let refused = says("m=audio 4000 RTP/AVP 0", "");
     assert!(accept(&policy, &offered, &refused).is_err());
@@ -632,7 +690,7 @@ fn whatever_one_policy_answers_the_other_accepts() {
                 agreed += 1;
                 assert_eq!(ours.direction, theirs.direction.reversed());
                 assert_eq!(ours.codec, theirs.codec);
-                assert_eq!(ours.telephone_event, theirs.telephone_event);
+                assert_eq!(ours.digits, theirs.digits);
                 assert_eq!(
                     ours.srtp.map(|srtp| (srtp.send, srtp.receive)),
                     theirs.srtp.map(|srtp| (srtp.receive, srtp.send))

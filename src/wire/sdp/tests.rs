@@ -66,7 +66,7 @@ fn the_mediation_server_is_read_whole() {
 #[test]
 fn the_clients_formats_go_by_name() {
     first(CLIENT, |audio| {
-        let named = |name| audio.formats().find(|format| format.is(name)).map(|format| format.payload_type);
+        let named = |name| audio.formats().find(|format| format.is(name, 8000)).map(|format| format.payload_type);
         assert_eq!(named("pcmu"), Some(0));
         assert_eq!(named("PCMA"), Some(8));
         assert_eq!(named("telephone-event"), Some(101));
@@ -85,7 +85,7 @@ fn a_number_may_mean_something_else_than_the_table_says() {
     let remapped =
         "v=0\nc=IN IP4 10.0.0.1\nm=audio 4000 RTP/AVP 96 0 8\na=rtpmap:96 PCMU/8000/1\na=rtpmap:8 L16/44100/2\n";
     first(remapped, |audio| {
-        let read: Vec<_> = audio.formats().map(|f| (f.payload_type, f.is("PCMU"), f.is("PCMA"))).collect();
+        let read: Vec<_> = audio.formats().map(|f| (f.payload_type, f.is("PCMU", 8000), f.is("PCMA", 8000))).collect();
         assert_eq!(read, [(96, true, false), (0, true, false), (8, false, false)]);
     });
 }

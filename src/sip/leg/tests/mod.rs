@@ -64,6 +64,7 @@ fn terms() -> Terms {
         codecs: Codec::ALL.to_vec(),
         direction: Direction::SendRecv,
         telephone_event: true,
+        comfort_noise: false,
     }
 }
 
