@@ -123,4 +123,46 @@ impl Hop {
             Hop::Target(target) => target.transport,
         }
     }
+
+    /// The host as a SIP URI writes it.
+    pub fn host(&self) -> String {
+        match self {
+            Hop::Flow(flow) => in_uri(&flow.remote.ip().to_string()),
+            Hop::Target(target) => in_uri(&target.host),
+        }
+    }
+
+    /// Host and port, where there is one, as a SIP URI writes them.
+    pub fn host_port(&self) -> String {
+        let port = match self {
+            Hop::Flow(flow) => Some(flow.remote.port()),
+            Hop::Target(target) => target.port,
+        };
+        let host = self.host();
+        port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"))
+    }
+}
+
+/// A host as a SIP URI or a Via writes it: an IPv6 address in brackets (RFC 3261 section 25.1).
+pub fn in_uri(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        let hop = |host: &str, port| {
+            let (trunk, transport) = (TrunkId(1), Transport::Tcp);
+            Hop::Target(Target { trunk, transport, host: host.into(), port })
+        };
+        let texts = [("gw", None), ("gw", Some(5060)), ("2001:db8::1", None), ("2001:db8::1", Some(5061))];
+        assert_eq!(
+            texts.map(|(host, port)| hop(host, port).host_port()),
+            ["gw", "gw:5060", "[2001:db8::1]", "[2001:db8::1]:5061"]
+        );
+        assert_eq!(hop("2001:db8::1", Some(5061)).host(), "[2001:db8::1]");
+    }
 }

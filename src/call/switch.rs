@@ -373,7 +373,7 @@ impl Switch {
         for watch in &mut self.trunks {
             if let Some(hop) = watch.due(turn.now) {
                 let options = options::probe(turn.now, &mut self.random, &watch.trunk, &hop);
-                let (asker, sent_by) = (Asker::Options(watch.id()), sent_by(&watch.trunk));
+                let (asker, sent_by) = (Asker::Options(watch.id()), watch.trunk.sent_by());
                 let said = &mut turn.said;
                 self.transactions.request(turn.now, asker, hop, &sent_by, &options, &mut self.random, said);
             }
@@ -458,7 +458,8 @@ impl Switch {
 
     fn leg_sends(&mut self, key: CallKey, leg: LegKey, output: LegOutput, turn: &mut Turn<'_>) {
         let (now, random, said) = (turn.now, &mut self.random, &mut turn.said);
-        let sent_by = self.calls.get(key).and_then(|entry| entry.call.trunk_of(leg)).map(sent_by).unwrap_or_default();
+        let sent_by =
+            self.calls.get(key).and_then(|entry| entry.call.trunk_of(leg)).map(Trunk::sent_by).unwrap_or_default();
         match output {
             LegOutput::Request { id, hop, message } => {
                 let asker = Asker::Leg(key, leg, id);
@@ -514,12 +515,6 @@ fn refused(trunk: TrunkId, status: u16, why: Cow<'static, str>) -> Output {
 }
 
 /// Our name in a Via toward a trunk.
-fn sent_by(trunk: &Trunk) -> String {
-    let bare = !trunk.own_host.contains(':');
-    let host = if bare { trunk.own_host.clone() } else { format!("[{}]", trunk.own_host) };
-    format!("{host}:{}", trunk.own_port)
-}
-
 fn trunk_view(watch: &TrunkWatch, now: Now) -> TrunkView {
     let (up, since) = match watch.reachability() {
         Reachability::Unknown => (None, None),

@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hop::{Target, Transport, TrunkId};
+use crate::hop::{Target, Transport, TrunkId, in_uri};
 use crate::session::Codec;
 
 /// A checked configuration.
@@ -204,6 +204,13 @@ pub struct TrunkListen {
     pub tcp: Option<SocketAddr>,
     /// UDP.
     pub udp: Option<SocketAddr>,
+}
+
+impl Trunk {
+    /// Our host and port as a Via names them (RFC 3261 section 18.1.1).
+    pub fn sent_by(&self) -> String {
+        format!("{}:{}", in_uri(&self.own_host), self.own_port)
+    }
 }
 
 impl TrunkListen {

@@ -8,10 +8,9 @@
 //! | Enable100rel     | `100rel` stands in Supported                                       |
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use crate::config::{Profile, Trunk, TrunkKind};
-use crate::hop::{Hop, Transport};
+use crate::hop::{Hop, Transport, in_uri};
 use crate::leg::Parties;
 use crate::private::Private;
 use crate::sip::offer_answer::Body;
@@ -35,12 +34,12 @@ pub struct Names<'a> {
 /// Builds the INVITE that begins a call, without Via.
 pub fn invite(now: Now, trunk: &Trunk, hop: &Hop, parties: &Parties, names: &Names<'_>, offer: Body) -> Message {
     let called = telephone(&parties.called.0, trunk);
-    let request_uri = uri(&called, &host_port(hop), hop.transport());
+    let request_uri = uri(&called, &hop.host_port(), hop.transport());
     let identity = identity(trunk, parties);
     let builder = Builder::request(Method::Invite, &request_uri)
         .header(Name::MaxForwards, 70)
         .header(Name::From, format_args!("{};tag={}", from(trunk, parties), names.tag))
-        .header(Name::To, format_args!("<{}>", uri(&called, &host(&peer_host(hop)), Transport::Udp)))
+        .header(Name::To, format_args!("<{}>", uri(&called, &hop.host(), Transport::Udp)))
         .header(Name::CallId, names.call_id)
         .header(Name::CSeq, "1 INVITE")
         .maybe(Name::PAssertedIdentity, identity)
@@ -97,7 +96,7 @@ pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
 
 /// Where this trunk reaches us: the Contact of everything that begins or refreshes a dialog.
 pub fn contact(trunk: &Trunk, transport: Transport) -> String {
-    format!("<sip:{}:{};transport={}>", host(&trunk.own_host), trunk.own_port, transport.uri())
+    format!("<sip:{}:{};transport={}>", in_uri(&trunk.own_host), trunk.own_port, transport.uri())
 }
 
 /// Contact, Allow, Supported: what INVITE, UPDATE and their 2xx say about us.
@@ -138,7 +137,7 @@ fn from(trunk: &Trunk, parties: &Parties) -> String {
     if parties.withheld || parties.calling.0.is_empty() {
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
-    let caller = uri(&telephone(&parties.calling.0, trunk), &host(&trunk.own_host), Transport::Udp);
+    let caller = uri(&telephone(&parties.calling.0, trunk), &in_uri(&trunk.own_host), Transport::Udp);
     match parties.name.0.as_str() {
         "" => format!("<{caller}>"),
         name => format!("\"{}\" <{caller}>", name.replace('\\', "\\\\").replace('"', "\\\"")),
@@ -147,7 +146,7 @@ fn from(trunk: &Trunk, parties: &Parties) -> String {
 
 fn identity(trunk: &Trunk, parties: &Parties) -> Option<String> {
     let known = trunk.switches.forward_pai && !parties.calling.0.is_empty();
-    let caller = || uri(&telephone(&parties.calling.0, trunk), &host(&trunk.own_host), Transport::Udp);
+    let caller = || uri(&telephone(&parties.calling.0, trunk), &in_uri(&trunk.own_host), Transport::Udp);
     known.then(|| format!("<{}>", caller()))
 }
 
@@ -191,27 +190,6 @@ fn escaped(user: &str) -> String {
 
 fn is_anonymous(uri: Uri<'_>) -> bool {
     uri.user().is_none_or(|user| user.eq_ignore_ascii_case("anonymous")) || uri.host() == "anonymous.invalid"
-}
-
-fn peer_host(hop: &Hop) -> String {
-    match hop {
-        Hop::Flow(flow) => flow.remote.ip().to_string(),
-        Hop::Target(target) => target.host.to_string(),
-    }
-}
-
-fn host_port(hop: &Hop) -> String {
-    let port = match hop {
-        Hop::Flow(flow) => Some(flow.remote.port()),
-        Hop::Target(target) => target.port,
-    };
-    let host = host(&peer_host(hop));
-    port.map_or(host.clone(), |port| format!("{host}:{port}"))
-}
-
-/// An IPv6 address in brackets.
-fn host(name: &str) -> String {
-    if matches!(name.parse(), Ok(IpAddr::V6(_))) { format!("[{name}]") } else { name.to_owned() }
 }
 
 #[cfg(test)]

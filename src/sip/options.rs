@@ -2,7 +2,7 @@
 //! answer to a peer's.
 
 use crate::config::Trunk;
-use crate::hop::{Flow, Hop};
+use crate::hop::{Flow, Hop, in_uri};
 use crate::random::Random;
 use crate::sip::invite::{PRODUCT, accepted, contact, dated};
 use crate::sip::uas::capabilities;
@@ -11,8 +11,8 @@ use crate::wire::sip::{Builder, Message, Method, Name};
 
 /// A question to a peer, without Via.
 pub fn probe(now: Now, random: &mut Random, trunk: &Trunk, hop: &Hop) -> Message {
-    let peer = host_of(hop);
-    let own = bracketed(&trunk.own_host);
+    let peer = hop.host_port();
+    let own = in_uri(&trunk.own_host);
     let uri = format!("sip:{peer};transport={}", hop.transport().uri());
     let builder = Builder::request(Method::Options, &uri)
         .header(Name::MaxForwards, 70)
@@ -31,18 +31,4 @@ pub fn answer(now: Now, trunk: &Trunk, request: &Message, flow: Flow, to_tag: &s
     let builder = capabilities(request, flow, to_tag, &accepted(trunk), contact(trunk, flow.transport));
     let builder = dated(builder.header(Name::Server, PRODUCT), now);
     builder.empty_body()
-}
-
-fn host_of(hop: &Hop) -> String {
-    match hop {
-        Hop::Flow(flow) => flow.remote.to_string(),
-        Hop::Target(target) => match target.port {
-            Some(port) => format!("{}:{port}", bracketed(&target.host)),
-            None => bracketed(&target.host),
-        },
-    }
-}
-
-fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }

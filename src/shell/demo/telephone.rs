@@ -372,7 +372,7 @@ impl Agent {
         let now = self.now();
         match output {
             LegOutput::Request { id, hop, message } => {
-                let sent_by = format!("{}:{}", self.trunk.own_host, self.trunk.own_port);
+                let sent_by = self.trunk.sent_by();
                 let (random, heard) = (&mut self.random, &mut self.heard);
                 let client = self.transactions.request(now, id, hop, &sent_by, &message, random, heard);
                 if let Some(call) = self.call.as_mut().filter(|_| message.is(Method::Invite)) {
@@ -385,7 +385,7 @@ impl Agent {
                 }
             }
             LegOutput::Ack { hop, message } => {
-                let sent_by = format!("{}:{}", self.trunk.own_host, self.trunk.own_port);
+                let sent_by = self.trunk.sent_by();
                 Transactions::<RequestId>::acknowledge(hop, &sent_by, &message, &mut self.random, &mut self.heard);
             }
             LegOutput::Respond { transaction, message } => self.answer(transaction, message),
