@@ -402,7 +402,7 @@ impl Call {
         let local = terms::local(&self.config, self.ports[Side::B.index()]);
         let from = self.half(CALLER).map(|half| half.trunk.clone());
         from.and_then(|from| terms::offer_to_called(self.wish.as_ref(), &from, to, local)).ok_or_else(|| {
-            let why = format!("the caller offers no codec that {} can take", to.name);
+            let why = "the caller offers no codec that its own trunk may speak: see Codecs";
             Release::new(Guilty::Us, Cause::INCOMPATIBLE, why).with_status(488)
         })
     }

@@ -7,7 +7,7 @@ use crate::sip::negotiate::Warning;
 use crate::wire::sip::{Builder, Name};
 
 /// Headers that say why: Reason always, ms-diagnostics and its public twin toward Microsoft on every
-/// failure, Warning where the description was at fault.
+/// failure, Warning where the description was at fault (a 488 always has one: RFC 3261 section 21.4.26).
 pub fn excused(
     builder: Builder,
     trunk: &Trunk,
@@ -15,6 +15,7 @@ pub fn excused(
     status: Option<u16>,
     warning: Option<Warning>,
 ) -> Builder {
+    let warning = warning.or((status == Some(488)).then_some(Warning::FORMAT));
     let builder = builder
         .header(Name::Reason, release.cause.reason_header())
         .maybe(Name::Warning, warning.map(|warning| warning.header(&trunk.own_host)));

@@ -16,6 +16,16 @@ fn no_codec_in_common() {
 }
 
 #[test]
+fn a_codec_that_its_own_trunk_may_not_speak() {
+    let mut world = World::with(ini(&["[Media]\nCodecs=PCMA"]));
+    let a = world.invite(LYNC, &secret("0"));
+    assert_eq!(world.seen(), "lync:100 lync:488 open close");
+    let told = world.told(a, 488);
+    assert!(header(told, Name::Warning).starts_with("305 "), "{}", header(told, Name::Warning));
+    world.rest();
+}
+
+#[test]
 fn encryption_is_required_and_not_offered() {
     let mut world = World::new();
     let a = world.invite(LYNC, &plain("0"));

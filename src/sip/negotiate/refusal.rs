@@ -110,7 +110,7 @@ impl Refusal {
     pub fn warning(&self) -> Option<Warning> {
         let (code, text) = match &self.reason {
             Reason::NoAudio => (304, "Media type not available"),
-            Reason::NoCommonCodec { .. } => (305, "Incompatible media format"),
+            Reason::NoCommonCodec { .. } => return Some(Warning::FORMAT),
             Reason::Transport(_) => (302, "Incompatible transport protocol"),
             Reason::Address(AddressFault::Multicast) => (330, "Multicast not available"),
             Reason::Address(_) => (301, "Incompatible network address formats"),
@@ -202,6 +202,9 @@ pub struct Warning {
 }
 
 impl Warning {
+    /// Nothing to speak in common.
+    pub const FORMAT: Warning = Warning { code: 305, text: "Incompatible media format" };
+
     /// The header's value. 308 is Microsoft's own and carries the name that its clients know.
     pub fn header(&self, own_host: &str) -> String {
         let agent = if self.code == 308 { "lcs.microsoft.com" } else { own_host };
