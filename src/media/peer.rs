@@ -216,6 +216,9 @@ impl Peer {
         if stream.map(|stream| (stream.watch, stream.remote)) != watched {
             (self.alive, self.silent) = (now, false);
         }
+        if let Some(stream) = stream {
+            self.splice.count_at(stream.codec.clock_rate());
+        }
         self.agreed = stream.map(|stream| match before {
             None => Agreed::new(stream),
             Some(before) => Agreed::new(stream).keep(before),

@@ -4,17 +4,19 @@
 //! SSRC of ours for its whole life, and each source of the other side is spliced on with an offset that
 //! then stays: its losses and its order remain visible.
 
+use std::time::Duration;
+
 use crate::media::srtp::Window;
+use crate::session::Codec;
 use crate::time::Instant;
 
-/// Timestamp units in a millisecond: all that we relay runs at 8 kHz.
-const PER_MILLISECOND: u32 = 8;
-/// A new source begins at least one packet (20 ms) after the last one.
-const PACKET: u32 = 20 * PER_MILLISECOND;
+/// A new source begins at least one packet after the last one.
+const PACKET: Duration = Duration::from_millis(20);
 
 /// Sequence number and timestamp of what is sent.
 #[derive(Debug)]
 pub struct Splice {
+    clock_rate: u32,
     sent: Window,
     timestamp: u32,
     at: Option<Instant>,
@@ -44,7 +46,13 @@ impl Splice {
     /// A stream that begins at these numbers. The sequence number begins in the lower half, so that
     /// a loss at the very beginning cannot hide the first rollover (RFC 3711 section 3.3.1).
     pub fn new(sequence: u16, timestamp: u32) -> Splice {
-        Splice { sent: Window::default(), timestamp, at: None, source: None, first: sequence & 0x7fff }
+        let clock_rate = Codec::Pcmu.clock_rate();
+        Splice { clock_rate, sent: Window::default(), timestamp, at: None, source: None, first: sequence & 0x7fff }
+    }
+
+    /// Timestamps from now on count at this rate, in Hz.
+    pub fn count_at(&mut self, clock_rate: u32) {
+        self.clock_rate = clock_rate;
     }
 
     /// Whatever comes next is spliced on anew: the source went on while nothing was relayed, or
@@ -90,26 +98,25 @@ impl Splice {
 
     /// The timestamp that `now` has in our stream (RFC 3550 section 6.4.1).
     pub fn timestamp(&self, now: Instant) -> u32 {
-        self.at.map_or(self.timestamp, |at| self.timestamp.wrapping_add(units(at, now)))
+        self.at.map_or(self.timestamp, |at| self.timestamp.wrapping_add(self.units(now.since(at))))
     }
 
     fn timestamp_at(&self, now: Instant) -> u32 {
-        self.at.map_or(self.timestamp, |at| self.timestamp.wrapping_add(units(at, now).max(PACKET)))
+        let step = |at| self.units(now.since(at).max(PACKET));
+        self.at.map_or(self.timestamp, |at| self.timestamp.wrapping_add(step(at)))
     }
 
     fn next(&self) -> u16 {
         self.sent.newest().map_or(self.first, |newest| (newest as u16).wrapping_add(1))
     }
-}
 
-fn units(from: Instant, to: Instant) -> u32 {
-    (to.since(from).as_micros() as u64 * u64::from(PER_MILLISECOND) / 1000) as u32
+    fn units(&self, time: Duration) -> u32 {
+        (time.as_micros() as u64 * u64::from(self.clock_rate) / 1_000_000) as u32
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(milliseconds: u64) -> Instant {
@@ -136,7 +143,18 @@ mod tests {
         splice.place(1, 8, 160, at(20)).unwrap();
         assert_eq!(splice.place(2, 40_000, 99, at(1020)), place(2, 160 + 8000, true));
         assert_eq!(splice.place(2, 40_001, 259, at(1040)), place(3, 160 + 8160, false));
-        assert_eq!(splice.place(3, 0, 0, at(1041)), place(4, 160 + 8160 + PACKET, true), "never on top of the last");
+        assert_eq!(splice.place(3, 0, 0, at(1041)), place(4, 160 + 8160 + 160, true), "never on top of the last");
+    }
+
+    #[test]
+    fn a_new_source_counts_at_its_own_rate() {
+        let mut splice = Splice::new(0, 0);
+        splice.place(1, 7, 0, at(0)).unwrap();
+        splice.cut();
+        splice.count_at(48_000);
+        assert_eq!(splice.place(1, 8, 5000, at(100)), place(1, 4800, true));
+        assert_eq!(splice.place(1, 9, 5960, at(120)), place(2, 5760, false));
+        assert_eq!(splice.timestamp(at(130)), 6240);
     }
 
     #[test]
