@@ -1,0 +1,562 @@
+//! A bridge in virtual time.
+
+use super::*;
+use crate::private::Secret;
+use crate::session::{Codec, Digits, Direction, Keys, Opus, Remote, Srtp, Stream, TelephoneEvent, Watch};
+use crate::wire::rtcp::{self, Block, Sender, Writer};
+use crate::wire::rtp::Header;
+
+/// A bridge in virtual time, and what it did.
+struct Rig {
+    bridge: Bridge,
+    random: Random,
+    now: Moment,
+    session: Session,
+    reports: Vec<(Side, Channel, SocketAddr, Vec<u8>)>,
+    told: Vec<MediaReport>,
+}
+
+fn stream(side: Side) -> Stream {
+    let port = 5000 + 10 * side.index() as u16;
+    Stream {
+        remote: Remote { rtp: address(port), rtcp: address(port + 1) },
+        latch: false,
+        direction: Direction::SendRecv,
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        opus: Opus::default(),
+        digits: events(101 - side.index() as u8),
+        comfort_noise: Some(13),
+        ptime_ms: 20,
+        srtp: None,
+        watch: None,
+    }
+}
+
+fn events(payload_type: u8) -> Digits {
+    Digits::Events(TelephoneEvent { payload_type, clock_rate: 8000 })
+}
+
+fn address(port: u16) -> SocketAddr {
+    ([192, 0, 2, 1], port).into()
+}
+
+fn packet(payload_type: u8, ssrc: u32, sequence: u16, payload: &[u8]) -> Vec<u8> {
+    let timestamp = u32::from(sequence) * 160;
+    let header = Header { marker: false, payload_type, sequence, timestamp, ssrc, length: 12, padded: false }.write();
+    [&header[..], payload].concat()
+}
+
+impl Rig {
+    fn new(change: impl FnOnce(&mut [Stream; 2])) -> Rig {
+        let mut random = Random::test(1);
+        let bridge = Bridge::new(SessionId(7), &mut random, Instant::START);
+        let now = Moment { at: Instant::START, ntp: 1 << 63 };
+        let (reports, told) = (Vec::new(), Vec::new());
+        let mut rig = Rig { bridge, random, now, session: Session::default(), reports, told };
+        let mut streams = Side::BOTH.map(stream);
+        change(&mut streams);
+        rig.session.sides = streams.map(Some);
+        rig.apply();
+        rig
+    }
+
+    fn apply(&mut self) {
+        self.bridge.apply(&self.session, self.now.at, &mut self.random);
+    }
+
+    fn change(&mut self, side: Side, change: impl FnOnce(&mut Stream)) {
+        change(self.session.sides[side.index()].as_mut().unwrap());
+        self.apply();
+    }
+
+    fn wait(&mut self, milliseconds: u64) {
+        self.now.at = self.now.at + Duration::from_millis(milliseconds);
+        self.now.ntp += (milliseconds << 32) / 1000;
+    }
+
+    /// Lets time pass and does what is due on the way.
+    fn run(&mut self, milliseconds: u64) {
+        let end = self.now.at + Duration::from_millis(milliseconds);
+        while self.bridge.due() <= end {
+            let step = self.bridge.due().since(self.now.at);
+            self.wait(step.as_millis() as u64 + 1);
+            let (reports, told) = (&mut self.reports, &mut self.told);
+            self.bridge.tick(self.now, &mut self.random, |output| match output {
+                Output::Send(side, channel, to, octets) => reports.push((side, channel, to, octets.to_vec())),
+                Output::Report(report) => told.push(report),
+            });
+        }
+        self.wait(end.since(self.now.at).as_millis() as u64);
+    }
+
+    /// What a datagram on the RTP port of `side` becomes.
+    fn rtp_from(&mut self, from: SocketAddr, side: Side, octets: &[u8]) -> Option<(Header, Vec<u8>, SocketAddr)> {
+        let mut buffer = [0; BUFFER];
+        buffer[..octets.len()].copy_from_slice(octets);
+        let datagram = Datagram { from, buffer: &mut buffer, length: octets.len() };
+        let outgoing = self.bridge.rtp(side, datagram, self.now)?;
+        let packet = &buffer[outgoing.octets];
+        Some((Header::read(packet).unwrap(), packet[12..].to_vec(), outgoing.to))
+    }
+
+    fn rtp(&mut self, side: Side, octets: &[u8]) -> Option<(Header, Vec<u8>)> {
+        let from = self.session.sides[side.index()].as_ref().unwrap().remote.rtp;
+        self.rtp_from(from, side, octets).map(|(header, payload, _)| (header, payload))
+    }
+
+    fn rtcp(&mut self, side: Side, octets: &[u8]) {
+        let from = self.session.sides[side.index()].as_ref().unwrap().remote.rtcp;
+        self.rtcp_from(from, side, octets);
+    }
+
+    fn rtcp_from(&mut self, from: SocketAddr, side: Side, octets: &[u8]) {
+        let mut buffer = [0; BUFFER];
+        buffer[..octets.len()].copy_from_slice(octets);
+        self.bridge.rtcp(side, Datagram { from, buffer: &mut buffer, length: octets.len() }, self.now);
+    }
+
+    /// A packet of sound from `side`, sent on.
+    fn sound(&mut self, side: Side, ssrc: u32, sequence: u16) -> Option<Header> {
+        self.rtp(side, &packet(0, ssrc, sequence, &[1; 160])).map(|(header, _)| header)
+    }
+
+    fn counters(&self, side: Side) -> Counters {
+        self.bridge.counters()[side.index()]
+    }
+
+    fn reports_to(&self, side: Side) -> Vec<(Option<Sender>, Vec<Block>)> {
+        let reports = self.reports.iter().filter(|report| report.0 == side);
+        let first = |octets| rtcp::packets(octets).next().map(|report| (report.sender, report.blocks().collect()));
+        reports.filter_map(|(_, _, _, octets)| first(octets)).collect()
+    }
+}
+
+#[test]
+fn each_kind_leaves_under_the_other_sides_payload_type() {
+    let mut rig = Rig::new(|[_, b]| {
+        b.payload_type = 96;
+        b.comfort_noise = Some(19);
+    });
+    let (first, payload) = rig.rtp(Side::A, &packet(0, 9, 1, b"sound")).unwrap();
+    assert_eq!((first.payload_type, first.marker, &payload[..]), (96, true, &b"sound"[..]));
+    let (event, payload) = rig.rtp(Side::A, &packet(101, 9, 2, &[5, 10, 0, 160, 6, 7, 8, 9])).unwrap();
+    assert_eq!((event.payload_type, event.marker, &payload[..]), (100, false, &[5, 10, 0, 160][..]));
+    let (noise, payload) = rig.rtp(Side::A, &packet(13, 9, 3, &[60])).unwrap();
+    assert_eq!((noise.payload_type, &payload[..]), (19, &[60][..]));
+    assert_eq!([event.sequence, noise.sequence].map(|number| number - first.sequence), [1, 2]);
+    let (back, _) = rig.rtp(Side::B, &packet(96, 8, 1, b"sound")).unwrap();
+    assert_eq!(back.payload_type, 0);
+    assert_ne!(back.ssrc, first.ssrc);
+}
+
+#[test]
+fn what_was_not_agreed_is_malformed() {
+    let mut rig = Rig::new(|_| ());
+    let dropped = [
+        packet(8, 9, 1, b"another codec"),
+        packet(101, 9, 2, &[5, 10, 0]),
+        b"\x00\x01 a binding request".to_vec(),
+        vec![0x80; 11],
+        vec![],
+    ];
+    for (count, octets) in dropped.iter().enumerate() {
+        assert_eq!(rig.rtp(Side::A, octets), None);
+        assert_eq!(rig.counters(Side::A).malformed, count as u64 + 1);
+    }
+    assert_eq!(rig.counters(Side::A).received, 0);
+}
+
+#[test]
+fn different_codecs_wait_for_the_transcoder() {
+    let mut rig = Rig::new(|[_, b]| (b.codec, b.payload_type) = (Codec::Pcma, 8));
+    assert_eq!(rig.sound(Side::A, 9, 1), None);
+    let counters = rig.counters(Side::A);
+    assert_eq!((counters.received, counters.malformed), (1, 1));
+}
+
+#[test]
+fn noise_and_events_that_the_other_side_does_not_know_leave_no_gap() {
+    let mut rig = Rig::new(|[_, b]| (b.comfort_noise, b.digits) = (None, Digits::Tones));
+    let before = rig.sound(Side::A, 9, 1).unwrap();
+    assert_eq!(rig.rtp(Side::A, &packet(13, 9, 2, &[60])), None);
+    assert_eq!(rig.rtp(Side::A, &packet(101, 9, 3, &[1, 2, 3, 4])), None);
+    let after = rig.sound(Side::A, 9, 4).unwrap();
+    assert_eq!(after.sequence, before.sequence.wrapping_add(1));
+    assert_eq!(rig.counters(Side::A).malformed, 0);
+}
+
+#[test]
+fn a_stranger_is_counted_and_dropped() {
+    let mut rig = Rig::new(|_| ());
+    for from in [address(5001), address(5010), ([192, 0, 2, 2], 5000).into()] {
+        assert_eq!(rig.rtp_from(from, Side::A, &packet(0, 9, 1, &[1])), None);
+    }
+    assert_eq!(rig.counters(Side::A).stranger, 3);
+    rig.session.sides[0] = None;
+    rig.apply();
+    assert_eq!(rig.rtp_from(address(5000), Side::A, &packet(0, 9, 1, &[1])), None);
+    assert_eq!(rig.counters(Side::A).stranger, 4, "nobody is named");
+}
+
+#[test]
+fn with_latching_the_first_good_packet_decides() {
+    let mut rig = Rig::new(|[a, _]| a.latch = true);
+    let (real, other) = (address(7000), address(8000));
+    assert_eq!(rig.rtp_from(other, Side::A, b"not RTP"), None);
+    assert!(rig.rtp_from(real, Side::A, &packet(0, 9, 1, &[1])).is_some());
+    assert_eq!(rig.rtp_from(other, Side::A, &packet(0, 9, 2, &[1])), None);
+    let (_, _, to) = rig.rtp_from(address(5010), Side::B, &packet(0, 8, 1, &[1])).unwrap();
+    assert_eq!(to, real);
+    rig.change(Side::A, |a| a.direction = Direction::RecvOnly);
+    assert_eq!(rig.rtp_from(other, Side::A, &packet(0, 9, 2, &[1])), None, "a new offer does not unlatch");
+    assert!(rig.rtp_from(real, Side::A, &packet(0, 9, 3, &[1])).is_some());
+    rig.change(Side::A, |a| a.remote.rtp = other);
+    assert!(rig.rtp_from(other, Side::A, &packet(0, 9, 4, &[1])).is_some(), "a new address does");
+}
+
+#[test]
+fn with_latching_reports_go_where_the_first_one_came_from() {
+    let mut rig = Rig::new(|[a, _]| a.latch = true);
+    let report = Writer::report(9, None, None);
+    rig.rtcp_from(address(7001), Side::A, report.octets());
+    rig.rtcp_from(address(8001), Side::A, report.octets());
+    assert_eq!((rig.counters(Side::A).rtcp_received, rig.counters(Side::A).stranger), (1, 1));
+    rig.run(4000);
+    assert!(rig.reports.iter().any(|report| (report.0, report.2) == (Side::A, address(7001))));
+}
+
+#[test]
+fn a_held_side_hears_and_says_nothing_and_resumes_without_a_gap() {
+    let mut rig = Rig::new(|_| ());
+    let before = rig.sound(Side::A, 9, 1).unwrap();
+    rig.change(Side::B, |b| b.direction = Direction::Inactive);
+    for sequence in 2..50 {
+        rig.wait(20);
+        assert_eq!(rig.sound(Side::A, 9, sequence), None);
+        assert_eq!(rig.sound(Side::B, 8, sequence), None);
+    }
+    rig.change(Side::B, |b| b.direction = Direction::SendRecv);
+    rig.wait(20);
+    let after = rig.sound(Side::A, 9, 50).unwrap();
+    assert_eq!((after.sequence, after.ssrc, after.marker), (before.sequence.wrapping_add(1), before.ssrc, true));
+    assert_eq!(after.timestamp.wrapping_sub(before.timestamp), 49 * 160);
+    assert_eq!(rig.counters(Side::A).received, 50);
+}
+
+#[test]
+fn half_held_sound_goes_one_way() {
+    for (direction, a_to_b, b_to_a) in
+        [(Direction::SendOnly, true, false), (Direction::RecvOnly, false, true), (Direction::SendRecv, true, true)]
+    {
+        let mut rig = Rig::new(|[_, b]| b.direction = direction);
+        assert_eq!(rig.sound(Side::A, 9, 1).is_some(), a_to_b, "{direction:?}");
+        assert_eq!(rig.sound(Side::B, 8, 1).is_some(), b_to_a, "{direction:?}");
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_an_address_of_nowhere() {
+    let mut rig = Rig::new(|[_, b]| b.remote.rtp = ([0, 0, 0, 0], 5010).into());
+    assert_eq!(rig.sound(Side::A, 9, 1), None);
+}
+
+#[test]
+fn a_new_source_or_a_restarted_one_is_one_stream_to_the_other_side() {
+    let mut rig = Rig::new(|_| ());
+    let mut expected = rig.sound(Side::A, 9, 65_534).unwrap();
+    for (ssrc, sequence, spliced) in [(9, 65_535, false), (9, 0, false), (7, 20_000, true), (7, 20_001, false)] {
+        rig.wait(20);
+        let next = rig.sound(Side::A, ssrc, sequence).unwrap();
+        assert_eq!((next.ssrc, next.sequence), (expected.ssrc, expected.sequence.wrapping_add(1)));
+        assert_eq!(next.marker, spliced);
+        expected = next;
+    }
+    assert_eq!(rig.sound(Side::A, 7, 50_000), None, "once is chance");
+    let next = rig.sound(Side::A, 7, 50_001).unwrap();
+    assert_eq!((next.sequence, next.marker), (expected.sequence.wrapping_add(1), true));
+    let lossy = rig.sound(Side::A, 7, 50_004).unwrap();
+    assert_eq!(lossy.sequence, next.sequence.wrapping_add(3), "what was lost stays visible");
+    assert_eq!(rig.counters(Side::A).lost, 2);
+}
+
+#[test]
+fn a_restart_that_begins_with_what_is_left_out_is_spliced_all_the_same() {
+    let mut rig = Rig::new(|[_, b]| b.comfort_noise = None);
+    let before = rig.sound(Side::A, 9, 1).unwrap();
+    assert_eq!(rig.rtp(Side::A, &packet(13, 9, 30_000, &[60])), None);
+    assert_eq!(rig.rtp(Side::A, &packet(13, 9, 30_001, &[60])), None);
+    let after = rig.sound(Side::A, 9, 30_002).unwrap();
+    assert_eq!((after.sequence, after.marker), (before.sequence.wrapping_add(1), true));
+}
+
+fn keys(seed: u64) -> Keys {
+    let mut random = Random::test(seed);
+    Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None }
+}
+
+fn sealed(outbound: &mut crate::media::srtp::Outbound, octets: &[u8]) -> Vec<u8> {
+    let mut buffer = [0; 400];
+    buffer[..octets.len()].copy_from_slice(octets);
+    let length = outbound.rtp(&Header::read(octets).unwrap(), &mut buffer, octets.len()).unwrap();
+    buffer[..length].to_vec()
+}
+
+#[test]
+fn keys_that_did_not_change_keep_their_state() {
+    let srtp = Srtp { send: keys(1), receive: keys(2) };
+    let mut rig = Rig::new(|[a, _]| a.srtp = Some(srtp));
+    let mut peer = crate::media::srtp::Outbound::new(&keys(2));
+    let first = sealed(&mut peer, &packet(0, 9, 1, b"sound"));
+    assert_eq!(rig.rtp(Side::A, &first).unwrap().1, b"sound");
+    rig.change(Side::A, |a| a.srtp = Some(Srtp { send: keys(3), ..srtp }));
+    assert_eq!(rig.rtp(Side::A, &first), None);
+    assert_eq!(rig.counters(Side::A).replayed, 1);
+    rig.change(Side::A, |a| a.srtp = Some(Srtp { send: keys(3), receive: keys(4) }));
+    let second = sealed(&mut peer, &packet(0, 9, 2, b"sound"));
+    assert_eq!(rig.rtp(Side::A, &second), None);
+    assert_eq!(rig.counters(Side::A).unauthentic, 1);
+    let mut peer = crate::media::srtp::Outbound::new(&keys(4));
+    assert!(rig.rtp(Side::A, &sealed(&mut peer, &packet(0, 9, 2, b"sound"))).is_some());
+}
+
+#[test]
+fn a_key_that_did_not_change_goes_on_over_rollovers_and_reports() {
+    let srtp = Srtp { send: keys(1), receive: keys(2) };
+    let mut rig = Rig::new(|[a, _]| a.srtp = Some(srtp));
+    let mut peer = crate::media::srtp::Inbound::new(&keys(1));
+    let mut heard = |rig: &mut Rig, sequence: u16| {
+        let (header, payload) = rig.rtp(Side::B, &packet(0, 8, sequence, &[3; 160])).unwrap();
+        peer.rtp(&header, &mut [&header.write()[..], &payload].concat()).map(drop)
+    };
+    for sequence in 0..=65_535 {
+        assert_eq!(heard(&mut rig, sequence), Ok(()), "{sequence}");
+    }
+    rig.run(4000);
+    rig.change(Side::A, |a| a.srtp = Some(Srtp { receive: keys(3), ..srtp }));
+    assert_eq!(heard(&mut rig, 0), Ok(()), "another key of the peer is none of ours");
+    rig.run(8000);
+    rig.reports.retain(|report| report.0 == Side::A);
+    assert!(rig.reports.len() > 1);
+    for (.., octets) in &mut rig.reports {
+        assert!(peer.rtcp(octets).is_ok(), "an index of its own for each report");
+    }
+}
+
+#[test]
+fn what_is_sent_under_a_new_key_begins_without_rollovers() {
+    let mut rig = Rig::new(|[a, _]| a.srtp = Some(Srtp { send: keys(1), receive: keys(2) }));
+    let mut peer = crate::media::srtp::Inbound::new(&keys(1));
+    let mut heard = |rig: &mut Rig, sequence: u16| {
+        let (header, payload) = rig.rtp(Side::B, &packet(0, 8, sequence, &[3; 160])).unwrap();
+        let mut octets = [&header.write()[..], &payload].concat();
+        peer.rtp(&header, &mut octets).map(|length| octets[12..length].to_vec())
+    };
+    for sequence in 0..=65_535 {
+        assert_eq!(heard(&mut rig, sequence), Ok(vec![3; 160]), "{sequence}");
+    }
+    rig.change(Side::A, |a| a.srtp = Some(Srtp { send: keys(5), receive: keys(2) }));
+    let mut peer = crate::media::srtp::Inbound::new(&keys(5));
+    let (header, payload) = rig.rtp(Side::B, &packet(0, 8, 0, &[3; 160])).unwrap();
+    assert!(peer.rtp(&header, &mut [&header.write()[..], &payload].concat()).is_ok());
+}
+
+#[test]
+fn reports_tell_both_sides_what_was_sent_and_heard() {
+    let mut rig = Rig::new(|_| ());
+    for sequence in [1, 2, 3, 5] {
+        rig.sound(Side::A, 9, sequence).unwrap();
+        rig.wait(20);
+    }
+    rig.run(4000);
+    let [(None, to_a)] = &rig.reports_to(Side::A)[..] else { panic!("{:?}", rig.reports) };
+    let [block] = to_a[..] else { panic!("{to_a:?}") };
+    assert_eq!((block.ssrc, block.highest, block.lost, block.fraction), (9, 5, 1, 51));
+    let [(Some(sender), to_b)] = &rig.reports_to(Side::B)[..] else { panic!("{:?}", rig.reports) };
+    assert!(to_b.is_empty(), "nothing was heard from there");
+    assert_eq!((sender.packets, sender.octets), (4, 640));
+    assert!(rig.reports.iter().all(|report| report.1 == Channel::Rtcp && [5001, 5011].contains(&report.2.port())));
+    rig.run(60_000);
+    let count = rig.reports_to(Side::B).len();
+    assert!((9..=17).contains(&count), "{count} reports in a minute");
+    assert_eq!(rig.reports_to(Side::B).last().unwrap().0, None, "who sends nothing is no sender");
+}
+
+#[test]
+fn the_report_times_belong_together() {
+    let mut rig = Rig::new(|_| ());
+    rig.wait(100);
+    let last = rig.sound(Side::A, 9, 1).unwrap();
+    let at = rig.now.ntp;
+    rig.run(4000);
+    let sender = rig.reports_to(Side::B)[0].0.unwrap();
+    let elapsed = (sender.ntp - at) as f64 / 4294967296.0;
+    let units = f64::from(sender.timestamp.wrapping_sub(last.timestamp));
+    assert!((units / 8000.0 - elapsed).abs() < 0.001, "{units} units in {elapsed} s");
+}
+
+#[test]
+fn the_round_trip_is_time_minus_the_peers_delay() {
+    let mut rig = Rig::new(|_| ());
+    rig.sound(Side::B, 8, 1).unwrap();
+    rig.run(4000);
+    let ours = rtcp::packets(&rig.reports.iter().find(|report| report.0 == Side::A).unwrap().3).next().unwrap();
+    let (ssrc, sent) = (ours.ssrc, ours.sender.unwrap().ntp);
+    rig.run(1000);
+    let elapsed = ((rig.now.ntp - sent) >> 16) as u32;
+    let block = Block {
+        ssrc,
+        lost: 3,
+        last_report: (sent >> 16) as u32,
+        since_report: elapsed - (65_536 / 10),
+        ..Block::default()
+    };
+    let theirs = Sender { ntp: 77 << 16, timestamp: 0, packets: 0, octets: 0 };
+    rig.rtcp(Side::A, Writer::report(9, Some(theirs), Some(block)).octets());
+    let heard = rig.now.ntp;
+    let counters = rig.counters(Side::A);
+    assert!((99_000..=101_000).contains(&counters.round_trip_us), "{}", counters.round_trip_us);
+    assert_eq!((counters.reported_lost, counters.rtcp_received), (3, 1));
+
+    rig.sound(Side::A, 9, 1).unwrap();
+    rig.sound(Side::B, 8, 2).unwrap();
+    rig.run(8000);
+    rig.reports.retain(|report| report.0 == Side::A);
+    rig.reports.remove(0);
+    let block = rig.reports_to(Side::A)[0].1[0];
+    assert_eq!(block.last_report, 77);
+    let sent = rtcp::packets(&rig.reports[0].3).next().unwrap().sender.unwrap().ntp;
+    assert_eq!(block.since_report, ((sent - heard) >> 16) as u32);
+}
+
+#[test]
+fn impossible_reports_are_no_round_trip() {
+    let mut rig = Rig::new(|_| ());
+    rig.run(4000);
+    let ssrc = rtcp::packets(&rig.reports[0].3).next().unwrap().ssrc;
+    for (last_report, since_report) in [(0, 0), (rig.now.short_ntp(), 65_536), (u32::MAX, u32::MAX)] {
+        let block = Block { ssrc, last_report, since_report, lost: -5, ..Block::default() };
+        rig.rtcp(Side::A, Writer::report(9, None, Some(block)).octets());
+        assert_eq!((rig.counters(Side::A).round_trip_us, rig.counters(Side::A).reported_lost), (0, 0));
+    }
+    rig.rtcp(Side::A, b"nonsense");
+    assert_eq!((rig.counters(Side::A).rtcp_received, rig.counters(Side::A).malformed), (3, 1));
+}
+
+#[test]
+fn rtp_and_rtcp_can_share_a_port() {
+    let mut rig = Rig::new(|[a, _]| a.remote.rtcp = a.remote.rtp);
+    assert_eq!(rig.rtp(Side::A, Writer::report(9, None, None).octets()), None);
+    assert_eq!(rig.counters(Side::A).rtcp_received, 1);
+    rig.run(4000);
+    let report = rig.reports.iter().find(|report| report.0 == Side::A).unwrap();
+    assert_eq!((report.1, report.2), (Channel::Rtp, address(5000)));
+}
+
+#[test]
+fn reports_are_sealed_where_sound_is() {
+    let mut rig = Rig::new(|[a, _]| a.srtp = Some(Srtp { send: keys(1), receive: keys(2) }));
+    rig.run(4000);
+    let mut octets = rig.reports.iter().find(|report| report.0 == Side::A).unwrap().3.clone();
+    let mut peer = crate::media::srtp::Inbound::new(&keys(1));
+    let length = peer.rtcp(&mut octets).unwrap();
+    assert_eq!(rtcp::packets(&octets[..length]).count(), 2, "report and name");
+    rig.rtcp(Side::A, Writer::report(9, None, None).octets());
+    assert_eq!(rig.counters(Side::A).rtcp_received, 0, "in the clear it proves nothing");
+}
+
+#[test]
+fn events_of_one_timestamp_are_no_jitter() {
+    let mut rig = Rig::new(|_| ());
+    for sequence in 1..50u16 {
+        rig.sound(Side::A, 9, sequence).unwrap();
+        rig.wait(20);
+    }
+    for sequence in 50..60u16 {
+        let mut event = packet(101, 9, sequence, &[1, 10, 0, 160]);
+        event[4..8].copy_from_slice(&[0, 0, 31, 64]);
+        rig.rtp(Side::A, &event).unwrap();
+        rig.wait(20);
+    }
+    assert_eq!(rig.counters(Side::A).jitter_us, 0);
+}
+
+fn silences(rig: &Rig) -> Vec<(Side, u64)> {
+    rig.told
+        .iter()
+        .filter_map(|report| match report {
+            MediaReport::Silent(_, side, silence) => Some((*side, silence.as_secs())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn silence_is_reported_once_and_again_after_a_sign_of_life() {
+    let limit = Duration::from_secs(30);
+    let mut rig = Rig::new(|[a, _]| a.watch = Some(Watch { limit }));
+    rig.run(20_000);
+    rig.rtcp(Side::A, Writer::report(9, None, None).octets());
+    rig.run(29_000);
+    assert_eq!(silences(&rig), [], "a report is a sign of life");
+    rig.run(100_000);
+    assert_eq!(silences(&rig), [(Side::A, 30)]);
+    rig.sound(Side::A, 9, 1);
+    rig.run(100_000);
+    assert_eq!(silences(&rig), [(Side::A, 30), (Side::A, 30)]);
+}
+
+#[test]
+fn a_stranger_is_no_sign_of_life_and_a_hold_stops_the_watch() {
+    let limit = Duration::from_secs(30);
+    let mut rig = Rig::new(|[a, _]| a.watch = Some(Watch { limit }));
+    rig.run(20_000);
+    rig.rtp_from(address(9), Side::A, &packet(0, 9, 1, &[1]));
+    rig.change(Side::A, |a| a.watch = None);
+    rig.run(60_000);
+    rig.change(Side::A, |a| a.watch = Some(Watch { limit }));
+    rig.run(29_000);
+    assert_eq!(silences(&rig), []);
+    rig.run(2_000);
+    assert_eq!(silences(&rig), [(Side::A, 30)]);
+}
+
+#[test]
+fn counters_come_every_five_seconds() {
+    let mut rig = Rig::new(|_| ());
+    rig.run(61_000);
+    let counted = rig.told.iter().filter(|report| matches!(report, MediaReport::Counted(SessionId(7), _)));
+    assert_eq!(counted.count(), 12);
+}
+
+#[test]
+fn the_end_is_a_goodbye_to_both_and_the_last_counters() {
+    let mut rig = Rig::new(|_| ());
+    rig.sound(Side::A, 9, 1).unwrap();
+    let (mut goodbyes, mut told) = (Vec::new(), Vec::new());
+    rig.bridge.close(rig.now, |output| match output {
+        Output::Send(side, _, _, octets) => goodbyes.push((side, octets.to_vec())),
+        Output::Report(report) => told.push(report),
+    });
+    for (side, octets) in &goodbyes {
+        let parsed: Vec<_> = rtcp_types::Compound::parse(octets).unwrap().flatten().collect();
+        assert!(matches!(parsed[..], [_, _, rtcp_types::Packet::Bye(_)]), "{side:?}");
+    }
+    assert_eq!(goodbyes.len(), 2);
+    let [MediaReport::Closed(SessionId(7), [a, b])] = told[..] else { panic!("{told:?}") };
+    assert_eq!((a.received, b.sent, b.received, b.rtcp_sent), (1, 1, 0, 1));
+}
+
+#[test]
+fn no_datagram_makes_it_panic() {
+    let srtp = Srtp { send: keys(1), receive: keys(2) };
+    bolero::check!().for_each(|octets: &[u8]| {
+        let octets = &octets[..octets.len().min(1900)];
+        let mut plain = Rig::new(|[_, b]| b.srtp = Some(srtp));
+        plain.rtp(Side::A, octets);
+        plain.rtcp(Side::A, octets);
+        plain.rtp(Side::B, octets);
+        plain.rtcp(Side::B, octets);
+        assert_eq!(plain.counters(Side::B).received + plain.counters(Side::B).rtcp_received, 0);
+    });
+}
