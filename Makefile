@@ -14,11 +14,11 @@ run: build
 	target/release/demarc demo $(DEMO)
 
 build:
-	@.ci/packages gcc pkg-config libssl-dev
+	@.ci/packages gcc cmake pkg-config libssl-dev
 	$(CARGO) build --release --locked
 
 test:
-	@.ci/packages gcc pkg-config libssl-dev
+	@.ci/packages gcc cmake pkg-config libssl-dev
 	@.ci/test
 
 lint:
