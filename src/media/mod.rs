@@ -7,6 +7,7 @@
 
 pub mod bridge;
 pub mod clock;
+pub mod codec;
 pub mod engine;
 pub mod peer;
 pub mod ports;

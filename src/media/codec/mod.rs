@@ -1,0 +1,3 @@
+//! Sound and its codes.
+
+pub mod g711;
