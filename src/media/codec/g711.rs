@@ -1,42 +1,386 @@
-//! G.711 (ITU-T Rec. G.711): sound to µ-law or A-law and back.
+//! G.711: sound to µ-law and A-law, back, and from law to law.
+//!
+//! What each does to one sample is written once, without a branch and in lanes that stay 16 bits wide wherever they
+//! can, so that the compiler makes vectors of it; the loops around it are compiled for each set of instructions in
+//! [`Kernels::ALL`]. Sound has G.711's 14 (µ) or 13 (A) bits at the upper end of 16. The reference is the ITU-T
+//! software tool library (G.191): a negative sample counts by its one's complement.
+#![allow(unsafe_code)]
 
-/// The two laws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::fmt;
+
+/// Which of the two laws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Law {
-    /// µ-law, PCMU.
+    /// North America, Japan: PCMU.
     Mu,
-    /// A-law, PCMA.
+    /// Elsewhere: PCMA.
     A,
 }
 
-/// Encodes as much as both have room for.
-pub fn encode(law: Law, sound: &[i16], payload: &mut [u8]) {
-    for (octet, sample) in payload.iter_mut().zip(sound) {
-        *octet = (0..=255).min_by_key(|code| (i32::from(value(law, *code)) - i32::from(*sample)).abs()).unwrap_or(0);
+/// Encodes as many samples as there is room for.
+pub fn encode(law: Law, sound: &[i16], codes: &mut [u8]) {
+    Kernels::best().encode(law, sound, codes);
+}
+
+/// Decodes as many codes as there is room for.
+pub fn decode(law: Law, codes: &[u8], sound: &mut [i16]) {
+    Kernels::best().decode(law, codes, sound);
+}
+
+/// Makes codes of the law `from` codes of the other, in place (G.711 tables 3 and 4).
+pub fn convert(from: Law, codes: &mut [u8]) {
+    Kernels::best().convert(from, codes);
+}
+
+/// The loops compiled for one set of instructions; a value exists only where the machine has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kernels(Instructions);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instructions {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Instructions::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => "avx512bw",
+        })
     }
 }
 
-/// Decodes as much as both have room for.
-pub fn decode(law: Law, payload: &[u8], sound: &mut [i16]) {
-    for (sample, octet) in sound.iter_mut().zip(payload) {
-        *sample = value(law, *octet);
+#[cfg(target_arch = "x86_64")]
+impl Kernels {
+    /// The fastest here. Asked once a packet: the answer is kept by the standard library, a load and a test away.
+    pub fn best() -> Kernels {
+        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+            Kernels(Instructions::Avx512)
+        } else if is_x86_feature_detected!("avx2") {
+            Kernels(Instructions::Avx2)
+        } else {
+            Kernels(Instructions::Portable)
+        }
+    }
+
+    /// All that run here, the plainest first.
+    pub fn all() -> Vec<Kernels> {
+        let sets = [Instructions::Portable, Instructions::Avx2, Instructions::Avx512];
+        let best = Kernels::best();
+        sets.into_iter().map(Kernels).take_while(|set| *set != best).chain([best]).collect()
     }
 }
 
-fn value(law: Law, code: u8) -> i16 {
-    let code = match law {
-        Law::Mu => !code,
-        Law::A => code ^ 0x55,
+#[cfg(not(target_arch = "x86_64"))]
+impl Kernels {
+    /// The fastest here.
+    pub fn best() -> Kernels {
+        Kernels(Instructions::Portable)
+    }
+
+    /// All that run here, the plainest first.
+    pub fn all() -> Vec<Kernels> {
+        vec![Kernels::best()]
+    }
+}
+
+/// A face for each loop, and the loop compiled for each set of instructions.
+macro_rules! kernels {
+    ($($name:ident($law:ident: Law, $($argument:ident: $type:ty),*) { Mu => $mu:expr, A => $a:expr })*) => {
+        impl Kernels {
+            $(
+                #[doc = concat!("As the function [`", stringify!($name), "`].")]
+                pub fn $name(self, $law: Law, $($argument: $type),*) {
+                    match self.0 {
+                        Instructions::Portable => portable::$name($law, $($argument),*),
+                        // SAFETY: `best` and `all`, which alone make this value, saw AVX2.
+                        #[cfg(target_arch = "x86_64")]
+                        Instructions::Avx2 => unsafe { avx2::$name($law, $($argument),*) },
+                        // SAFETY: `best` and `all`, which alone make this value, saw AVX-512 BW and VL.
+                        #[cfg(target_arch = "x86_64")]
+                        Instructions::Avx512 => unsafe { avx512::$name($law, $($argument),*) },
+                    }
+                }
+            )*
+        }
+
+        mod portable {
+            use super::*;
+            $(
+                #[inline(always)]
+                pub(super) fn $name($law: Law, $($argument: $type),*) {
+                    match $law {
+                        Law::Mu => $mu,
+                        Law::A => $a,
+                    }
+                }
+            )*
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        mod avx2 {
+            use super::*;
+            $(
+                #[target_feature(enable = "avx2")]
+                pub(super) fn $name($law: Law, $($argument: $type),*) {
+                    portable::$name($law, $($argument),*);
+                }
+            )*
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        mod avx512 {
+            use super::*;
+            $(
+                #[target_feature(enable = "avx512bw,avx512vl")]
+                pub(super) fn $name($law: Law, $($argument: $type),*) {
+                    portable::$name($law, $($argument),*);
+                }
+            )*
+        }
     };
-    let (segment, step) = (code >> 4 & 7, i16::from(code & 15));
-    let magnitude = match (law, segment) {
-        (Law::Mu, _) => (((2 * step + 33) << segment) - 33) << 2,
-        (Law::A, 0) => step << 4 | 8,
-        (Law::A, _) => (step << 4 | 0x108) << (segment - 1),
-    };
-    let negative = match law {
-        Law::Mu => code & 0x80 != 0,
-        Law::A => code & 0x80 == 0,
-    };
-    if negative { -magnitude } else { magnitude }
+}
+
+kernels! {
+    encode(law: Law, sound: &[i16], codes: &mut [u8]) {
+        Mu => each(sound, codes, encode_mu),
+        A => each(sound, codes, encode_a)
+    }
+    decode(law: Law, codes: &[u8], sound: &mut [i16]) {
+        Mu => each(codes, sound, decode_mu),
+        A => each(codes, sound, decode_a)
+    }
+    convert(from: Law, codes: &mut [u8]) {
+        Mu => codes.iter_mut().for_each(|code| *code = mu_to_a(*code)),
+        A => codes.iter_mut().for_each(|code| *code = a_to_mu(*code))
+    }
+}
+
+#[inline(always)]
+fn each<From: Copy, To>(from: &[From], to: &mut [To], step: impl Fn(From) -> To) {
+    from.iter().zip(to).for_each(|(from, to)| *to = step(*from));
+}
+
+/// Inverted even bits of an A-law code (G.711 table 1a, note 2).
+const EVEN: u8 = 0x55;
+const SIGN: u8 = 0x80;
+
+#[inline(always)]
+fn encode_mu(sample: i16) -> u8 {
+    // 132 is what makes the segments powers of two; where it saturates, G.711 clips.
+    let biased = magnitude(sample).saturating_add(132);
+    (!(segments(biased, 3) - 16) ^ (sample >> 15 & 0x80)) as u8
+}
+
+#[inline(always)]
+fn encode_a(sample: i16) -> u8 {
+    (segments(magnitude(sample), 4) ^ (!sample >> 15 & 0x80)) as u8 ^ EVEN
+}
+
+#[inline(always)]
+fn magnitude(sample: i16) -> i16 {
+    sample ^ (sample >> 15)
+}
+
+/// The law's curve over a positive sample: segments of 16 steps, each step twice as wide as in the segment before.
+/// The curve is concave: it is the lowest of its segments' lines at every point. The upper four segments are the lower
+/// four, seen from 16 times as far.
+#[inline(always)]
+fn segments(sample: i16, finest: u32) -> i16 {
+    let far = sample >= 256 << finest;
+    let near = if far { sample >> 4 } else { sample };
+    let line = |segment: i16| (near >> (finest + segment as u32)) + 16 * segment;
+    line(0).min(line(1)).min(line(2).min(line(3))) + if far { 64 } else { 0 }
+}
+
+#[inline(always)]
+fn decode_mu(code: u8) -> i16 {
+    signed(code, power(u32::from(!code & 0x7f)) - 132)
+}
+
+#[inline(always)]
+fn decode_a(code: u8) -> i16 {
+    let code = code ^ EVEN;
+    let power = power(u32::from(code & 0x7f));
+    // The lowest segment is a straight line on to 0, twice as steep: below where they meet it is the lower one.
+    signed(code, power.min(power.saturating_add(power - 256)))
+}
+
+/// The middle of a step in a curve of powers of two: (16.5 + step % 16) * 2^(3 + step / 16). Those are the exponent
+/// and the mantissa of a float.
+#[inline(always)]
+fn power(step: u32) -> i16 {
+    let value = f32::from_bits((step << 19) + (134 << 23) + (1 << 18));
+    // Beyond 2^23 the units of a float are ones: its lowest bits are the whole number, at the price of an addition.
+    (value + 8_388_608.0).to_bits() as i16
+}
+
+/// In both laws the upper bit, once inversions are undone, says positive.
+#[inline(always)]
+fn signed(code: u8, magnitude: i16) -> i16 {
+    let negative = !(i16::from(code as i8) >> 15);
+    (magnitude ^ negative) - negative
+}
+
+/// G.711 table 3: one step of A-law for a step of µ-law, but for those places where the laws' segments do not meet.
+#[inline(always)]
+fn mu_to_a(code: u8) -> u8 {
+    let step = !code & 0x7f;
+    let halved = step.min(15).div_ceil(2);
+    let skipped = beyond(step, 32, 4) + beyond(step, 47, 2) + beyond(step, 63, 1) + beyond(step, 80, 1);
+    (step - halved + skipped) ^ EVEN ^ (code & SIGN)
+}
+
+/// G.711 table 4.
+#[inline(always)]
+fn a_to_mu(code: u8) -> u8 {
+    let code = code ^ EVEN;
+    let step = code & 0x7f;
+    let doubled = 1 + step.min(7);
+    let merged =
+        beyond(step, 24, 7).div_ceil(2) + beyond(step, 44, 3).div_ceil(2) + beyond(step, 62, 1) + beyond(step, 79, 1);
+    !(step + doubled - merged) ^ (!code & SIGN)
+}
+
+/// How far `step` is beyond `bound`, `most` at most.
+#[inline(always)]
+fn beyond(step: u8, bound: u8, most: u8) -> u8 {
+    step.saturating_sub(bound).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Table 2a with figure 1: a sample of 14 bits, biased by 33; the segment is where its leading one stands.
+    fn encoded_mu(sample: i16) -> u8 {
+        let (sign, magnitude) = if sample < 0 { (0, !sample) } else { (0x80, sample) };
+        let biased = u32::from(magnitude as u16 / 4 + 33).min(0x1fff);
+        let segment = biased.ilog2() - 5;
+        let step = (biased >> (segment + 1)) & 15;
+        !((segment << 4 | step) as u8) & 0x7f | sign
+    }
+
+    /// Table 1a: 2048 decision values a sign, the lowest two segments alike.
+    fn encoded_a(sample: i16) -> u8 {
+        let (sign, magnitude) = if sample < 0 { (0, !sample) } else { (0x80, sample) };
+        let value = u32::from(magnitude as u16 / 16);
+        let segment = value.max(8).ilog2() - 3;
+        let step = if segment == 0 { value } else { (value >> (segment - 1)) & 15 | segment << 4 };
+        (step as u8 | sign) ^ 0x55
+    }
+
+    /// Table 2a, column 8: the middle between two decision values.
+    fn decoded_mu(code: u8) -> i32 {
+        let (segment, step) = (u32::from(!code >> 4 & 7), i32::from(!code & 15));
+        let value = (2 * step + 33) * (1 << segment) - 33;
+        4 * if code & 0x80 == 0 { -value } else { value }
+    }
+
+    /// Table 1a, column 8.
+    fn decoded_a(code: u8) -> i32 {
+        let code = code ^ 0x55;
+        let (segment, step) = (u32::from(code >> 4 & 7), i32::from(code & 15));
+        let value = if segment == 0 { 2 * step + 1 } else { (2 * step + 33) << (segment - 1) };
+        8 * if code & 0x80 == 0 { -value } else { value }
+    }
+
+    /// Table 3: the number of the A-law value for each number of a µ-law value from 0.
+    const MU_TO_A: [u8; 128] = [
+        1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+        25, 27, 29, 31, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 46, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58,
+        59, 60, 61, 62, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 82, 83, 84, 85, 86, 87, 88,
+        89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112,
+        113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127, 128,
+    ];
+
+    /// Table 4: the number of the µ-law value for each number of an A-law value from 1.
+    const A_TO_MU: [u8; 128] = [
+        1, 3, 5, 7, 9, 11, 13, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 32, 33, 33, 34,
+        34, 35, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 48, 49, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58,
+        59, 60, 61, 62, 63, 64, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79, 80, 80, 81, 82, 83, 84,
+        85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109,
+        110, 111, 112, 113, 114, 115, 116, 117, 118, 119, 120, 121, 122, 123, 124, 125, 126, 127,
+    ];
+
+    fn samples() -> Vec<i16> {
+        (i16::MIN..=i16::MAX).collect()
+    }
+
+    fn codes() -> Vec<u8> {
+        (0..=255).collect()
+    }
+
+    #[test]
+    fn every_sample_is_encoded_as_defined() {
+        for kernels in Kernels::all() {
+            for (law, defined) in [(Law::Mu, encoded_mu as fn(i16) -> u8), (Law::A, encoded_a)] {
+                let mut found = vec![0; 65_536];
+                kernels.encode(law, &samples(), &mut found);
+                let wrong = samples().into_iter().zip(found).find(|(sample, code)| defined(*sample) != *code);
+                assert_eq!(wrong, None, "{law:?} {kernels}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_decoded_as_defined() {
+        for kernels in Kernels::all() {
+            for (law, defined) in [(Law::Mu, decoded_mu as fn(u8) -> i32), (Law::A, decoded_a)] {
+                let mut found = vec![0; 256];
+                kernels.decode(law, &codes(), &mut found);
+                let wrong = codes().into_iter().zip(found).find(|(code, sample)| defined(*code) != i32::from(*sample));
+                assert_eq!(wrong, None, "{law:?} {kernels}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_is_converted_as_the_tables_say() {
+        let to_a = |code: u8| (MU_TO_A[usize::from(!code & 0x7f)] - 1) ^ 0x55 ^ (code & 0x80);
+        let to_mu = |code: u8| !A_TO_MU[usize::from((code ^ 0x55) & 0x7f)] & 0x7f | (code & 0x80);
+        for kernels in Kernels::all() {
+            let [mut a, mut mu] = [codes(), codes()];
+            kernels.convert(Law::Mu, &mut a);
+            kernels.convert(Law::A, &mut mu);
+            assert_eq!(a, codes().into_iter().map(to_a).collect::<Vec<_>>(), "{kernels}");
+            assert_eq!(mu, codes().into_iter().map(to_mu).collect::<Vec<_>>(), "{kernels}");
+        }
+    }
+
+    #[test]
+    fn another_library_agrees() {
+        use audio_codec_algorithms::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
+        let (mut mu, mut a) = (vec![0; 65_536], vec![0; 65_536]);
+        encode(Law::Mu, &samples(), &mut mu);
+        encode(Law::A, &samples(), &mut a);
+        assert!(samples().iter().zip(&mu).all(|(sample, code)| encode_ulaw(*sample) == *code));
+        assert!(samples().iter().zip(&a).all(|(sample, code)| encode_alaw(*sample) == *code));
+        let (mut mu, mut a) = (vec![0; 256], vec![0; 256]);
+        decode(Law::Mu, &codes(), &mut mu);
+        decode(Law::A, &codes(), &mut a);
+        assert!(codes().iter().zip(&mu).all(|(code, sample)| decode_ulaw(*code) == *sample));
+        assert!(codes().iter().zip(&a).all(|(code, sample)| decode_alaw(*code) == *sample));
+    }
+
+    #[test]
+    fn any_length_leaves_the_rest_alone() {
+        for kernels in Kernels::all() {
+            for length in 0..100 {
+                let mut coded = [7; 100];
+                kernels.encode(Law::A, &vec![-1; length], &mut coded);
+                assert_eq!(coded, std::array::from_fn(|at| if at < length { 0x55 } else { 7 }));
+                let mut sound = vec![9; length];
+                kernels.decode(Law::Mu, &[0xff; 100], &mut sound);
+                assert_eq!(sound, vec![0; length]);
+            }
+        }
+    }
 }
