@@ -19,6 +19,9 @@ const GATEWAY_NUMBER: &str = "+13125556789";
 const BOTH_LAWS: &str = "pcmu/8000/1,pcma/8000/1";
 const PCMU: &str = "pcmu/8000/1";
 const PCMA: &str = "pcma/8000/1";
+/// Each codec by baresip's name, by ours, and the PESQ (narrow band) that a call keeps with it on both sides.
+const CODECS: [(&str, &str, f64); 4] =
+    [("opus/48000/2", "opus", 3.5), ("g722/16000/1", "G722", 3.8), (PCMU, "PCMU", 4.0), (PCMA, "PCMA", 4.0)];
 
 /// Both telephones, the daemon between them, and what each side says.
 struct Stage {
@@ -39,16 +42,23 @@ enum Side {
 impl Stage {
     /// `None`, with the reason said, when a part is missing.
     fn set(line: Line, codecs: &str) -> Option<Stage> {
+        Stage::speaking(line, BOTH_LAWS, codecs, "PCMU PCMA")
+    }
+
+    /// The same with the codecs of each telephone, and `allowed` on both trunks.
+    fn speaking(line: Line, lync: &str, gateway: &str, allowed: &'static str) -> Option<Stage> {
         if !lab::installed("baresip", "baresip-core") {
             return None;
         }
         let lab = Lab::new();
         let said_by_lync = lab::speech(&lab, "demo-congrats")?;
         let said_by_gateway = lab::speech(&lab, "demo-abouttotry")?;
-        let lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, BOTH_LAWS, &said_by_lync);
-        let gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, line, codecs, &said_by_gateway);
+        let lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, lync, &said_by_lync);
+        let gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, line, gateway, &said_by_gateway);
         let protocol = if line == Line::Udp { "UDP" } else { "TCP" };
-        let demarc = Setup::new(lync.address, &[Gateway::new(gateway.address, protocol)]).start(&lab);
+        let codecs = vec![format!("Codecs={allowed}")];
+        let trunk = Gateway { more: codecs, ..Gateway::new(gateway.address, protocol) };
+        let demarc = Setup { codecs: allowed, ..Setup::new(lync.address, &[trunk]) }.start(&lab);
         Some(Stage { lync, gateway, demarc, said_by_lync, said_by_gateway, _lab: lab })
     }
 
@@ -79,15 +89,25 @@ impl Stage {
     /// Each side heard what the other said.
     #[track_caller]
     fn judge_sound(&self) {
-        for (who, said, heard) in [
+        self.judge_sound_by(4.0);
+    }
+
+    /// The same with a limit of one's own; the sound that the gateway and the Lync side heard.
+    #[track_caller]
+    fn judge_sound_by(&self, least: f64) -> Option<[f64; 2]> {
+        let heard = [
             ("the gateway", &self.said_by_lync, self.gateway.heard()),
             ("the Lync side", &self.said_by_gateway, self.lync.heard()),
-        ] {
-            let Some(verdict) = lab::pesq(said, &heard) else { return };
+        ];
+        let mut judged = Vec::new();
+        for (who, said, heard) in heard {
+            let verdict = lab::pesq(said, &heard)?;
             println!("{who} heard {verdict:?}");
-            assert!(verdict.pesq >= 4.0, "{who} heard badly: {verdict:?}");
+            assert!(verdict.pesq >= least, "{who} heard badly: {verdict:?}");
             assert!(verdict.seconds >= 6.0, "{who} heard too little: {verdict:?}");
+            judged.push(verdict.pesq);
         }
+        judged.try_into().ok()
     }
 }
 
@@ -140,6 +160,40 @@ fn a_tcp_gateway_calls_lync_in_pcmu() {
 #[test]
 fn a_tcp_gateway_calls_lync_in_pcma() {
     talk(Line::Tcp, PCMA, Side::Gateway, Side::Lync);
+}
+
+/// The Lync side speaks one codec, the gateway each in turn: the same is passed on, others are transcoded.
+fn speak_every_pair(lync: usize) {
+    let (lync_codec, lync_name, best) = CODECS[lync];
+    for (gateway_codec, gateway_name, other) in CODECS {
+        let every = "opus G722 PCMU PCMA";
+        let Some(mut stage) = Stage::speaking(Line::Udp, lync_codec, gateway_codec, every) else { return };
+        stage.connect(if lync % 2 == 0 { Side::Lync } else { Side::Gateway });
+        sleep(seconds(8));
+        stage.hang_up(Side::Lync);
+        let Some([there, back]) = stage.judge_sound_by(best.min(other) - 0.3) else { return };
+        println!("PESQ {lync_name} to {gateway_name} {there:.2}, {gateway_name} to {lync_name} {back:.2}");
+    }
+}
+
+#[test]
+fn opus_with_every_codec() {
+    speak_every_pair(0);
+}
+
+#[test]
+fn g722_with_every_codec() {
+    speak_every_pair(1);
+}
+
+#[test]
+fn pcmu_with_every_codec() {
+    speak_every_pair(2);
+}
+
+#[test]
+fn pcma_with_every_codec() {
+    speak_every_pair(3);
 }
 
 /// The meters count over 3 s, so each phase lasts for two full counts.

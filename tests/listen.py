@@ -1,6 +1,6 @@
 """listen.py SOURCE.wav RECORDING.wav: prints how well the recording kept the source, as JSON.
 
-The recording is shifted to where it matches the source best; what one has and the other has not is left out."""
+Both may have any rate and any channels; 8 kHz is compared. The recording is shifted to where it matches the source best; what one has and the other has not is left out."""
 import json
 import sys
 import wave
@@ -13,9 +13,19 @@ RATE = 8000
 
 def samples(path):
     with wave.open(path) as file:
-        if (file.getnchannels(), file.getsampwidth(), file.getframerate()) != (1, 2, RATE):
-            sys.exit(f"{path}: not 16 bit, mono, 8 kHz")
-        return numpy.frombuffer(file.readframes(file.getnframes()), "<i2")
+        if file.getsampwidth() != 2:
+            sys.exit(f"{path}: not 16 bit")
+        sound = numpy.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, file.getnchannels())
+        return narrowed(sound.mean(axis=1), file.getframerate())
+
+
+def narrowed(sound, rate):
+    """The same at 8 kHz: its spectrum up to 4 kHz."""
+    if rate == RATE:
+        return sound.astype("<i2")
+    length = len(sound) * RATE // rate
+    spectrum = numpy.fft.rfft(sound)[:length // 2 + 1]
+    return numpy.clip(numpy.fft.irfft(spectrum, length) * RATE / rate, -32768, 32767).astype("<i2")
 
 
 def lag(source, recording):

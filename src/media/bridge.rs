@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
+use crate::media::packetize::Packet;
 use crate::media::peer::{Channel, Kind, Outgoing, Peer};
 use crate::media::socket::{BUFFER, Datagram};
+use crate::media::transcode::Transcoder;
 use crate::random::Random;
 use crate::session::{Counters, MediaReport, Session, SessionId, Side};
 use crate::time::{Instant, soonest};
@@ -17,32 +19,36 @@ use crate::time::{Instant, soonest};
 const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is done with the packets of one side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// They are counted and go no further: a side is not agreed, or held.
     Closed,
-    /// Both sides speak the same codec: payloads are passed on under the other side's payload types.
+    /// Both sides speak the same: payloads are passed on under the other side's payload types.
     Relay { sound: u8, event: Option<u8>, noise: Option<u8> },
-    /// The codecs differ. Here the transcoder will stand; until then such packets are malformed.
-    Transcode,
+    /// They speak differently.
+    Transcode(Box<Transcoder>),
 }
 
 impl Way {
-    fn between(from: &Peer, to: &Peer) -> Way {
-        match (from.stream(), to.stream()) {
-            (Some(from), Some(to)) if from.direction.receives() && to.direction.sends() => {
-                if from.codec != to.codec {
-                    return Way::Transcode;
-                }
-                let event = to.digits.events().map(|events| events.payload_type);
-                Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise }
-            }
-            _ => Way::Closed,
+    /// The way from one side to the other, and whether it goes on where the one before stood. It may allocate: no
+    /// packet waits for it.
+    fn between(from: &Peer, to: &Peer, before: Way) -> (Way, bool) {
+        let (Some(from), Some(to)) = (from.stream(), to.stream()) else { return (Way::Closed, true) };
+        if !from.direction.receives() || !to.direction.sends() {
+            return (Way::Closed, true);
         }
-    }
-
-    fn is_relay(self) -> bool {
-        matches!(self, Way::Relay { .. })
+        if from.codec == to.codec {
+            let event = to.digits.events().map(|events| events.payload_type);
+            let relay = Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise };
+            return (relay, matches!(before, Way::Relay { .. }));
+        }
+        match before {
+            Way::Transcode(transcoder) if transcoder.suits(from, to) => (Way::Transcode(transcoder), true),
+            // It fails where a codec finds no memory to work in.
+            _ => match Transcoder::new(from, to) {
+                Ok(transcoder) => (Way::Transcode(Box::new(transcoder)), false),
+                Err(_) => (Way::Closed, true),
+            },
+        }
     }
 }
 
@@ -68,7 +74,7 @@ impl Bridge {
     /// Nothing agreed yet.
     pub fn new(id: SessionId, random: &mut Random, now: Instant) -> Bridge {
         let peers = [Peer::new(random), Peer::new(random)];
-        Bridge { id, peers, ways: [Way::Closed; 2], count_due: now + COUNT_INTERVAL }
+        Bridge { id, peers, ways: [Way::Closed, Way::Closed], count_due: now + COUNT_INTERVAL }
     }
 
     /// Its name.
@@ -82,38 +88,38 @@ impl Bridge {
             self.peers[side.index()].apply(session.sides[side.index()].as_ref(), now, random);
         }
         for side in Side::BOTH {
-            let (from, to) = self.pair(side);
-            let way = Way::between(from, to);
-            if way.is_relay() && !self.ways[side.index()].is_relay() {
-                self.pair(side).1.cut();
+            let before = std::mem::replace(&mut self.ways[side.index()], Way::Closed);
+            let (from, to) = pair(&mut self.peers, side);
+            let (way, goes_on) = Way::between(from, to, before);
+            if !goes_on {
+                to.cut();
             }
             self.ways[side.index()] = way;
         }
     }
 
-    fn pair(&mut self, from: Side) -> (&mut Peer, &mut Peer) {
-        let [a, b] = &mut self.peers;
-        match from {
-            Side::A => (a, b),
-            Side::B => (b, a),
-        }
-    }
-
-    /// A datagram on the RTP port of `side`; what of it goes out on the RTP port of the other side.
-    pub fn rtp(&mut self, side: Side, mut datagram: Datagram<'_>, now: Moment) -> Option<Outgoing> {
-        let way = self.ways[side.index()];
-        let (from, to) = self.pair(side);
+    /// A datagram on the RTP port of `side`. What goes out in its own buffer, on the RTP port of the other side, is
+    /// returned; packets of our own making go to the sink.
+    pub fn rtp(
+        &mut self,
+        side: Side,
+        mut datagram: Datagram<'_>,
+        now: Moment,
+        sink: &mut impl FnMut(Output<'_>),
+    ) -> Option<Outgoing> {
+        let (from, to) = pair(&mut self.peers, side);
         let heard = from.rtp(&mut datagram, now)?;
-        let payload_type = match way {
+        let payload_type = match &mut self.ways[side.index()] {
             Way::Closed => return None,
-            Way::Transcode => {
-                from.refuse();
+            Way::Transcode(transcoder) => {
+                let payload = datagram.buffer.get(heard.payload.clone()).unwrap_or_default();
+                transcoder.hear(&heard, payload, now.at, &mut |packet| speak(to, side.other(), &packet, now, sink));
                 return None;
             }
             Way::Relay { sound, event, noise } => match heard.kind {
-                Kind::Sound => Some(sound),
-                Kind::Event => event,
-                Kind::Noise => noise,
+                Kind::Sound => Some(*sound),
+                Kind::Event => *event,
+                Kind::Noise => *noise,
             },
         };
         match payload_type {
@@ -167,6 +173,22 @@ impl Bridge {
 
     fn counters(&self) -> [Counters; 2] {
         [self.peers[0].counters(), self.peers[1].counters()]
+    }
+}
+
+fn pair(peers: &mut [Peer; 2], from: Side) -> (&mut Peer, &mut Peer) {
+    let [a, b] = peers;
+    match from {
+        Side::A => (a, b),
+        Side::B => (b, a),
+    }
+}
+
+/// Says a packet of our own making to the peer of `side`.
+fn speak(peer: &mut Peer, side: Side, packet: &Packet<'_>, now: Moment, sink: &mut impl FnMut(Output<'_>)) {
+    let mut buffer = [0; BUFFER];
+    if let Some(outgoing) = peer.speak(packet, &mut buffer, now.at) {
+        sink(Output::Send(side, Channel::Rtp, outgoing.to, &buffer[outgoing.octets]));
     }
 }
 

@@ -9,13 +9,16 @@ pub mod bridge;
 pub mod clock;
 pub mod codec;
 pub mod engine;
+pub mod packetize;
 pub mod peer;
+pub mod playout;
 pub mod ports;
 pub mod reception;
 pub mod socket;
 pub mod splice;
 pub mod srtp;
 pub mod thread;
+pub mod transcode;
 
 #[cfg(test)]
 mod tests;

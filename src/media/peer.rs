@@ -8,9 +8,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
+use crate::media::packetize::Packet;
 use crate::media::reception::{Arrival, Reception};
 use crate::media::socket::{BUFFER, Datagram};
-use crate::media::splice::Splice;
+use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
 use crate::random::Random;
 use crate::session::{Counters, Stream};
@@ -151,6 +152,15 @@ impl Agreed {
 
     fn events(&self) -> Option<u8> {
         self.stream.digits.events().map(|events| events.payload_type)
+    }
+
+    /// The peer's number for what we say; `None` when it does not know such a thing.
+    fn number(&self, kind: Kind) -> Option<u8> {
+        match kind {
+            Kind::Sound => Some(self.stream.payload_type),
+            Kind::Event => self.events(),
+            Kind::Noise => self.stream.comfort_noise,
+        }
     }
 
     fn kind(&self, payload_type: u8) -> Option<Kind> {
@@ -331,11 +341,6 @@ impl Peer {
         *counter += 1;
     }
 
-    /// A packet from here cannot be brought to the other side.
-    pub fn refuse(&mut self) {
-        self.count(Dropped::Malformed);
-    }
-
     /// Makes a packet of the other side ours, under `payload_type`, in its buffer.
     pub fn say(
         &mut self,
@@ -344,14 +349,47 @@ impl Peer {
         buffer: &mut [u8; BUFFER],
         now: Instant,
     ) -> Option<Outgoing> {
-        let agreed = self.agreed.as_mut()?;
-        let to = agreed.rtp.reachable()?;
+        let to = self.agreed.as_ref()?.rtp.reachable()?;
         if heard.first {
             self.splice.cut();
         }
         let place = self.splice.place(heard.header.ssrc, heard.header.sequence, heard.header.timestamp, now)?;
+        let marker = heard.header.marker || place.first && heard.kind == Kind::Sound;
+        let payload = match heard.kind {
+            Kind::Event => TELEPHONE_EVENT,
+            Kind::Sound | Kind::Noise => heard.payload.len(),
+        };
+        // A header is never shorter than its fixed part: there is room for ours before the payload.
+        let start = heard.payload.start.checked_sub(FIXED_HEADER)?;
+        let length = self.seal(place, payload_type, marker, &mut buffer[start..], payload)?;
+        Some(Outgoing { octets: start..start + length, to })
+    }
+
+    /// Makes a packet of our own making the peer's, in this buffer. `None` when the peer cannot be reached, or has
+    /// agreed on nothing that this could be.
+    pub fn speak(&mut self, packet: &Packet<'_>, buffer: &mut [u8; BUFFER], now: Instant) -> Option<Outgoing> {
+        let agreed = self.agreed.as_ref()?;
+        let (to, payload_type) = (agreed.rtp.reachable()?, agreed.number(packet.kind)?);
+        let room = buffer.get_mut(FIXED_HEADER..)?.get_mut(..packet.payload.len())?;
+        room.copy_from_slice(packet.payload);
+        // No source of a peer's has the SSRC 0 of ours: a new one was cut off before.
+        let place = self.splice.place(0, packet.sequence, packet.timestamp, now)?;
+        let marker = packet.marker || place.first && packet.kind == Kind::Sound;
+        let length = self.seal(place, payload_type, marker, buffer, packet.payload.len())?;
+        Some(Outgoing { octets: 0..length, to })
+    }
+
+    /// Puts our header before the payload and encrypts; the whole length.
+    fn seal(
+        &mut self,
+        place: Position,
+        payload_type: u8,
+        marker: bool,
+        packet: &mut [u8],
+        payload: usize,
+    ) -> Option<usize> {
         let header = Header {
-            marker: heard.header.marker || place.first && heard.kind == Kind::Sound,
+            marker,
             payload_type,
             sequence: place.sequence,
             timestamp: place.timestamp,
@@ -359,22 +397,15 @@ impl Peer {
             length: FIXED_HEADER,
             padded: false,
         };
-        let payload = match heard.kind {
-            Kind::Event => TELEPHONE_EVENT,
-            Kind::Sound | Kind::Noise => heard.payload.len(),
-        };
-        // A header is never shorter than its fixed part: there is room for ours before the payload.
-        let start = heard.payload.start.checked_sub(FIXED_HEADER)?;
-        let packet = &mut buffer[start..];
         packet[..FIXED_HEADER].copy_from_slice(&header.write());
-        let length = match &mut agreed.outbound {
+        let length = match &mut self.agreed.as_mut()?.outbound {
             None => FIXED_HEADER + payload,
             Some(outbound) => outbound.rtp(&header, packet, FIXED_HEADER + payload)?,
         };
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload as u32);
         self.counters.sent += 1;
-        Some(Outgoing { octets: start..start + length, to })
+        Some(length)
     }
 
     /// A packet of the other side is not for this peer: it leaves no gap.

@@ -156,7 +156,9 @@ impl Running {
             match channel {
                 Channel::Rtcp => seat.bridge.rtcp(side, datagram, now),
                 Channel::Rtp => {
-                    if let Some(outgoing) = seat.bridge.rtp(side, datagram, now) {
+                    let sockets = &seat.sockets;
+                    let mut sink = |output: Output<'_>| send(sockets, output);
+                    if let Some(outgoing) = seat.bridge.rtp(side, datagram, now, &mut sink) {
                         self.batch.queue(at, outgoing.octets, outgoing.to);
                     }
                 }

@@ -45,6 +45,8 @@ pub struct Setup {
     pub gateways: Vec<Gateway>,
     /// The port range for media.
     pub ports: (u16, u16),
+    /// `[Media] Codecs`.
+    pub codecs: &'static str,
     /// Lines of `[TrunkConfiguration]`; the Microsoft side gets them too.
     pub trunk_configuration: Vec<String>,
     /// Further lines of `[Trunks]`.
@@ -61,6 +63,7 @@ impl Setup {
             next_hop,
             gateways: gateways.to_vec(),
             ports: (18_000, 18_399),
+            codecs: "PCMU PCMA",
             trunk_configuration: Vec::new(),
             trunks: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
@@ -83,7 +86,7 @@ impl Setup {
         let mut ini = format!(
             "[Lync]\nProfile={}\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
              TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen={us}:5067\nTcpListen={us}:5068\n\
-             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs=PCMU PCMA\n\n[Web]\nListen={us}:8085\n\n",
+             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs={}\n\n[Web]\nListen={us}:8085\n\n",
             self.profile,
             self.next_hop,
             certificate.display(),
@@ -91,6 +94,7 @@ impl Setup {
             roots.display(),
             self.ports.0,
             self.ports.1,
+            self.codecs,
         );
         for (n, gateway) in self.gateways.iter().enumerate() {
             let n = n + 1;

@@ -199,7 +199,7 @@ fn pem(lab: &Lab, name: &str) -> Vec<u8> {
 }
 
 fn configuration(name: &str, sip: SocketAddr, control: SocketAddr, folder: &Path, source: &Path) -> String {
-    let modules = ["g711", "aufile", "ausine", "aubridge", "sndfile", "srtp"];
+    let modules = ["g711", "g722", "opus", "aufile", "ausine", "aubridge", "sndfile", "srtp"];
     let programs = ["menu", "ctrl_tcp", "debug_cmd"];
     let mut text = format!(
         "poll_method epoll\nsip_listen {sip}\nnet_interface {}\nctrl_tcp_listen {control}\nsnd_path {}\n\

@@ -14,6 +14,8 @@ struct Rig {
     session: Session,
     reports: Vec<(Side, Channel, SocketAddr, Vec<u8>)>,
     told: Vec<MediaReport>,
+    /// Packets of our own making, by the side that they go to.
+    spoken: Vec<(Side, Vec<u8>)>,
 }
 
 fn stream(side: Side) -> Stream {
@@ -52,8 +54,8 @@ impl Rig {
         let mut random = Random::test(1);
         let bridge = Bridge::new(SessionId(7), &mut random, Instant::START);
         let now = Moment { at: Instant::START, ntp: 1 << 63 };
-        let (reports, told) = (Vec::new(), Vec::new());
-        let mut rig = Rig { bridge, random, now, session: Session::default(), reports, told };
+        let (reports, told, spoken) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rig = Rig { bridge, random, now, session: Session::default(), reports, told, spoken };
         let mut streams = Side::BOTH.map(stream);
         change(&mut streams);
         rig.session.sides = streams.map(Some);
@@ -95,7 +97,11 @@ impl Rig {
         let mut buffer = [0; BUFFER];
         buffer[..octets.len()].copy_from_slice(octets);
         let datagram = Datagram { from, buffer: &mut buffer, length: octets.len() };
-        let outgoing = self.bridge.rtp(side, datagram, self.now)?;
+        let spoken = &mut self.spoken;
+        let outgoing = self.bridge.rtp(side, datagram, self.now, &mut |output| match output {
+            Output::Send(side, Channel::Rtp, _, octets) => spoken.push((side, octets.to_vec())),
+            output => panic!("{output:?}"),
+        })?;
         let packet = &buffer[outgoing.octets];
         Some((Header::read(packet).unwrap(), packet[12..].to_vec(), outgoing.to))
     }
@@ -168,11 +174,26 @@ fn what_was_not_agreed_is_malformed() {
 }
 
 #[test]
-fn different_codecs_wait_for_the_transcoder() {
-    let mut rig = Rig::new(|[_, b]| (b.codec, b.payload_type) = (Codec::Pcma, 8));
-    assert_eq!(rig.sound(Side::A, 9, 1), None);
-    let counters = rig.counters(Side::A);
-    assert_eq!((counters.received, counters.malformed), (1, 1));
+fn different_codecs_are_transcoded_packet_by_packet() {
+    let mut rig = Rig::new(|[_, b]| (b.codec, b.payload_type, b.ptime_ms) = (Codec::Pcma, 8, 40));
+    let mut spoken = Vec::new();
+    for sequence in 1..7 {
+        assert_eq!(rig.sound(Side::A, 9, sequence), None, "nothing goes out in its own buffer");
+        spoken.extend(rig.spoken.drain(..).map(|(side, octets)| (sequence, side, octets)));
+        rig.wait(20);
+    }
+    let headers: Vec<_> =
+        spoken.iter().map(|(sequence, side, octets)| (*sequence, *side, Header::read(octets).unwrap())).collect();
+    assert_eq!(
+        headers.iter().map(|(after, side, _)| (*after, *side)).collect::<Vec<_>>(),
+        [2, 4, 6].map(|at| (at, Side::B))
+    );
+    let first = headers[0].2;
+    for ((_, _, header), at) in headers.iter().zip(0..) {
+        assert_eq!((header.payload_type, header.marker), (8, at == 0));
+        assert_eq!((header.sequence, header.timestamp), (first.sequence + at, first.timestamp + 320 * u32::from(at)));
+    }
+    assert!(spoken.iter().all(|(_, _, octets)| octets.len() == 12 + 320));
 }
 
 #[test]
