@@ -168,7 +168,7 @@ fn speak_every_pair(lync: usize) {
     for (gateway_codec, gateway_name, other) in CODECS {
         let every = "opus G722 PCMU PCMA";
         let Some(mut stage) = Stage::speaking(Line::Udp, lync_codec, gateway_codec, every) else { return };
-        stage.connect(if lync % 2 == 0 { Side::Lync } else { Side::Gateway });
+        stage.connect(if lync.is_multiple_of(2) { Side::Lync } else { Side::Gateway });
         sleep(seconds(8));
         stage.hang_up(Side::Lync);
         let Some([there, back]) = stage.judge_sound_by(best.min(other) - 0.3) else { return };

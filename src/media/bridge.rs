@@ -202,4 +202,6 @@ fn send(
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -79,6 +79,7 @@ impl Packetizer {
     pub fn pass(&mut self, kind: Kind, marker: bool, position: u64, payload: &[u8], out: &mut impl FnMut(Packet<'_>)) {
         self.marker |= kind == Kind::Noise;
         let (timestamp, sequence) = (self.timestamp(position), self.next());
+        let payload = &payload[..payload.len().min(PAYLOAD)];
         out(Packet { kind, marker, sequence, timestamp, payload });
     }
 
