@@ -108,7 +108,8 @@ fn relay(calls: u16) {
     // than 127.0.0.1.
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, high, low, 1);
-    let config = Media { address: address.into(), ports: (20_000, 20_003 + 4 * calls), threads: Some(1) };
+    let jitter = Duration::from_millis(120);
+    let config = Media { address: address.into(), ports: (20_000, 20_003 + 4 * calls), threads: Some(1), jitter };
     let mut engine = Engine::start(&config, sender).unwrap();
     let (a, b) = (socket(), socket());
     let mut ports = Vec::new();

@@ -104,7 +104,12 @@ fn a_relayed_packet_allocates_nothing() {
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, high, low, 100);
     let (sender, mut reports) = channel(100);
-    let config = Media { address: address.into(), ports: (20_000, 20_003), threads: Some(1) };
+    let config = Media {
+        address: address.into(),
+        ports: (20_000, 20_003),
+        threads: Some(1),
+        jitter: Duration::from_millis(120),
+    };
     let mut engine = Engine::start(&config, sender).unwrap();
     engine.order(MediaOrder::Open(SessionId(1))).unwrap();
     let Some(MediaReport::Opened(_, ports)) = reports.blocking_recv() else { panic!("not opened") };

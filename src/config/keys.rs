@@ -268,6 +268,7 @@ pub static KEYS: &[Key] = &[
     key(Media, "Address", OwnAddress, "", NewCalls, "Our address in SDP, on both sides. Without this key: the address in [Lync] Listen if that is one machine's; in a CloudConnector.ini the IP of [MediationServer].").sample("192.0.2.10"),
     key(Media, "Ports", Ports, "49152-57500", NewCalls, "First and last port for RTP and RTCP. A call takes four."),
     key(Media, "Codecs", Choices(CODECS), "opus G722 PCMU PCMA", NewCalls, "Codecs, the preferred one first: toward the Microsoft side all of them, toward gateways its G.711 (see Codecs of a gateway). Siren and RTAudio are never spoken: no open decoder exists."),
+    key(Media, "JitterBuffer", Time(Duration::from_millis(20), SECOND), "120ms", Restart, "How long a packet that is missing is waited for at most where sound is transcoded; how long really follows the jitter that is seen. What both sides code alike is passed on at once."),
     key(Media, "Threads", Auto(1, 256), "auto", Restart, "Media threads; auto lets the machine decide."),
 
     key(Gateway, "FQDN", Name, "", NewCalls, "The gateway's name. Under TLS its certificate must carry it."),

@@ -233,6 +233,8 @@ pub struct Media {
     pub ports: (u16, u16),
     /// Media threads; `None` lets the machine decide.
     pub threads: Option<usize>,
+    /// How long a missing packet is waited for at most where sound is transcoded.
+    pub jitter: Duration,
 }
 
 /// One line of `[HybridVoiceRoutes]` with the gateways that take it.

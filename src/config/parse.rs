@@ -215,7 +215,9 @@ impl Builder<'_, '_> {
         }
         let threads = self.settings.value(Section::Media, "Threads", |text| value::auto(text, 1, 256)).flatten();
         let threads = threads.and_then(|n| usize::try_from(n).ok());
-        Some(Media { address: self.media_address(lync_listen)?, ports, threads })
+        let any = |text: &str| value::time(text, Duration::ZERO, Duration::MAX);
+        let jitter = self.settings.value(Section::Media, "JitterBuffer", any)?;
+        Some(Media { address: self.media_address(lync_listen)?, ports, threads, jitter })
     }
 
     fn media_address(&mut self, lync_listen: Option<SocketAddr>) -> Option<IpAddr> {

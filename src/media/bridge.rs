@@ -31,7 +31,7 @@ enum Way {
 impl Way {
     /// The way from one side to the other, and whether it goes on where the one before stood. It may allocate: no
     /// packet waits for it.
-    fn between(from: &Peer, to: &Peer, before: Way) -> (Way, bool) {
+    fn between(from: &Peer, to: &Peer, before: Way, patience: Duration) -> (Way, bool) {
         let (Some(from), Some(to)) = (from.stream(), to.stream()) else { return (Way::Closed, true) };
         if !from.direction.receives() || !to.direction.sends() {
             return (Way::Closed, true);
@@ -44,10 +44,19 @@ impl Way {
         match before {
             Way::Transcode(transcoder) if transcoder.suits(from, to) => (Way::Transcode(transcoder), true),
             // It fails where a codec finds no memory to work in.
-            _ => match Transcoder::new(from, to) {
+            _ => match Transcoder::new(from, to, patience) {
                 Ok(transcoder) => (Way::Transcode(Box::new(transcoder)), false),
                 Err(_) => (Way::Closed, true),
             },
+        }
+    }
+}
+
+impl Way {
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Way::Closed | Way::Relay { .. } => None,
+            Way::Transcode(transcoder) => transcoder.due(),
         }
     }
 }
@@ -67,14 +76,15 @@ pub struct Bridge {
     peers: [Peer; 2],
     /// Indexed by the side that packets come from.
     ways: [Way; 2],
+    patience: Duration,
     count_due: Instant,
 }
 
 impl Bridge {
-    /// Nothing agreed yet.
-    pub fn new(id: SessionId, random: &mut Random, now: Instant) -> Bridge {
+    /// Nothing agreed yet. Where sound is transcoded, a missing packet is waited for at most for `patience`.
+    pub fn new(id: SessionId, patience: Duration, random: &mut Random, now: Instant) -> Bridge {
         let peers = [Peer::new(random), Peer::new(random)];
-        Bridge { id, peers, ways: [Way::Closed, Way::Closed], count_due: now + COUNT_INTERVAL }
+        Bridge { id, peers, ways: [Way::Closed, Way::Closed], patience, count_due: now + COUNT_INTERVAL }
     }
 
     /// Its name.
@@ -90,7 +100,7 @@ impl Bridge {
         for side in Side::BOTH {
             let before = std::mem::replace(&mut self.ways[side.index()], Way::Closed);
             let (from, to) = pair(&mut self.peers, side);
-            let (way, goes_on) = Way::between(from, to, before);
+            let (way, goes_on) = Way::between(from, to, before, self.patience);
             if !goes_on {
                 to.cut();
             }
@@ -139,12 +149,19 @@ impl Bridge {
     /// When [`Bridge::tick`] has something to do.
     pub fn due(&self) -> Instant {
         let peers = soonest(self.peers[0].due(), self.peers[1].due());
-        peers.map_or(self.count_due, |due| due.min(self.count_due))
+        let ways = soonest(self.ways[0].due(), self.ways[1].due());
+        soonest(peers, ways).map_or(self.count_due, |due| due.min(self.count_due))
     }
 
-    /// Does what is due: reports to the peers, the watch, the counters.
+    /// Does what is due: sound in place of what was lost, reports to the peers, the watch, the counters.
     pub fn tick(&mut self, now: Moment, random: &mut Random, mut sink: impl FnMut(Output<'_>)) {
         let mut buffer = [0; BUFFER];
+        for side in Side::BOTH {
+            if let Way::Transcode(transcoder) = &mut self.ways[side.index()] {
+                let (_, to) = pair(&mut self.peers, side);
+                transcoder.tick(now.at, &mut |packet| speak(to, side.other(), &packet, now, &mut sink));
+            }
+        }
         for side in Side::BOTH {
             let peer = &mut self.peers[side.index()];
             if let Some(report) = peer.report(now, random, &mut buffer) {

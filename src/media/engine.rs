@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rand::TryRng;
@@ -96,6 +97,7 @@ pub struct Engine {
     threads: Vec<Worker>,
     places: HashMap<SessionId, Place>,
     clock: Clock,
+    patience: Duration,
     random: Random,
     pace: Pace,
 }
@@ -142,8 +144,8 @@ impl Engine {
                 pace = own_pace;
             }
         }
-        let (address, range) = (config.address, config.ports);
-        Ok(Engine { address, range, ports, threads, places: HashMap::new(), clock, random, pace })
+        let (address, range, patience) = (config.address, config.ports, config.jitter);
+        Ok(Engine { address, range, ports, threads, places: HashMap::new(), clock, patience, random, pace })
     }
 
     /// Whether the threads got the priority that they want; worth a warning when not.
@@ -185,7 +187,7 @@ impl Engine {
             Ok(opened) => opened,
             Err(error) => return self.tell(MediaReport::Refused(id, error.to_string())),
         };
-        let bridge = Bridge::new(id, &mut self.random, self.clock.now().at);
+        let bridge = Bridge::new(id, self.patience, &mut self.random, self.clock.now().at);
         let session = Box::new(Seat { ports, sockets, bridge });
         self.threads[thread].free.pop();
         self.places.insert(id, Place { thread, seat, ports, closing: false });

@@ -8,7 +8,9 @@
 pub mod bridge;
 pub mod clock;
 pub mod codec;
+pub mod conceal;
 pub mod engine;
+pub mod jitter;
 pub mod packetize;
 pub mod peer;
 pub mod playout;

@@ -88,16 +88,16 @@ impl Packetizer {
         self.encoder.expect_loss(percent);
     }
 
-    /// What waits for the rest of its packet goes out with silence behind it when the sound goes on elsewhere.
+    /// What waits for the rest of its packet goes out with silence behind it when the sound goes on later. Sound that
+    /// overlaps what was said goes behind it: there are peers whose timestamps do not keep up.
     fn seek(&mut self, position: u64, out: &mut impl FnMut(Packet<'_>)) {
-        if position == self.position + self.filled as u64 {
+        if position <= self.position + self.filled as u64 {
             return;
         }
         if self.filled > 0 {
             self.sound[self.filled..self.samples].fill(0);
             self.encode(out);
         }
-        // What was sent stays sent: sound that overlaps it goes behind it.
         self.position = self.position.max(position);
         self.marker = true;
     }

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::media::codec::{CodecError, Decoder, MOST_SAMPLES};
+use crate::media::codec::{CodecError, Decoder, MOST_SAMPLES, from_ticks, samples, ticks};
+use crate::media::conceal::Concealer;
+use crate::media::jitter::{Arrival, Buffer, Next};
 use crate::media::peer::{Heard, Kind};
 use crate::session::Codec;
 use crate::time::Instant;
@@ -76,35 +78,74 @@ fn ticks_of(time: Duration, codec: Codec) -> u64 {
 /// What a peer says, made audible.
 pub struct Playout {
     line: Line,
+    buffer: Buffer,
     decoder: Decoder,
-    newest: Option<u16>,
+    concealer: Concealer,
     sound: Box<[i16; MOST_SAMPLES]>,
 }
 
 impl Playout {
-    /// Hears this codec as sound of `rate` Hz.
-    pub fn new(codec: Codec, rate: u32) -> Result<Playout, CodecError> {
-        let line = Line { codec, rate, last: None };
-        let decoder = Decoder::new(codec, rate)?;
-        Ok(Playout { line, decoder, newest: None, sound: Box::new([0; MOST_SAMPLES]) })
+    /// Hears this codec as sound of `rate` Hz; a missing packet is waited for at most for `most`.
+    pub fn new(codec: Codec, rate: u32, most: Duration) -> Result<Playout, CodecError> {
+        Ok(Playout {
+            line: Line { codec, rate, last: None },
+            buffer: Buffer::new(codec.clock_rate(), most),
+            decoder: Decoder::new(codec, rate)?,
+            concealer: Concealer::new(rate),
+            sound: Box::new([0; MOST_SAMPLES]),
+        })
     }
 
     /// A packet came.
     pub fn hear(&mut self, heard: &Heard, payload: &[u8], now: Instant, out: &mut impl FnMut(Played<'_>)) {
-        let header = &heard.header;
+        let (header, kind) = (&heard.header, heard.kind);
         if heard.first {
+            self.buffer.restart();
             self.line.cut(header.timestamp, now);
-        } else if self.newest.is_some_and(|newest| header.sequence.wrapping_sub(newest).wrapping_sub(1) >= 1 << 15) {
-            return;
         }
-        self.newest = Some(header.sequence);
-        let place = self.line.place(header.timestamp, now);
-        match heard.kind {
-            Kind::Sound => {
-                let samples = self.decoder.decode(payload, &mut self.sound[..]).unwrap_or(0);
-                out(Played::Sound(place, &self.sound[..samples]));
+        let Line { codec, rate, .. } = self.line;
+        let samples = if kind == Kind::Sound { samples(codec, rate, payload) } else { Some(0) };
+        if let Some(samples) = samples {
+            let (sequence, timestamp, marker) = (header.sequence, header.timestamp, header.marker);
+            let ticks = ticks(codec, rate, samples);
+            self.buffer.insert(&Arrival { sequence, timestamp, ticks, marker, kind, payload }, now);
+        }
+        self.play(now, out);
+    }
+
+    /// Plays what is due.
+    pub fn play(&mut self, now: Instant, out: &mut impl FnMut(Played<'_>)) {
+        while let Some(next) = self.buffer.next(now) {
+            match next {
+                Next::Packet { kind: Kind::Sound, timestamp, payload, .. } => {
+                    let place = self.line.place(timestamp, now);
+                    let Ok(samples) = self.decoder.decode(payload, &mut self.sound[..]) else { continue };
+                    let sound = &mut self.sound[..samples];
+                    if self.line.codec != Codec::Opus {
+                        self.concealer.good(sound);
+                    }
+                    out(Played::Sound(place, sound));
+                }
+                Next::Packet { kind, marker, timestamp, payload } => {
+                    out(Played::Other(kind, marker, self.line.place(timestamp, now), payload));
+                }
+                Next::Lost { timestamp, ticks, next } => {
+                    let place = self.line.place(timestamp, now);
+                    let samples = from_ticks(self.line.codec, self.line.rate, ticks).min(MOST_SAMPLES);
+                    let sound = &mut self.sound[..samples];
+                    // Opus knows better than anybody how its own sound would have gone on.
+                    match self.line.codec {
+                        Codec::Opus => self.decoder.conceal(next, sound),
+                        Codec::G722 | Codec::Pcmu | Codec::Pcma => self.concealer.lost(sound),
+                    }
+                    out(Played::Sound(place, sound));
+                }
             }
-            kind => out(Played::Other(kind, header.marker, place, payload)),
         }
+    }
+
+    /// When [`Playout::play`] has something to say though no packet comes.
+    pub fn due(&self) -> Option<Instant> {
+        self.buffer.due()
     }
 }

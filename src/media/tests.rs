@@ -27,7 +27,8 @@ fn local(test: u8) -> Ipv4Addr {
 }
 
 fn config(test: u8, sessions: u16) -> Media {
-    Media { address: local(test).into(), ports: (FIRST, FIRST + 4 * sessions - 1), threads: Some(1) }
+    let jitter = Duration::from_millis(120);
+    Media { address: local(test).into(), ports: (FIRST, FIRST + 4 * sessions - 1), threads: Some(1), jitter }
 }
 
 fn events(payload_type: u8) -> Digits {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::tests::{Rig, address, keys, stream};
+use super::tests::{PATIENCE, Rig, address, keys, stream};
 use super::*;
 use crate::media::clock::Moment;
 use crate::session::{Codec, Digits, Direction, Srtp, Stream, TelephoneEvent};
@@ -50,7 +50,7 @@ struct Judge {
 impl Judge {
     fn new() -> Judge {
         let mut random = Random::test(1);
-        let bridge = Bridge::new(SessionId(1), &mut random, Instant::START);
+        let bridge = Bridge::new(SessionId(1), PATIENCE, &mut random, Instant::START);
         let session = Session { sides: Side::BOTH.map(|side| Some(stream(side))) };
         Judge { bridge, random, now: Moment { at: Instant::START, ntp: 1 << 63 }, session, last: [(0, 0); 2] }
     }

@@ -6,6 +6,8 @@ use crate::session::{Codec, Digits, Direction, Keys, Opus, Remote, Srtp, Stream,
 use crate::wire::rtcp::{self, Block, Sender, Writer};
 use crate::wire::rtp::Header;
 
+pub(super) const PATIENCE: Duration = Duration::from_millis(120);
+
 /// A bridge in virtual time, and what it did.
 pub(super) struct Rig {
     bridge: Bridge,
@@ -52,7 +54,7 @@ fn packet(payload_type: u8, ssrc: u32, sequence: u16, payload: &[u8]) -> Vec<u8>
 impl Rig {
     pub(super) fn new(change: impl FnOnce(&mut [Stream; 2])) -> Rig {
         let mut random = Random::test(1);
-        let bridge = Bridge::new(SessionId(7), &mut random, Instant::START);
+        let bridge = Bridge::new(SessionId(7), PATIENCE, &mut random, Instant::START);
         let now = Moment { at: Instant::START, ntp: 1 << 63 };
         let (reports, told, spoken) = (Vec::new(), Vec::new(), Vec::new());
         let mut rig = Rig { bridge, random, now, session: Session::default(), reports, told, spoken };

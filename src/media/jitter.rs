@@ -1,0 +1,400 @@
+//! The order of a peer's packets, and how long a missing one is waited for.
+//!
+//! ```text
+//! in order  ----------------------------------------------------->  plays at once
+//! a gap     -- wait: expected arrival + allowance -- it comes ---->  plays
+//!                                                 \- it does not ->  lost: concealed, with the next one as a hint
+//! silence   -- concealed until it has faded -- nothing ----------->  until the peer speaks again
+//! ```
+//!
+//! What stands behind a packet in time, not in number, decides whether it comes too late: who pauses without packets
+//! (DTX) has lost none. Far ends have buffers of their own, so nothing that is in order is held back.
+
+use std::time::Duration;
+
+use crate::media::peer::Kind;
+use crate::time::Instant;
+
+/// Packets that may wait behind a missing one.
+const SLOTS: usize = 16;
+/// Octets of the longest payload: G.711 of 60 ms is 480, Opus stays below what an Ethernet frame holds.
+const PAYLOAD: usize = 1500;
+/// Concealment has faded to nothing after this long.
+const FADED: Duration = Duration::from_millis(60);
+/// The least wait for a missing packet, in packet times: the one behind it, which may help, is there by then.
+const PATIENCE: (u32, u32) = (3, 2);
+/// After so many late packets in a row it is not the network that is wrong: nothing is concealed until the peer's
+/// timestamps keep up again.
+const LATE: u8 = 5;
+/// The fastest path is forgotten at this rate, so that it follows a peer whose clock is slower than ours: 500 ppm.
+const LEAK: u32 = 2000;
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// A packet, in its order.
+    Packet {
+        /// What it carries.
+        kind: Kind,
+        /// Its marker bit.
+        marker: bool,
+        /// Its RTP timestamp.
+        timestamp: u32,
+        /// Its octets.
+        payload: &'a [u8],
+    },
+    /// So many ticks of sound are missing.
+    Lost {
+        /// The RTP timestamp of the first missing tick.
+        timestamp: u32,
+        /// How much, in ticks of the RTP clock.
+        ticks: u32,
+        /// The payload that follows directly, when it is there already.
+        next: Option<&'a [u8]>,
+    },
+}
+
+/// A packet as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Its sequence number.
+    pub sequence: u16,
+    /// Its RTP timestamp.
+    pub timestamp: u32,
+    /// How long its sound is, in ticks of the RTP clock; 0 of what is not sound.
+    pub ticks: u32,
+    /// Its marker bit.
+    pub marker: bool,
+    /// What it carries.
+    pub kind: Kind,
+    /// Its octets.
+    pub payload: &'a [u8],
+}
+
+/// What did not go smoothly, in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Troubles {
+    /// Concealed.
+    pub lost: u64,
+    /// Came after they had been concealed.
+    pub late: u64,
+    /// Came twice.
+    pub twice: u64,
+}
+
+struct Slot {
+    sequence: u16,
+    timestamp: u32,
+    ticks: u32,
+    marker: bool,
+    kind: Kind,
+    length: u16,
+    taken: bool,
+}
+
+/// Packets of one source in their order.
+pub struct Buffer {
+    slots: [Slot; SLOTS],
+    octets: Box<[[u8; PAYLOAD]]>,
+    place: Option<Place>,
+    punctuality: Punctuality,
+    troubles: Troubles,
+}
+
+/// Where the source stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// The number that is expected next.
+    sequence: u16,
+    /// The timestamp at which sound is expected next.
+    timestamp: u32,
+    /// Ticks of the last packet of sound.
+    ticks: u32,
+    /// Ticks concealed since.
+    concealed: u32,
+    /// Packets in a row that came too late.
+    late: u8,
+}
+
+impl Buffer {
+    /// For a source whose timestamps count at `clock_rate` Hz; a missing packet is waited for at most for `most`.
+    pub fn new(clock_rate: u32, most: Duration) -> Buffer {
+        Buffer {
+            slots: std::array::from_fn(|_| Slot::EMPTY),
+            octets: vec![[0; PAYLOAD]; SLOTS].into_boxed_slice(),
+            place: None,
+            punctuality: Punctuality::new(clock_rate, most),
+            troubles: Troubles::default(),
+        }
+    }
+
+    /// Begins anew with another source.
+    pub fn restart(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.taken = false);
+        self.place = None;
+        self.punctuality.restart();
+    }
+
+    /// What did not go smoothly so far.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles
+    }
+
+    /// Takes a packet. [`Buffer::next`] says what can be played now.
+    pub fn insert(&mut self, arrival: &Arrival<'_>, now: Instant) {
+        let place = *self.place.get_or_insert(Place {
+            sequence: arrival.sequence,
+            timestamp: arrival.timestamp,
+            ticks: arrival.ticks,
+            concealed: 0,
+            late: 0,
+        });
+        if arrival.kind == Kind::Sound {
+            self.punctuality.note(arrival.timestamp, now);
+        }
+        let ahead = arrival.sequence.wrapping_sub(place.sequence);
+        if ahead > 1 << 15 {
+            self.troubles.late += 1;
+            return;
+        }
+        if usize::from(ahead) >= SLOTS {
+            // The peer went on far away: what waits has no continuation any more.
+            self.slots.iter_mut().for_each(|slot| slot.taken = false);
+            self.place =
+                Some(Place { sequence: arrival.sequence, timestamp: arrival.timestamp, concealed: 0, ..place });
+        }
+        let at = usize::from(arrival.sequence) % SLOTS;
+        let slot = &mut self.slots[at];
+        if slot.taken {
+            self.troubles.twice += 1;
+            return;
+        }
+        let octets = &arrival.payload[..arrival.payload.len().min(PAYLOAD)];
+        self.octets[at][..octets.len()].copy_from_slice(octets);
+        *slot = Slot {
+            sequence: arrival.sequence,
+            timestamp: arrival.timestamp,
+            ticks: arrival.ticks,
+            marker: arrival.marker,
+            kind: arrival.kind,
+            length: octets.len() as u16,
+            taken: true,
+        };
+    }
+
+    /// What is to be played now; `None` until a packet comes or [`Buffer::due`].
+    pub fn next(&mut self, now: Instant) -> Option<Next<'_>> {
+        loop {
+            let place = self.place.as_mut()?;
+            let Some(at) = first(&self.slots, place.sequence) else { return self.without(now) };
+            let slot = &mut self.slots[at];
+            let missing = slot.timestamp.wrapping_sub(place.timestamp) as i32;
+            if place.is_past(slot, missing) {
+                slot.taken = false;
+                place.sequence = slot.sequence.wrapping_add(1);
+                place.late += 1;
+                self.troubles.late += 1;
+                continue;
+            }
+            let in_order = slot.sequence == place.sequence || place.ticks == 0;
+            if in_order || missing <= 0 || missing > far(place.ticks) || faded(place, &self.punctuality) {
+                slot.taken = false;
+                place.play(slot, &self.punctuality);
+                let (kind, marker, timestamp, length) = (slot.kind, slot.marker, slot.timestamp, slot.length);
+                let payload = &self.octets[at][..usize::from(length)];
+                return Some(Next::Packet { kind, marker, timestamp, payload });
+            }
+            if now < self.punctuality.overdue(place) {
+                return None;
+            }
+            let ticks = place.ticks.clamp(1, missing.unsigned_abs());
+            let (timestamp, last) = (place.timestamp, ticks == missing.unsigned_abs());
+            conceal(place, ticks);
+            if last {
+                place.sequence = slot.sequence;
+            }
+            self.troubles.lost += 1;
+            let length = usize::from(slot.length);
+            let next = (last && slot.kind == Kind::Sound).then(|| &self.octets[at][..length]);
+            return Some(Next::Lost { timestamp, ticks, next });
+        }
+    }
+
+    /// Nothing waits: the source is late, or has stopped.
+    fn without(&mut self, now: Instant) -> Option<Next<'_>> {
+        let place = self.place.as_mut()?;
+        if place.ticks == 0 || faded(place, &self.punctuality) || now < self.punctuality.overdue(place) {
+            return None;
+        }
+        let (timestamp, ticks) = (place.timestamp, place.ticks);
+        conceal(place, ticks);
+        self.troubles.lost += 1;
+        Some(Next::Lost { timestamp, ticks, next: None })
+    }
+
+    /// When [`Buffer::next`] has something to say though no packet comes.
+    pub fn due(&self) -> Option<Instant> {
+        let place = self.place.as_ref().filter(|place| place.ticks > 0 && !faded(place, &self.punctuality))?;
+        Some(self.punctuality.overdue(place))
+    }
+}
+
+impl Place {
+    /// Was the time of this packet concealed? Not when that happens again and again: there are peers whose timestamps
+    /// do not keep up with their sound.
+    fn is_past(&self, slot: &Slot, missing: i32) -> bool {
+        let past = missing < 0 && missing > -far(self.ticks);
+        past && slot.kind == Kind::Sound && self.concealed > 0 && self.late < LATE
+    }
+
+    fn play(&mut self, slot: &Slot, punctuality: &Punctuality) {
+        self.sequence = slot.sequence.wrapping_add(1);
+        if slot.kind == Kind::Sound {
+            if slot.timestamp == self.timestamp {
+                self.late = 0;
+            }
+            self.timestamp = slot.timestamp.wrapping_add(slot.ticks);
+            self.ticks = slot.ticks;
+            self.concealed = if self.late < LATE { 0 } else { punctuality.ticks(FADED) };
+        } else {
+            // The peer says something else, or that it pauses: no sound is missing.
+            self.concealed = punctuality.ticks(FADED);
+        }
+    }
+}
+
+impl Slot {
+    const EMPTY: Slot =
+        Slot { sequence: 0, timestamp: 0, ticks: 0, marker: false, kind: Kind::Sound, length: 0, taken: false };
+}
+
+/// The slot that comes first, counted from `sequence`.
+fn first(slots: &[Slot; SLOTS], sequence: u16) -> Option<usize> {
+    let at = |ahead: usize| (usize::from(sequence) + ahead) % SLOTS;
+    (0..SLOTS).map(at).find(|at| slots[*at].taken)
+}
+
+fn conceal(place: &mut Place, ticks: u32) {
+    place.timestamp = place.timestamp.wrapping_add(ticks);
+    place.concealed += ticks;
+}
+
+fn faded(place: &Place, punctuality: &Punctuality) -> bool {
+    place.concealed >= punctuality.ticks(FADED)
+}
+
+/// A step of timestamps beyond this is no loss: the source paused or began anew.
+fn far(ticks: u32) -> i32 {
+    (ticks.max(1) as i32).saturating_mul(SLOTS as i32)
+}
+
+/// When packets come, measured against the fastest of them.
+#[derive(Debug)]
+struct Punctuality {
+    clock_rate: u32,
+    most: Duration,
+    reference: Option<Reference>,
+    late: Lateness,
+}
+
+/// The timestamp that would arrive at this time by the fastest path.
+#[derive(Clone, Copy, Debug)]
+struct Reference {
+    timestamp: u32,
+    at: Instant,
+}
+
+impl Punctuality {
+    fn new(clock_rate: u32, most: Duration) -> Punctuality {
+        Punctuality { clock_rate, most, reference: None, late: Lateness::default() }
+    }
+
+    fn restart(&mut self) {
+        self.reference = None;
+    }
+
+    fn ticks(&self, time: Duration) -> u32 {
+        (time.as_micros() as u64 * u64::from(self.clock_rate) / 1_000_000) as u32
+    }
+
+    fn time(&self, ticks: u32) -> Duration {
+        Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(self.clock_rate.max(1)))
+    }
+
+    /// A packet with this timestamp came.
+    fn note(&mut self, timestamp: u32, now: Instant) {
+        let Some(expected) = self.expected(timestamp).filter(|expected| close(*expected, now)) else {
+            self.reference = Some(Reference { timestamp, at: now });
+            return;
+        };
+        let lateness = now.since(expected);
+        self.late.note(lateness);
+        // Earlier than expected: this is the fastest path. Else a little of the lateness is taken for drift.
+        let since = self.reference.map_or(Duration::ZERO, |reference| expected.since(reference.at));
+        let at = if lateness.is_zero() { now } else { expected + lateness.min(since / LEAK) };
+        self.reference = Some(Reference { timestamp, at });
+    }
+
+    /// When a packet with this timestamp would come by the fastest path.
+    fn expected(&self, timestamp: u32) -> Option<Instant> {
+        let Reference { timestamp: known, at } = self.reference?;
+        let step = timestamp.wrapping_sub(known) as i32;
+        let time = self.time(step.unsigned_abs());
+        Some(if step >= 0 { at + time } else { Instant::at(at.since_start().saturating_sub(time)) })
+    }
+
+    /// Until when the packet that is expected next is waited for.
+    fn overdue(&self, place: &Place) -> Instant {
+        let least = self.time(place.ticks) * PATIENCE.0 / PATIENCE.1;
+        let allowance = self.late.usual().max(least).min(self.most);
+        self.expected(place.timestamp).map_or(Instant::START, |expected| expected + allowance)
+    }
+}
+
+/// Within what a network delays: beyond it the source's time has jumped.
+fn close(expected: Instant, now: Instant) -> bool {
+    const JUMP: Duration = Duration::from_secs(2);
+    now.since(expected) < JUMP && expected.since(now) < JUMP
+}
+
+/// How late packets are: a histogram that forgets, so that its high percentile follows the network within seconds.
+#[derive(Debug)]
+struct Lateness {
+    shares: [f32; Lateness::BINS],
+}
+
+impl Default for Lateness {
+    fn default() -> Lateness {
+        let mut shares = [0.0; Lateness::BINS];
+        shares[0] = 1.0;
+        Lateness { shares }
+    }
+}
+
+impl Lateness {
+    const BIN: Duration = Duration::from_millis(5);
+    const BINS: usize = 64;
+    /// Of the past, per packet: half is forgotten after some 350 packets, 7 s.
+    const KEPT: f32 = 0.998;
+    /// The share of packets that is not waited for.
+    const GIVEN_UP: f32 = 0.003;
+
+    fn note(&mut self, late: Duration) {
+        let bin = (late.as_micros() / Lateness::BIN.as_micros()) as usize;
+        self.shares.iter_mut().for_each(|share| *share *= Lateness::KEPT);
+        self.shares[bin.min(Lateness::BINS - 1)] += 1.0 - Lateness::KEPT;
+    }
+
+    /// What nearly all packets keep.
+    fn usual(&self) -> Duration {
+        let mut beyond = 0.0;
+        let bins = self.shares.iter().rposition(|share| {
+            beyond += share;
+            beyond > Lateness::GIVEN_UP
+        });
+        Lateness::BIN * (bins.unwrap_or(0) as u32 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests;
