@@ -62,10 +62,10 @@ impl Concealer {
         if let Some(loss) = self.loss {
             let steps = loss.done / (STEP * self.unit);
             let rejoin = (loss.pitch / 4 + REJOIN.1 * self.unit * steps).min(REJOIN.0 * self.unit).min(sound.len());
-            for at in 0..rejoin {
+            for (at, came) in sound[..rejoin].iter_mut().enumerate() {
                 let made = self.make();
                 let share = (at + 1) as f32 / (rejoin + 1) as f32;
-                sound[at] = sample(made + (f32::from(sound[at]) - made) * share);
+                *came = sample(made + (f32::from(*came) - made) * share);
             }
             self.loss = None;
         }
@@ -77,9 +77,7 @@ impl Concealer {
         if self.loss.is_none() {
             self.begin();
         }
-        for at in 0..sound.len() {
-            sound[at] = sample(self.make());
-        }
+        sound.iter_mut().for_each(|at| *at = sample(self.make()));
         self.remember(sound);
     }
 
