@@ -17,11 +17,24 @@ const QMF: [i16; 12] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -1
 /// Pairs of samples that the QMF remembers.
 const HISTORY: usize = QMF.len() - 1;
 
-/// Decision levels of the lower band's quantiser, in units of the scale factor / 4096 (table 14, Q6).
-const DECISIONS: [i32; 30] = [
-    0, 35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1023, 1121, 1219, 1339,
-    1458, 1612, 1765, 1980, 2195, 2557, 2919,
-];
+/// The lower band's quantiser: by magnitude in units of the scale factor / 4096, how many of its decision levels (table 14,
+/// Q6) are not above. Beyond the last level it stays the same.
+const LEVELS: [u8; 2920] = {
+    let decisions = [
+        0, 35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1023, 1121, 1219,
+        1339, 1458, 1612, 1765, 1980, 2195, 2557, 2919,
+    ];
+    let mut levels = [0; 2920];
+    let (mut at, mut level) = (0, 0);
+    while at < levels.len() {
+        if level < decisions.len() && decisions[level] == at {
+            level += 1;
+        }
+        levels[at] = level as u8;
+        at += 1;
+    }
+    levels
+};
 /// Inverse quantiser of six bits (table 17, QQ6 with sign).
 const INVERSE_6: [i32; 64] = [
     -136, -136, -136, -136, -24808, -21904, -19008, -16704, -14984, -13512, -12280, -11192, -10232, -9360, -8576,
@@ -96,7 +109,7 @@ impl Band {
 
     /// Block 3: the scale factor after a code whose step is `step`; `most` and `shift` are the band's own.
     fn rescale(&mut self, step: i32, most: i32, shift: i32) {
-        self.log_scale = (((self.log_scale * 127) >> 7) + step).clamp(0, most);
+        self.log_scale = (times(self.log_scale, 32512) + step).clamp(0, most);
         let mantissa = INVERSE_LOG[(self.log_scale >> 6 & 31) as usize];
         let down = shift - (self.log_scale >> 11);
         self.scale = if down < 0 { mantissa << -down } else { mantissa >> down } << 2;
@@ -156,9 +169,9 @@ impl Lower {
     fn encode(&mut self, sample: i32) -> u8 {
         let error = saturate(sample - self.0.prediction);
         let magnitude = if error < 0 { !error } else { error };
-        let scale = self.0.scale;
-        // The first level is zero: at least one is not above the magnitude.
-        let level = DECISIONS.partition_point(|decision| (decision * scale) >> 12 <= magnitude) as u8;
+        // The largest decision that, times the scale factor / 4096 and rounded down, is not above the magnitude.
+        let decision = (((magnitude + 1) << 12) - 1) / self.0.scale.max(1);
+        let level = LEVELS[(decision as usize).min(LEVELS.len() - 1)];
         let code = match (error < 0, level) {
             (false, _) => 62 - level,
             (true, 1..=2) => 64 - level,
