@@ -36,7 +36,7 @@ fn main() {
     for (codec, rate, complexity) in cases() {
         let way = Way { codec, rate, complexity };
         let cost = way.cost(&resample(&speech, 8000, rate), runs);
-        println!("{:<34}{:>8.1}{:>8.1}{:>10}", way.name(), cost.encode, cost.decode, cost.bits);
+        println!("{:<34}{:>8.2}{:>8.2}{:>10}", way.name(), cost.encode, cost.decode, cost.bits);
     }
     resampling(&speech, runs);
     let rows = beside_rtpengine(&lab, &source, &speech, runs);
