@@ -16,6 +16,7 @@ pub mod peer;
 pub mod playout;
 pub mod ports;
 pub mod reception;
+pub mod resample;
 pub mod socket;
 pub mod splice;
 pub mod srtp;

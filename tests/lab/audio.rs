@@ -51,11 +51,22 @@ fn wav(samples: &[u8]) -> Vec<u8> {
     file
 }
 
+/// The samples of a recording.
+pub fn samples(recording: &Path) -> Vec<i16> {
+    let file = std::fs::read(recording).unwrap();
+    pcm(&file).as_chunks().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect()
+}
+
+/// A recording of these samples, at 8 kHz.
+pub fn recording(lab: &Lab, name: &str, samples: &[i16]) -> PathBuf {
+    let octets: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    lab.write(&format!("{name}.wav"), wav(&octets))
+}
+
 /// The root mean square of a recording's samples.
 pub fn loudness(recording: &Path) -> f64 {
-    let file = std::fs::read(recording).unwrap();
-    let samples: Vec<f64> = pcm(&file).chunks_exact(2).map(|s| f64::from(i16::from_le_bytes([s[0], s[1]]))).collect();
-    (samples.iter().map(|s| s * s).sum::<f64>() / samples.len().max(1) as f64).sqrt()
+    let samples = samples(recording);
+    (samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len().max(1) as f64).sqrt()
 }
 
 /// What the listening machine says.

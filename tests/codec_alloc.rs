@@ -1,0 +1,116 @@
+//! Decoding, encoding, concealing and resampling allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
+//! libopus.
+#![allow(unsafe_code, clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::ffi::c_void;
+
+use demarc::media::codec::{Decoder, Encoder, MOST_SAMPLES, works_at};
+use demarc::media::resample::Resampler;
+use demarc::session::{Codec, Opus};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+}
+
+unsafe extern "C" {
+    fn __libc_malloc(size: usize) -> *mut c_void;
+    fn __libc_calloc(count: usize, size: usize) -> *mut c_void;
+    fn __libc_realloc(memory: *mut c_void, size: usize) -> *mut c_void;
+}
+
+// SAFETY: stands in for the C library's, to which everything is left; counting allocates nothing.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
+    count();
+    // SAFETY: as the caller promised.
+    unsafe { __libc_malloc(size) }
+}
+
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn calloc(items: usize, size: usize) -> *mut c_void {
+    count();
+    // SAFETY: as the caller promised.
+    unsafe { __libc_calloc(items, size) }
+}
+
+// SAFETY: as above.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(memory: *mut c_void, size: usize) -> *mut c_void {
+    count();
+    // SAFETY: as the caller promised.
+    unsafe { __libc_realloc(memory, size) }
+}
+
+/// How often `work` allocates.
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+fn noise(samples: usize) -> Vec<i16> {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 18) as i16
+    };
+    (0..samples).map(|_| next()).collect()
+}
+
+#[test]
+fn the_counter_counts() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1]))) >= 1);
+    assert!(allocations(|| drop(Decoder::new(Codec::Opus, 8000).unwrap())) >= 1, "libopus' own");
+}
+
+#[test]
+fn no_codec_allocates_while_it_works() {
+    for codec in Codec::ALL {
+        for rate in [8000, 16_000, 48_000].into_iter().filter(|rate| works_at(codec, *rate)) {
+            let wishes = Opus { fec: true, dtx: true, ..Opus::default() };
+            let mut encoder = Encoder::new(codec, rate, &wishes).unwrap();
+            let mut decoder = Decoder::new(codec, rate).unwrap();
+            let (mut payload, mut heard) = ([0; 1500], [0; MOST_SAMPLES]);
+            let noise = noise(rate as usize / 1000 * 60);
+            let work = allocations(|| {
+                for milliseconds in [20, 10, 30, 40, 60] {
+                    let sound = &noise[..rate as usize / 1000 * milliseconds];
+                    for round in 0..30u8 {
+                        encoder.expect_loss(round);
+                        encoder.complexity(round % 11);
+                        let octets = encoder.encode(sound, &mut payload).unwrap();
+                        match round % 10 {
+                            // Nothing was sent: a pause.
+                            _ if octets == 0 => decoder.conceal(None, &mut heard[..sound.len()]),
+                            6 => decoder.follow(sound),
+                            7 => decoder.conceal(None, &mut heard[..sound.len()]),
+                            8 => decoder.conceal(Some(&payload[..octets]), &mut heard[..sound.len()]),
+                            _ => assert_eq!(decoder.decode(&payload[..octets], &mut heard), Ok(sound.len())),
+                        }
+                    }
+                }
+            });
+            assert_eq!(work, 0, "{} at {rate} Hz", codec.name());
+        }
+    }
+}
+
+#[test]
+fn no_resampler_allocates_while_it_works() {
+    for (from, to) in [(8000, 48_000), (48_000, 8000), (16_000, 8000), (44_100, 16_000), (11_025, 48_000)] {
+        let mut resampler = Resampler::new(from, to).unwrap();
+        let (noise, mut resampled) = (noise(1000), [0; 10_000]);
+        let work = allocations(|| {
+            (1..1000).step_by(37).for_each(|length| {
+                resampler.process(&noise[..length], &mut resampled);
+            })
+        });
+        assert_eq!(work, 0, "{from} to {to}");
+    }
+}
