@@ -1,6 +1,7 @@
 //! What comes from one side, counted as RFC 3550 appendix A says: sequence (A.1), loss (A.3),
 //! jitter (A.8).
 
+use crate::session::Codec;
 use crate::time::Instant;
 use crate::wire::rtcp::Block;
 
@@ -10,10 +11,18 @@ const DROPOUT: u16 = 3000;
 const MISORDER: u16 = 100;
 
 /// The source heard now, and the losses of those before it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reception {
+    clock_rate: u32,
     source: Option<Source>,
     lost_before: u64,
+    gaps: u64,
+}
+
+impl Default for Reception {
+    fn default() -> Reception {
+        Reception { clock_rate: Codec::Pcmu.clock_rate(), source: None, lost_before: 0, gaps: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +53,18 @@ pub enum Arrival {
 }
 
 impl Reception {
+    /// Timestamps from now on count at this rate, in Hz.
+    pub fn count_at(&mut self, clock_rate: u32) {
+        if clock_rate == self.clock_rate {
+            return;
+        }
+        if let Some(source) = &mut self.source {
+            source.transit = None;
+            source.jitter = scaled(source.jitter, clock_rate, self.clock_rate);
+        }
+        self.clock_rate = clock_rate;
+    }
+
     /// Counts a packet.
     pub fn packet(&mut self, ssrc: u32, sequence: u16) -> Arrival {
         let Some(source) = self.source.as_mut().filter(|source| source.ssrc == ssrc) else {
@@ -58,6 +79,7 @@ impl Reception {
             return Arrival::Doubtful;
         }
         if step < DROPOUT {
+            self.gaps += u64::from(step > 1);
             source.highest = source.highest.wrapping_add(u32::from(step));
         }
         source.received = source.received.wrapping_add(1);
@@ -80,10 +102,10 @@ impl Reception {
         Arrival::First
     }
 
-    /// Takes the arrival of a sound packet into the jitter (8 kHz).
+    /// Takes the arrival of a sound packet into the jitter.
     pub fn timing(&mut self, timestamp: u32, now: Instant) {
         let Some(source) = &mut self.source else { return };
-        let arrival = (now.since_start().as_micros() as u64 * 8 / 1000) as u32;
+        let arrival = (now.since_start().as_micros() as u64 * u64::from(self.clock_rate) / 1_000_000) as u32;
         let transit = arrival.wrapping_sub(timestamp);
         if let Some(before) = source.transit.replace(transit) {
             let change = (transit.wrapping_sub(before) as i32).unsigned_abs();
@@ -97,9 +119,14 @@ impl Reception {
         self.lost_before + now.unsigned_abs()
     }
 
+    /// How often packets in a row were missing, of all sources; one that came late leaves its gap counted.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
     /// Jitter in microseconds.
     pub fn jitter_us(&self) -> u32 {
-        self.source.map_or(0, |source| (source.jitter >> 4).saturating_mul(125))
+        self.source.map_or(0, |source| scaled(source.jitter >> 4, 1_000_000, self.clock_rate))
     }
 
     /// The report block of the source heard now, without the times of its own reports. Begins a new
@@ -123,6 +150,11 @@ impl Reception {
             ..Block::default()
         })
     }
+}
+
+/// A count of `from` a second as a count of `to` a second.
+fn scaled(count: u32, to: u32, from: u32) -> u32 {
+    (u64::from(count) * u64::from(to) / u64::from(from.max(1))).try_into().unwrap_or(u32::MAX)
 }
 
 impl Source {
