@@ -320,6 +320,28 @@ pub enum MediaReport {
     Closed(SessionId, [Counters; 2]),
 }
 
+/// A mean opinion score, 1 to 4.5, to a hundredth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mos(u16);
+
+impl Mos {
+    /// Rounded.
+    pub fn new(score: f64) -> Mos {
+        Mos((score * 100.0).round() as u16)
+    }
+
+    /// As a number.
+    pub fn score(self) -> f64 {
+        f64::from(self.0) / 100.0
+    }
+}
+
+impl serde::Serialize for Mos {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.score())
+    }
+}
+
 /// What one side's media saw so far. Packets unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
@@ -339,6 +361,10 @@ pub struct Counters {
     pub reported_lost: u64,
     /// Round trip by RTCP, microseconds; 0 when not known.
     pub round_trip_us: u32,
+    /// What a listener here would say of the sound from the peer.
+    pub mos_received: Option<Mos>,
+    /// What a listener there would say of the sound that we send, by the peer's reports.
+    pub mos_sent: Option<Mos>,
     /// From an address that signalling did not name.
     pub stranger: u64,
     /// SRTP tag wrong.
@@ -350,7 +376,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// How much each count grew since `earlier`; measures (jitter, round trip) are as they are now.
+    /// How much each count grew since `earlier`; measures (jitter, round trip, scores) are as they are now.
     #[must_use]
     pub fn since(&self, earlier: &Counters) -> Counters {
         Counters {
@@ -362,6 +388,8 @@ impl Counters {
             rtcp_sent: self.rtcp_sent.saturating_sub(earlier.rtcp_sent),
             reported_lost: self.reported_lost.saturating_sub(earlier.reported_lost),
             round_trip_us: self.round_trip_us,
+            mos_received: self.mos_received,
+            mos_sent: self.mos_sent,
             stranger: self.stranger.saturating_sub(earlier.stranger),
             unauthentic: self.unauthentic.saturating_sub(earlier.unauthentic),
             replayed: self.replayed.saturating_sub(earlier.replayed),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cause::{Cause, Guilty, Release};
 use crate::hop::{Transport, TrunkId};
 use crate::private::Private;
-use crate::session::Counters;
+use crate::session::{Counters, Mos};
 use crate::wire::sip::{Message, Method};
 
 /// Which way a call goes, seen from the telephone network.
@@ -137,6 +137,11 @@ impl CallEnd {
             (None, _, Guilty::Network) => "refused",
             (None, ..) => "failed",
         }
+    }
+
+    /// The worst score of any way of either leg; `None` when nothing was heard.
+    pub fn mos(&self) -> Option<Mos> {
+        self.media.iter().flat_map(|side| [side.mos_received, side.mos_sent]).flatten().min()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod packetize;
 pub mod peer;
 pub mod playout;
 pub mod ports;
+pub mod quality;
 pub mod reception;
 pub mod resample;
 pub mod socket;

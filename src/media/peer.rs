@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use crate::media::clock::Moment;
 use crate::media::packetize::Packet;
+use crate::media::quality::{Loss, Path};
 use crate::media::reception::{Arrival, Reception};
 use crate::media::socket::{BUFFER, Datagram};
 use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
 use crate::random::Random;
-use crate::session::{Counters, Stream};
+use crate::session::{Counters, Mos, Stream};
 use crate::time::{Instant, soonest};
 use crate::wire::rtcp::{self, Block, Sender};
 use crate::wire::rtp::{FIXED_HEADER, Header, TELEPHONE_EVENT, is_rtcp};
@@ -172,6 +173,14 @@ impl Agreed {
     }
 }
 
+/// What our next block says of a sender report of the peer's.
+#[derive(Clone, Copy, Debug)]
+struct SenderReport {
+    ssrc: u32,
+    short_ntp: u32,
+    came: Moment,
+}
+
 /// One side.
 pub struct Peer {
     agreed: Option<Agreed>,
@@ -184,8 +193,10 @@ pub struct Peer {
     octets: u32,
     /// `packets` at the last report and the one before.
     reported: [u32; 2],
-    /// The peer's last sender report, and when it came.
-    report: Option<(u32, Moment)>,
+    /// The peer's last sender report.
+    report: Option<SenderReport>,
+    /// The jitter that the peer last reported of what we sent, in units of our timestamps.
+    reported_jitter: Option<u32>,
     report_due: Option<Instant>,
     alive: Instant,
     silent: bool,
@@ -207,6 +218,7 @@ impl Peer {
             octets: 0,
             reported: [0; 2],
             report: None,
+            reported_jitter: None,
             report_due: None,
             alive: Instant::START,
             silent: false,
@@ -228,6 +240,7 @@ impl Peer {
         }
         if let Some(stream) = stream {
             self.splice.count_at(stream.codec.clock_rate());
+            self.reception.count_at(stream.codec.clock_rate());
         }
         self.agreed = stream.map(|stream| match before {
             None => Agreed::new(stream),
@@ -318,9 +331,10 @@ impl Peer {
         self.counters.rtcp_received += 1;
         for packet in rtcp::packets(compound) {
             if let Some(sender) = packet.sender {
-                self.report = Some(((sender.ntp >> 16) as u32, now));
+                self.report = Some(SenderReport { ssrc: packet.ssrc, short_ntp: (sender.ntp >> 16) as u32, came: now });
             }
             for block in packet.blocks().filter(|block| block.ssrc == self.ssrc) {
+                self.reported_jitter = Some(block.jitter);
                 self.counters.reported_lost = u64::from(block.lost.max(0).unsigned_abs());
                 self.counters.round_trip_us = round_trip(&block, now).unwrap_or(self.counters.round_trip_us);
             }
@@ -453,10 +467,13 @@ impl Peer {
         let sender = self.sender(now);
         let agreed = self.agreed.as_mut()?;
         let to = agreed.rtcp_latch().reachable()?;
-        let block = self.reception.block().map(|block| Block {
-            last_report: self.report.map_or(0, |(short_ntp, _)| short_ntp),
-            since_report: self.report.map_or(0, |(_, at)| (now.ntp.wrapping_sub(at.ntp) >> 16) as u32),
-            ..block
+        let block = self.reception.block().map(|block| match self.report.filter(|report| report.ssrc == block.ssrc) {
+            None => block,
+            Some(report) => Block {
+                last_report: report.short_ntp,
+                since_report: (now.ntp.wrapping_sub(report.came.ntp) >> 16) as u32,
+                ..block
+            },
         });
         let mut report = rtcp::Writer::report(self.ssrc, sender, block).named(self.ssrc, &self.name);
         if goodbye {
@@ -487,7 +504,32 @@ impl Peer {
 
     /// How this side stands.
     pub fn counters(&self) -> Counters {
-        Counters { lost: self.reception.lost(), jitter_us: self.reception.jitter_us(), ..self.counters }
+        Counters {
+            lost: self.reception.lost(),
+            jitter_us: self.reception.jitter_us(),
+            mos_received: self.mos_received(),
+            mos_sent: self.mos_sent(),
+            ..self.counters
+        }
+    }
+
+    fn mos_received(&self) -> Option<Mos> {
+        let loss = Loss::counted(self.counters.received, self.reception.lost(), self.reception.gaps());
+        let jitter = Duration::from_micros(self.reception.jitter_us().into());
+        if self.counters.received == 0 { None } else { self.mos(jitter, loss) }
+    }
+
+    fn mos_sent(&self) -> Option<Mos> {
+        let jitter = Duration::from_secs(self.reported_jitter?.into()) / self.stream()?.codec.clock_rate();
+        let lost = self.counters.reported_lost.min(self.counters.sent);
+        self.mos(jitter, Loss::counted(self.counters.sent - lost, lost, 0))
+    }
+
+    fn mos(&self, jitter: Duration, loss: Loss) -> Option<Mos> {
+        let stream = self.stream()?;
+        let (codec, packet) = (stream.codec, Duration::from_millis(stream.ptime_ms.into()));
+        let round_trip = Duration::from_micros(self.counters.round_trip_us.into());
+        Some(Path { codec, packet, round_trip, jitter, loss }.mos())
     }
 }
 

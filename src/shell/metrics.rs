@@ -13,7 +13,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::call::{Heading, Snapshot};
-use crate::session::Counters;
+use crate::session::{Counters, Mos};
+
+/// Scores that tell a bad call from a fair one, and a fair one from a good one.
+const SCORES: [f64; 12] = [1.5, 2.0, 2.5, 3.0, 3.2, 3.4, 3.6, 3.8, 4.0, 4.2, 4.3, 4.4];
 
 /// A label value: a name of ours or a word.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +57,7 @@ pub struct Metrics {
     calls_active: Family<Calls, Gauge>,
     calls: Family<Results, Counter>,
     setup: Histogram,
+    mos: Histogram,
     responses: Family<Responses, Counter>,
     trunk_up: Family<Trunk, Gauge>,
     packets: Family<Packets, Counter>,
@@ -75,6 +79,7 @@ impl Metrics {
             calls_active: Family::default(),
             calls: Family::default(),
             setup: Histogram::new(setup()),
+            mos: Histogram::new(SCORES),
             responses: Family::default(),
             trunk_up: Family::default(),
             packets: Family::default(),
@@ -96,6 +101,7 @@ impl Metrics {
         registry.register("calls_active", "Live calls", self.calls_active.clone());
         registry.register("calls", "Finished calls", self.calls.clone());
         registry.register("call_setup_seconds", "From INVITE to answer", self.setup.clone());
+        registry.register("call_mos", "The worst score of any way of a call's legs", self.mos.clone());
         registry.register("sip_responses", "SIP responses sent and received", self.responses.clone());
         registry.register("trunk_up", "1 while the trunk answers", self.trunk_up.clone());
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
@@ -123,6 +129,11 @@ impl Metrics {
         if let Some(seconds) = setup_seconds {
             self.setup.observe(seconds);
         }
+    }
+
+    /// How an answered call sounded.
+    pub fn sounded(&self, mos: Mos) {
+        self.mos.observe(mos.score());
     }
 
     /// More packets than before on one side.
@@ -196,6 +207,7 @@ mod tests {
         metrics.ended("Gateway1", Heading::Out, "answered", Some(0.2));
         metrics.response("lync", "INVITE", 200);
         metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
+        metrics.sounded(Mos::new(4.41));
         let text = metrics.expose(&Snapshot::default());
         for line in [
             "demarc_build_info{version=\"0\"} 1",
@@ -203,6 +215,8 @@ mod tests {
             "demarc_sip_responses_total{trunk=\"lync\",method=\"INVITE\",code=\"200\"} 1",
             "demarc_rtp_packets_total{side=\"lync\",direction=\"received\"} 5",
             "demarc_call_setup_seconds_count 1",
+            "demarc_call_mos_bucket{le=\"4.4\"} 0",
+            "demarc_call_mos_sum 4.41",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

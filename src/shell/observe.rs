@@ -16,6 +16,7 @@ use super::transport;
 use crate::call::{CallEnd, Report, Snapshot};
 use crate::config::Config;
 use crate::hop::{Flow, TrunkId};
+use crate::session::Mos;
 
 /// Reports that may wait.
 const QUEUE: usize = 8192;
@@ -195,9 +196,12 @@ impl Task {
         info!(
             call = %end.call, gateway, result = end.result(), ended_by = end.ended_by, cause = end.release.cause.0,
             setup_seconds = setup, duration_seconds = end.duration.map(|time| time.as_secs_f64()),
-            lost = end.media[0].lost + end.media[1].lost, "call ended: {}", end.release.why
+            lost = end.media[0].lost + end.media[1].lost, mos = end.mos().map(Mos::score), "call ended: {}", end.release.why
         );
         self.metrics.ended(gateway, end.heading, end.result(), setup);
+        if let (Some(mos), Some(_)) = (end.mos(), end.setup) {
+            self.metrics.sounded(mos);
+        }
         self.ladders.end(end);
     }
 

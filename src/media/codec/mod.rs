@@ -4,9 +4,13 @@
 //! less: toward a telephone line all of them work at 8000 Hz, which is far cheaper and leaves nothing to resample. Here, and
 //! nowhere else, stand how much sound a payload is and what that is in RTP's time.
 
+pub mod comfort_noise;
 pub mod g711;
 pub mod g722;
 pub mod opus;
+pub mod pause;
+mod prediction;
+pub mod vad;
 
 use thiserror::Error;
 

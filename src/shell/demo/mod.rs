@@ -7,12 +7,11 @@
 //! 3. The box itself, started from that configuration as `demarc run` would.
 //! 4. The Lync side calls; the far end says back what it hears. Then the far end calls; both speak.
 //!    [`sound`]
-//! 5. The result in figures and in one sentence, and the ladder of each call. [`result`], [`quality`]
+//! 5. The result in figures and in one sentence, and the ladder of each call. [`result`]
 
 mod call;
 mod handset;
 mod pki;
-mod quality;
 mod result;
 mod sound;
 mod stage;

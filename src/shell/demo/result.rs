@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::handset::Tape;
-use super::quality;
 use super::sound::{PACE, Passage};
+use crate::media::quality::{self, Equipment, Loss};
 
 /// The least share of frames that must be recognised in a good call.
 const RECOGNISED: f64 = 0.95;
@@ -35,7 +35,9 @@ impl Way {
     }
 
     fn mos(&self) -> f64 {
-        quality::mos(quality::rating(self.passage.delay + AT_BOTH_ENDS, self.passage.lost()))
+        // These telephones play silence for what is lost.
+        let (delay, loss) = (self.passage.delay + AT_BOTH_ENDS, Loss::random(self.passage.lost()));
+        quality::mos(quality::rating(delay, loss, Equipment::SILENT))
     }
 
     /// What was wrong on the way to `ear`.
