@@ -1,8 +1,10 @@
 //! Sound of any length becomes packets of one packet time, numbered and timed by ourselves.
 //!
 //! The place of every sample is counted from the beginning of the direction. So what the other side did not say
-//! (a pause, a hold) is a step of the timestamp and no sound.
+//! (a pause, a hold) is a step of the timestamp and no sound; and a pause within its sound goes out as comfort noise where
+//! the peer takes that.
 
+use crate::media::codec::pause::{Pauses, Sent};
 use crate::media::codec::{CodecError, Encoder, packet_time, ticks};
 use crate::media::peer::Kind;
 use crate::session::{Codec, Stream};
@@ -11,6 +13,9 @@ use crate::session::{Codec, Stream};
 const LONGEST: usize = 2880;
 /// Octets of the longest payload: what goes through any network in one piece.
 const PAYLOAD: usize = 1200;
+
+/// Comfort noise is agreed at this RTP clock only, Hz.
+const COMFORT_NOISE_CLOCK: u32 = 8000;
 
 /// A packet to send, not yet numbered into the peer's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub struct Packetizer {
     rate: u32,
     /// Samples of a packet.
     samples: usize,
+    /// Present where the peer takes comfort noise.
+    pauses: Option<Pauses>,
     sound: Box<[i16; LONGEST]>,
     filled: usize,
     /// Of the first sample in `sound`.
@@ -47,11 +54,13 @@ pub struct Packetizer {
 impl Packetizer {
     /// Speaks to this peer, with sound of `rate` Hz.
     pub fn new(to: &Stream, rate: u32) -> Result<Packetizer, CodecError> {
+        let noise = to.comfort_noise.filter(|_| to.codec.clock_rate() == COMFORT_NOISE_CLOCK);
         Ok(Packetizer {
             encoder: Encoder::new(to.codec, rate, &to.opus)?,
             codec: to.codec,
             rate,
             samples: usize::from(packet_time(to.ptime_ms)) * rate as usize / 1000,
+            pauses: noise.map(|_| Pauses::new(rate)),
             sound: Box::new([0; LONGEST]),
             filled: 0,
             position: 0,
@@ -73,6 +82,11 @@ impl Packetizer {
                 self.encode(out);
             }
         }
+    }
+
+    /// Does the peer take descriptions of the noise in a pause?
+    pub fn takes_noise(&self) -> bool {
+        self.pauses.is_some()
     }
 
     /// An event or comfort noise that begins at `position`.
@@ -106,13 +120,24 @@ impl Packetizer {
         let timestamp = self.timestamp(self.position);
         self.position += self.samples as u64;
         self.filled = 0;
-        // cannot fail: the frame is of a packet time, and the buffer holds the longest payload.
-        let octets = self.encoder.encode(&self.sound[..self.samples], &mut self.payload[..]).unwrap_or(0);
-        if octets > 0 {
-            let (marker, sequence) = (self.marker, self.next());
-            out(Packet { kind: Kind::Sound, marker, sequence, timestamp, payload: &self.payload[..octets] });
+        let frame = &self.sound[..self.samples];
+        match self.pauses.as_mut().map_or(Sent::Sound, |pauses| pauses.hear(frame)) {
+            Sent::Sound => {
+                // It fails on nothing but a frame of no packet time, or a payload without room.
+                let octets = self.encoder.encode(frame, &mut self.payload[..]).unwrap_or(0);
+                if octets > 0 {
+                    let (marker, sequence) = (self.marker, self.next());
+                    out(Packet { kind: Kind::Sound, marker, sequence, timestamp, payload: &self.payload[..octets] });
+                }
+                self.marker = octets == 0;
+            }
+            Sent::Noise(noise) => {
+                self.marker = true;
+                let sequence = self.next();
+                out(Packet { kind: Kind::Noise, marker: false, sequence, timestamp, payload: noise.octets() });
+            }
+            Sent::Nothing => self.marker = true,
         }
-        self.marker = octets == 0;
     }
 
     fn next(&mut self) -> u16 {

@@ -109,7 +109,8 @@ impl Reception {
         let transit = arrival.wrapping_sub(timestamp);
         if let Some(before) = source.transit.replace(transit) {
             let change = (transit.wrapping_sub(before) as i32).unsigned_abs();
-            source.jitter = source.jitter.wrapping_add(change).wrapping_sub((source.jitter + 8) >> 4);
+            let forgotten = source.jitter.saturating_add(8) >> 4;
+            source.jitter = source.jitter.saturating_add(change).saturating_sub(forgotten);
         }
     }
 

@@ -100,6 +100,42 @@ fn every_codec_becomes_every_other_at_every_packet_time() {
     }
 }
 
+fn noise(sequence: u16, timestamp: u32) -> (Heard, [u8; 1]) {
+    let header = Header { marker: false, payload_type: 13, sequence, timestamp, ssrc: 1, length: 12, padded: false };
+    (Heard { kind: Kind::Noise, header, payload: 12..13, first: sequence == 1 }, [45])
+}
+
+#[test]
+fn a_pause_is_filled_with_its_noise_for_who_knows_no_comfort_noise() {
+    let from = Stream { comfort_noise: Some(13), ..stream(Codec::Pcmu, 20) };
+    let mut transcoder = Transcoder::new(&from, &stream(Codec::Pcma, 20), Duration::from_millis(120)).unwrap();
+    let mut said: Vec<(u64, u32, usize)> = Vec::new();
+    let (heard, payload) = noise(1, 160);
+    let at = |milliseconds| Instant::at(Duration::from_millis(milliseconds));
+    transcoder.hear(&heard, &payload, at(5), &mut |packet| said.push((5, packet.timestamp, packet.payload.len())));
+    for milliseconds in 6..100 {
+        let due = transcoder.due().unwrap();
+        assert!(due >= at(milliseconds - 1));
+        if due <= at(milliseconds) {
+            transcoder.tick(at(milliseconds), &mut |packet| {
+                said.push((milliseconds, packet.timestamp, packet.payload.len()));
+            });
+        }
+    }
+    assert_eq!(said, [5, 25, 45, 65, 85].map(|at| (at, (at as u32 - 5) * 8, 160)));
+}
+
+#[test]
+fn a_pause_is_passed_on_to_who_knows_comfort_noise() {
+    let knows = |codec| Stream { comfort_noise: Some(13), ..stream(codec, 20) };
+    let mut transcoder = Transcoder::new(&knows(Codec::Pcmu), &knows(Codec::Pcma), Duration::from_millis(120)).unwrap();
+    let mut said = Vec::new();
+    let (heard, payload) = noise(1, 160);
+    transcoder.hear(&heard, &payload, Instant::START, &mut |packet| said.push((packet.kind, packet.payload.to_vec())));
+    assert_eq!(said, [(Kind::Noise, vec![45])]);
+    assert_eq!(transcoder.due(), None);
+}
+
 #[test]
 fn a_loss_is_filled_and_nothing_moves() {
     for (from, to) in pairs() {
