@@ -72,7 +72,7 @@ impl Peer {
         let payload = match self.codec {
             // 20 ms of silence from SILK: a whole frame in four octets.
             Codec::Opus => vec![0x08, 0x0b, 0xe4, 0xc1],
-            _ => (0..160u16).map(|at| (at * 7 ^ frame) as u8).collect(),
+            _ => (0..160u16).map(|at| ((at * 7) ^ frame) as u8).collect(),
         };
         self.sockets[0].send_to(&[&header.write()[..], &payload].concat(), to).unwrap();
     }
@@ -138,7 +138,7 @@ fn call(codecs: [Codec; 2]) {
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, high, low, 120 + codecs[0].payload_type() % 100);
     let (sender, mut reports) = channel(100);
-    let config = Media { address: address.into(), ports: (20_000, 20_003), threads: Some(1) };
+    let config = Media { address: address.into(), ports: (20_000, 20_003), threads: Some(1), jitter: Duration::from_millis(120) };
     let mut engine = Engine::start(&config, sender).unwrap();
     engine.order(MediaOrder::Open(SessionId(1))).unwrap();
     let Some(MediaReport::Opened(_, ports)) = reports.blocking_recv() else { panic!("not opened") };
