@@ -72,7 +72,7 @@ impl Peer {
         let payload = match self.codec {
             // 20 ms of silence from SILK: a whole frame in four octets.
             Codec::Opus => vec![0x08, 0x0b, 0xe4, 0xc1],
-            _ => (0..160u16).map(|at| (at * 7 ^ frame) as u8).collect(),
+            _ => (0..160u16).map(|at| ((at * 7) ^ frame) as u8).collect(),
         };
         self.sockets[0].send_to(&[&header.write()[..], &payload].concat(), to).unwrap();
     }
