@@ -408,4 +408,11 @@ mod tests {
         assert_eq!(Direction::SendRecv.and(Direction::RecvOnly), Direction::RecvOnly);
         assert_eq!(Direction::SendOnly.and(Direction::RecvOnly), Direction::Inactive);
     }
+
+    #[test]
+    fn scores_are_shown_as_numbers_to_a_hundredth() {
+        let counters = Counters { mos_received: Some(Mos::new(4.408_9)), ..Counters::default() };
+        let json = serde_json::to_value(counters).unwrap();
+        assert_eq!((&json["mos_received"], &json["mos_sent"]), (&4.41.into(), &serde_json::Value::Null));
+    }
 }

@@ -138,7 +138,12 @@ fn call(codecs: [Codec; 2]) {
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, high, low, 120 + codecs[0].payload_type() % 100);
     let (sender, mut reports) = channel(100);
-    let config = Media { address: address.into(), ports: (20_000, 20_003), threads: Some(1), jitter: Duration::from_millis(120) };
+    let config = Media {
+        address: address.into(),
+        ports: (20_000, 20_003),
+        threads: Some(1),
+        jitter: Duration::from_millis(200),
+    };
     let mut engine = Engine::start(&config, sender).unwrap();
     engine.order(MediaOrder::Open(SessionId(1))).unwrap();
     let Some(MediaReport::Opened(_, ports)) = reports.blocking_recv() else { panic!("not opened") };

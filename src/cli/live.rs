@@ -66,13 +66,16 @@ fn status_text(status: &Value) -> String {
 
 fn calls_text(calls: &Value) -> String {
     let mut text = String::from(
-        "ID                STATE      AGE      FROM         TO           CALLED       CODECS       LOST\n",
+        "ID                STATE      AGE      FROM         TO           CALLED       CODECS       LOST  MOS\n",
     );
     for call in rows(calls) {
         let codecs = rows(&call["codecs"]).map(|codec| codec.as_str().unwrap_or("-")).collect::<Vec<_>>().join("/");
         let lost: u64 = rows(&call["media"]).filter_map(|side| side["lost"].as_u64()).sum();
+        let scores = rows(&call["media"]).flat_map(|side| [&side["mos_received"], &side["mos_sent"]]);
+        let worst = scores.filter_map(Value::as_f64).min_by(f64::total_cmp);
+        let mos = worst.map_or("-".to_owned(), |score| format!("{score:.2}"));
         text += &format!(
-            "{:<17} {:<10} {:<8} {:<12} {:<12} {:<12} {codecs:<12} {lost}\n",
+            "{:<17} {:<10} {:<8} {:<12} {:<12} {:<12} {codecs:<12} {lost:<5} {mos}\n",
             word(&call["id"]),
             word(&call["state"]),
             duration(call["age_seconds"].as_f64().unwrap_or_default()),
@@ -116,5 +119,17 @@ mod tests {
             "demarc 0.1.0: 2 calls\n  lync         up for 1m15s; 2 calls; answers OPTIONS\n  \
              Gateway1     DOWN for 4s; 0 of 23 calls; no answer in time\n"
         );
+    }
+
+    #[test]
+    fn a_calls_score_is_its_worst_way() {
+        let calls = serde_json::json!([{ "id": "0123456789abcdef", "state": "connected", "age_seconds": 61.0,
+            "from": "lync", "to": "Gateway1", "called": "…789", "codecs": ["opus", "PCMU"], "media": [
+                { "lost": 3, "mos_received": 4.12, "mos_sent": null }, { "lost": 1, "mos_received": 4.41, "mos_sent": 3.9 },
+            ] }]);
+        let text = calls_text(&calls);
+        let columns =
+            |line: usize| text.lines().nth(line).unwrap().split_whitespace().rev().take(2).collect::<Vec<_>>();
+        assert_eq!((columns(0), columns(1)), (vec!["MOS", "LOST"], vec!["3.90", "4"]));
     }
 }
