@@ -115,13 +115,6 @@ impl Decoder {
         }
     }
 
-    /// Adapts to sound that somebody else put in place of a lost packet, so that the next packet finds a decoder in step.
-    pub fn follow(&mut self, sound: &[i16]) {
-        if let Decoder::G722(decoder) = self {
-            decoder.follow(sound);
-        }
-    }
-
     /// Fills `sound` in place of a lost packet. Of several, only the last is given the packet that follows, `next`.
     pub fn conceal(&mut self, next: Option<&[u8]>, sound: &mut [i16]) {
         match self {
