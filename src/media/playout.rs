@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use crate::media::codec::{CodecError, Decoder, MOST_SAMPLES, from_ticks, samples, ticks};
-use crate::media::conceal::Concealer;
 use crate::media::jitter::{Arrival, Buffer, Next};
 use crate::media::peer::{Heard, Kind};
 use crate::session::Codec;
@@ -80,7 +79,6 @@ pub struct Playout {
     line: Line,
     buffer: Buffer,
     decoder: Decoder,
-    concealer: Concealer,
     sound: Box<[i16; MOST_SAMPLES]>,
 }
 
@@ -91,7 +89,6 @@ impl Playout {
             line: Line { codec, rate, last: None },
             buffer: Buffer::new(codec.clock_rate(), most),
             decoder: Decoder::new(codec, rate)?,
-            concealer: Concealer::new(rate),
             sound: Box::new([0; MOST_SAMPLES]),
         })
     }
@@ -120,11 +117,7 @@ impl Playout {
                 Next::Packet { kind: Kind::Sound, timestamp, payload, .. } => {
                     let place = self.line.place(timestamp, now);
                     let Ok(samples) = self.decoder.decode(payload, &mut self.sound[..]) else { continue };
-                    let sound = &mut self.sound[..samples];
-                    if self.line.codec != Codec::Opus {
-                        self.concealer.good(sound);
-                    }
-                    out(Played::Sound(place, sound));
+                    out(Played::Sound(place, &self.sound[..samples]));
                 }
                 Next::Packet { kind, marker, timestamp, payload } => {
                     out(Played::Other(kind, marker, self.line.place(timestamp, now), payload));
@@ -133,11 +126,7 @@ impl Playout {
                     let place = self.line.place(timestamp, now);
                     let samples = from_ticks(self.line.codec, self.line.rate, ticks).min(MOST_SAMPLES);
                     let sound = &mut self.sound[..samples];
-                    // Opus knows better than anybody how its own sound would have gone on.
-                    match self.line.codec {
-                        Codec::Opus => self.decoder.conceal(next, sound),
-                        Codec::G722 | Codec::Pcmu | Codec::Pcma => self.concealer.lost(sound),
-                    }
+                    self.decoder.conceal(next, sound);
                     out(Played::Sound(place, sound));
                 }
             }

@@ -8,8 +8,8 @@
 //! from what was sent. At 8 kHz only the lower half-band is worked, without the QMF: half the cost, and the sound of a
 //! telephone line has nothing above it.
 //!
-//! After a lost packet the decoder's filters follow the sound that took its place ([`Decoder::follow`]): the encoder went on
-//! adapting to something much like it, and filters that stood still would be out of step with the next packet.
+//! Over a lost packet the decoder's filters stand still. Made to adapt to the sound that is heard in its place they come no
+//! nearer to the encoder's: PESQ does not tell the two apart.
 
 use super::{CodecError, Malformed};
 
@@ -310,14 +310,12 @@ pub struct Decoder {
     lower: Lower,
     /// `None` at 8 kHz.
     upper: Option<(Upper, Filter)>,
-    /// The end of what was heard last.
-    heard: [[i16; 2]; HISTORY],
 }
 
 impl Decoder {
     /// For sound with its upper half-band (16 kHz) or without (8 kHz).
     pub fn new(wide: bool) -> Decoder {
-        Decoder { lower: Lower::new(), upper: wide.then(|| (Upper::new(), Filter::new())), heard: [[0; 2]; HISTORY] }
+        Decoder { lower: Lower::new(), upper: wide.then(|| (Upper::new(), Filter::new())) }
     }
 
     /// Decodes; how many samples, which must fit into `sound`.
@@ -343,71 +341,8 @@ impl Decoder {
                 }
             });
         }
-        self.remember(sound);
         Ok(samples)
     }
-
-    fn remember(&mut self, sound: &[i16]) {
-        if let Some(end) = sound.as_chunks().0.last_chunk() {
-            self.heard = *end;
-        }
-    }
-
-    /// Adapts to sound that is heard in place of a lost packet, as the encoder did to the sound that is lost.
-    pub fn follow(&mut self, sound: &[i16]) {
-        let lower = &mut self.lower;
-        let Some((upper, synthesis)) = &mut self.upper else {
-            sound.iter().for_each(|sample| {
-                lower.encode(i32::from(*sample) >> 1);
-            });
-            return;
-        };
-        let mut adapt = |below: i32, above: i32| {
-            let [below, above] = [limit(below), limit(above)];
-            lower.encode(below);
-            upper.encode(above);
-            [(below + above) as i16, (below - above) as i16]
-        };
-        // Sound lies behind the half-bands by the filters' memory: its first pairs are known, and as many must follow.
-        let next = continuation(sound);
-        let mut known = HISTORY;
-        let mut analysis = Filter::new();
-        analysis.run(self.heard.into_iter(), |_, _, _| ());
-        for sound in sound.chunks(2 * BLOCK).chain([&next[..]]) {
-            let (mut bands, mut count) = ([[0; 2]; BLOCK], 0);
-            analysis.run(sound.as_chunks().0.iter().copied().take(BLOCK), |_, sum, reversed| {
-                if known > 0 {
-                    known -= 1;
-                } else if let Some(pair) = bands.get_mut(count) {
-                    *pair = adapt((reversed + sum) >> 14, (reversed - sum) >> 14);
-                    count += 1;
-                }
-            });
-            synthesis.run(bands.into_iter().take(count), |_, _, _| ());
-        }
-        self.remember(sound);
-    }
-}
-
-/// How sound probably goes on: as it did after what is most like its end.
-fn continuation(sound: &[i16]) -> [i16; 2 * HISTORY] {
-    const WINDOW: usize = 64;
-    let likeness = |lag: usize| {
-        let (end, past) = (&sound[sound.len() - WINDOW..], &sound[sound.len() - WINDOW - lag..]);
-        let (mut product, mut energy) = (0.0f32, 1.0f32);
-        for (a, b) in end.iter().zip(past) {
-            product += f32::from(*a) * f32::from(*b);
-            energy += f32::from(*b) * f32::from(*b);
-        }
-        product / energy.sqrt()
-    };
-    let lags = 2 * HISTORY..=sound.len().saturating_sub(WINDOW);
-    let best = lags.map(|lag| (lag, likeness(lag))).max_by(|(_, a), (_, b)| a.total_cmp(b));
-    let mut next = [0; 2 * HISTORY];
-    if let Some((lag, _)) = best {
-        next.copy_from_slice(&sound[sound.len() - lag..][..2 * HISTORY]);
-    }
-    next
 }
 
 #[cfg(test)]
@@ -477,9 +412,9 @@ mod tests {
         assert_eq!(digest(sound.iter().flat_map(|sample| sample.to_le_bytes())), 0xc072_2c55_ea09_b462);
     }
 
-    /// Half a second at a tenth of full scale.
-    fn tone(hertz: f64, rate: usize) -> Vec<i16> {
-        let sample = |at: usize| (at as f64 / rate as f64 * hertz * std::f64::consts::TAU).sin() * 3277.0;
+    /// 1 kHz at a tenth of full scale.
+    fn tone(rate: usize) -> Vec<i16> {
+        let sample = |at: usize| (at as f64 / rate as f64 * 1000.0 * std::f64::consts::TAU).sin() * 3277.0;
         (0..rate / 2).map(|at| sample(at) as i16).collect()
     }
 
@@ -498,45 +433,11 @@ mod tests {
     fn either_rate_understands_the_other() {
         for (from, to) in [(true, true), (true, false), (false, true), (false, false)] {
             let rate = |wide| if wide { 16_000 } else { 8000 };
-            let payload = encode(from, &tone(1000.0, rate(from)), rate(from) / 50);
+            let payload = encode(from, &tone(rate(from)), rate(from) / 50);
             let sound = decode(to, &payload, 160);
             let (heard, noise) = energies(&sound[rate(to) / 10..rate(to) * 2 / 5], rate(to));
             let (level, quiet) = (heard / (3277.0 * 3277.0 / 2.0), heard / noise);
             assert!((0.95..1.05).contains(&level) && quiet > 1000.0, "{from} to {to}: {level} {quiet}");
-        }
-    }
-
-    /// How much of what is heard after a lost packet is off, when the sound in its place is nearly what was lost.
-    fn off_after_loss(wide: bool, follow: bool) -> f64 {
-        let rate = if wide { 16_000 } else { 8000 };
-        let mut loudness = 0.0f64;
-        let swell = |sample: &i16| {
-            loudness += 1.0 / f64::from(rate as u32);
-            (f64::from(*sample) * (loudness * 6.0).sin()) as i16
-        };
-        let payload = encode(wide, &tone(1030.0, rate).iter().map(swell).collect::<Vec<_>>(), rate / 50);
-        let whole = decode(wide, &payload, 160);
-        let mut decoder = Decoder::new(wide);
-        let (mut off, mut sound) = (0.0, vec![0; rate / 50]);
-        for (at, (payload, expected)) in payload.chunks(160).zip(whole.chunks(rate / 50)).enumerate() {
-            if at == 12 {
-                if follow {
-                    decoder.follow(expected);
-                }
-                continue;
-            }
-            decoder.decode(payload, &mut sound).unwrap();
-            let squares = sound.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
-            off += squares.sum::<f64>();
-        }
-        off
-    }
-
-    #[test]
-    fn a_decoder_that_follows_is_in_step_after_a_loss() {
-        for wide in [false, true] {
-            let [followed, stood] = [true, false].map(|follow| off_after_loss(wide, follow));
-            assert!(followed < stood / 4.0, "{wide}: {followed} {stood}");
         }
     }
 
@@ -549,13 +450,9 @@ mod tests {
 
     #[test]
     fn any_octets_are_sound() {
-        bolero::check!().with_type::<(bool, Vec<u8>, Vec<i16>)>().for_each(|(wide, payload, lost)| {
+        bolero::check!().with_type::<(bool, Vec<u8>)>().for_each(|(wide, payload)| {
             let samples = if *wide { 2 * payload.len() } else { payload.len() };
-            let mut decoder = Decoder::new(*wide);
-            let mut sound = vec![0; samples];
-            assert_eq!(decoder.decode(payload, &mut sound), Ok(samples));
-            decoder.follow(lost);
-            assert_eq!(decoder.decode(payload, &mut sound), Ok(samples));
+            assert_eq!(decode(*wide, payload, 160).len(), samples);
         });
     }
 }

@@ -14,6 +14,7 @@ pub mod vad;
 
 use thiserror::Error;
 
+use crate::media::conceal::Concealer;
 use crate::session::{self, Codec};
 use g711::Law;
 
@@ -77,13 +78,13 @@ pub fn from_ticks(codec: Codec, rate: u32, ticks: u32) -> usize {
     (u64::from(ticks) * u64::from(rate) / u64::from(codec.clock_rate())) as usize
 }
 
-/// Payloads of one codec to sound at one rate.
-#[derive(Debug)]
+/// Payloads of one codec to sound at one rate. What is lost, Opus conceals itself; with the others the sound before it goes
+/// on.
 pub enum Decoder {
     /// PCMU, PCMA.
-    G711(Law),
+    G711(Law, Concealer),
     /// G.722.
-    G722(Box<g722::Decoder>),
+    G722(Box<g722::Decoder>, Concealer),
     /// Opus; its state lives in libopus.
     Opus(opus::Decoder),
 }
@@ -95,9 +96,9 @@ impl Decoder {
             return Err(CodecError::Rate(codec, rate));
         }
         Ok(match codec {
-            Codec::Pcmu => Decoder::G711(Law::Mu),
-            Codec::Pcma => Decoder::G711(Law::A),
-            Codec::G722 => Decoder::G722(Box::new(g722::Decoder::new(rate == 16_000))),
+            Codec::Pcmu => Decoder::G711(Law::Mu, Concealer::new(rate)),
+            Codec::Pcma => Decoder::G711(Law::A, Concealer::new(rate)),
+            Codec::G722 => Decoder::G722(Box::new(g722::Decoder::new(rate == 16_000)), Concealer::new(rate)),
             Codec::Opus => Decoder::Opus(opus::Decoder::new(rate)?),
         })
     }
@@ -105,28 +106,26 @@ impl Decoder {
     /// Decodes a packet; how many samples. `sound` has room for them, at best for [`MOST_SAMPLES`].
     pub fn decode(&mut self, payload: &[u8], sound: &mut [i16]) -> Result<usize, Malformed> {
         match self {
-            Decoder::G711(law) => {
+            Decoder::G711(law, concealer) => {
                 let sound = sound.get_mut(..payload.len()).ok_or(Malformed)?;
                 g711::decode(*law, payload, sound);
+                concealer.good(sound);
                 Ok(sound.len())
             }
-            Decoder::G722(decoder) => decoder.decode(payload, sound),
+            Decoder::G722(decoder, concealer) => {
+                let samples = decoder.decode(payload, sound)?;
+                concealer.good(&mut sound[..samples]);
+                Ok(samples)
+            }
             Decoder::Opus(decoder) => decoder.decode(payload, sound),
-        }
-    }
-
-    /// Adapts to sound that somebody else put in place of a lost packet, so that the next packet finds a decoder in step.
-    pub fn follow(&mut self, sound: &[i16]) {
-        if let Decoder::G722(decoder) = self {
-            decoder.follow(sound);
         }
     }
 
     /// Fills `sound` in place of a lost packet. Of several, only the last is given the packet that follows, `next`.
     pub fn conceal(&mut self, next: Option<&[u8]>, sound: &mut [i16]) {
         match self {
+            Decoder::G711(_, concealer) | Decoder::G722(_, concealer) => concealer.lost(sound),
             Decoder::Opus(decoder) => decoder.conceal(next, sound),
-            Decoder::G711(_) | Decoder::G722(_) => sound.fill(0),
         }
     }
 }
@@ -207,6 +206,24 @@ mod tests {
                     assert_eq!(from_ticks(codec, rate, ticks), sound.len(), "{case}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_filled_with_what_was_heard() {
+        for codec in Codec::ALL {
+            let mut encoder = Encoder::new(codec, 8000, &session::Opus::default()).unwrap();
+            let mut decoder = Decoder::new(codec, 8000).unwrap();
+            let (mut payload, mut heard) = ([0; 1500], [0; 160]);
+            let sample = |at: usize| (f64::from(at as u32) * 0.2).sin() * 8000.0;
+            let sound: Vec<i16> = (0..1600).map(|at| sample(at) as i16).collect();
+            for sound in sound.chunks(160) {
+                let octets = encoder.encode(sound, &mut payload).unwrap();
+                decoder.decode(&payload[..octets], &mut heard).unwrap();
+            }
+            decoder.conceal(None, &mut heard);
+            let loudest = heard.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+            assert!((4000..10_000).contains(&loudest), "{}: {loudest}", codec.name());
         }
     }
 
