@@ -4,6 +4,7 @@
 //! [`Stream`]s, one a side; each says where its peer is, what is spoken there and under which keys.
 //! The engine opens the ports first ([`MediaOrder::Open`]), because an offer names them.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -121,6 +122,41 @@ pub struct Opus {
 impl Default for Opus {
     fn default() -> Opus {
         Opus { max_playback_rate: 48_000, max_average_bitrate: None, fec: false, dtx: false, cbr: false }
+    }
+}
+
+/// A DTMF digit. What is dialled in a call may be a secret number: it never prints.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digit(u8);
+
+impl Digit {
+    /// By its key: `0` to `9`, `*`, `#`, `A` to `D`.
+    pub fn of(key: char) -> Option<Digit> {
+        let key = key.to_ascii_uppercase();
+        Digit::KEYS.iter().position(|known| *known == key).map(|event| Digit(event as u8))
+    }
+
+    /// By its number as an event (RFC 4733 section 3.2).
+    pub fn of_event(event: u8) -> Option<Digit> {
+        (usize::from(event) < Digit::KEYS.len()).then_some(Digit(event))
+    }
+
+    /// Its number as an event.
+    pub fn event(self) -> u8 {
+        self.0
+    }
+
+    /// Its key.
+    pub fn key(self) -> char {
+        Digit::KEYS.get(usize::from(self.0)).copied().unwrap_or('0')
+    }
+
+    const KEYS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '*', '#', 'A', 'B', 'C', 'D'];
+}
+
+impl fmt::Debug for Digit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digit(secret)")
     }
 }
 

@@ -18,7 +18,8 @@ use crate::random::Random;
 use crate::session::{Counters, Mos, Stream};
 use crate::time::{Instant, soonest};
 use crate::wire::rtcp::{self, Block, Sender};
-use crate::wire::rtp::{FIXED_HEADER, Header, TELEPHONE_EVENT, is_rtcp};
+use crate::wire::rtp::{FIXED_HEADER, Header, is_rtcp};
+use crate::wire::telephone_event;
 
 /// Mean time between two reports (RFC 3550 section 6.2: the fixed minimum).
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -287,7 +288,7 @@ impl Peer {
             Some(inbound) => inbound.rtp(&header, packet)?,
         };
         let payload = header.payload(&packet[..length]).ok_or(Dropped::Malformed)?;
-        if kind == Kind::Event && payload.len() < TELEPHONE_EVENT {
+        if kind == Kind::Event && payload.len() < telephone_event::LENGTH {
             return Err(Dropped::Malformed);
         }
         agreed.rtp.fix(datagram.from);
@@ -370,7 +371,7 @@ impl Peer {
         let place = self.splice.place(heard.header.ssrc, heard.header.sequence, heard.header.timestamp, now)?;
         let marker = heard.header.marker || place.first && heard.kind == Kind::Sound;
         let payload = match heard.kind {
-            Kind::Event => TELEPHONE_EVENT,
+            Kind::Event => telephone_event::LENGTH,
             Kind::Sound | Kind::Noise => heard.payload.len(),
         };
         // A header is never shorter than its fixed part: there is room for ours before the payload.

@@ -1,4 +1,4 @@
-//! RTP (RFC 3550 section 5.1) and telephone-event (RFC 4733) as they lie in a datagram.
+//! RTP (RFC 3550 section 5.1) as it lies in a datagram.
 //!
 //! Read and written in place: a relayed packet never leaves the buffer that it came in. Under SRTP
 //! the header is readable before the payload is, so padding is looked at in a second step.
@@ -7,9 +7,6 @@ use std::ops::Range;
 
 /// Octets of a header without contributing sources and extension.
 pub const FIXED_HEADER: usize = 12;
-
-/// Octets of a telephone-event (RFC 4733 section 2.3). Microsoft's side takes exactly this many.
-pub const TELEPHONE_EVENT: usize = 4;
 
 const VERSION_2: u8 = 0x80;
 const PADDING: u8 = 0x20;
