@@ -20,6 +20,9 @@ mod lab;
 
 /// RTCP's first report comes within 3.75 s.
 const FRAMES: u16 = 200;
+/// A digit is pressed in these.
+const DIGIT: u16 = 60;
+const END_OF_DIGIT: u16 = 70;
 
 /// A peer: its two sockets, and what it heard.
 struct Peer {
@@ -65,13 +68,24 @@ impl Peer {
 
     /// A packet of 20 ms to the engine.
     fn say(&self, frame: u16, to: SocketAddr) {
-        let timestamp = u32::from(frame) * self.codec.clock_rate() / 50;
-        let payload_type = self.codec.payload_type();
+        let (payload_type, begun) = match frame {
+            DIGIT..END_OF_DIGIT => (101, DIGIT),
+            120..124 if self.codec != Codec::Opus => (13, frame),
+            _ => (self.codec.payload_type(), frame),
+        };
+        let timestamp = u32::from(begun) * self.codec.clock_rate() / 50;
         let header =
             Header { marker: frame == 0, payload_type, sequence: frame, timestamp, ssrc: 9, length: 12, padded: false };
-        let payload = match self.codec {
+        let payload = match payload_type {
+            101 => {
+                let end = if frame + 3 < END_OF_DIGIT { 10 } else { 0x8a };
+                let duration = (frame + 1).min(END_OF_DIGIT - 3) - DIGIT;
+                let duration = u32::from(duration) * self.codec.clock_rate() / 50;
+                [&[5, end], &duration.to_be_bytes()[2..]].concat()
+            }
+            13 => vec![60, 100, 140],
             // 20 ms of silence from SILK: a whole frame in four octets.
-            Codec::Opus => vec![0x08, 0x0b, 0xe4, 0xc1],
+            111 => vec![0x08, 0x0b, 0xe4, 0xc1],
             _ => (0..160u16).map(|at| ((at * 7) ^ frame) as u8).collect(),
         };
         self.sockets[0].send_to(&[&header.write()[..], &payload].concat(), to).unwrap();
@@ -182,7 +196,9 @@ fn call(codecs: [Codec; 2]) {
         let sound = read(&format!("udp.dstport == {rtp_port} && rtp"), &["rtp.ssrc", "rtp.p_type"]);
         let ssrc = &sound[0][0];
         assert!(sound.iter().all(|packet| packet[0] == *ssrc), "one source");
-        assert!(sound.iter().all(|packet| packet[1] == codec.payload_type().to_string()), "{sound:?}");
+        let agreed = [codec.payload_type(), 101, 13].map(|kind| kind.to_string());
+        assert!(sound.iter().all(|packet| agreed.contains(&packet[1])), "{sound:?}");
+        assert!(sound.iter().any(|packet| packet[1] == "101"), "the digit came through");
         // The regular report, and the one with the goodbye.
         let sent = read(
             &to_peer("rtcp.pt == 200"),

@@ -18,10 +18,14 @@ const BLOCKS: u32 = 100;
 const HANGOVER: u32 = 20;
 /// Blocks in half of the time in which every talker makes a gap.
 const HALF_GAP: u32 = 75;
+/// Blocks in the gap's time without a tone that it takes to know noise: voiced speech has few, a tone's edges fewer.
+const TONELESS: u32 = 15;
 /// dBov below which there is nothing worth sending; also of both laws' idle noise.
 const QUIET: f32 = -66.0;
 /// dB above the floor at which sound begins, at least and at most.
 const MARGIN: (f32, f32) = (6.0, 12.0);
+/// dB between the lowest block of noise and its mean, at most: beyond is quiet speech.
+const SPAN: f32 = 5.0;
 /// Sound is a tone when a predictor of four steps takes this many dB from its energy.
 const TONE: f32 = 8.0;
 
@@ -99,31 +103,48 @@ struct Floor {
     level: f32,
     /// Mean distance of noise from `level`, dB.
     unrest: f32,
-    /// The lowest of this half of the gap's time, and of the half before.
-    lowest: [f32; 2],
+    /// This half of the gap's time, and the half before.
+    halves: [Half; 2],
     blocks: u32,
+}
+
+/// What was no tone in a half of the time in which every talker makes a gap.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    lowest: f32,
+    blocks: u32,
+}
+
+impl Half {
+    const EMPTY: Half = Half { lowest: f32::MAX, blocks: 0 };
 }
 
 impl Floor {
     fn new() -> Floor {
-        Floor { level: QUIET - MARGIN.0, unrest: 1.0, lowest: [f32::MAX; 2], blocks: 0 }
+        Floor { level: QUIET - MARGIN.0, unrest: 1.0, halves: [Half::EMPTY; 2], blocks: 0 }
     }
 
     /// Is the block above the floor?
     fn hear(&mut self, block: f32, tone: bool) -> bool {
         let above = block > self.level + (4.0 * self.unrest).clamp(MARGIN.0, MARGIN.1);
-        if !above {
-            let (distance, speed) = (block - self.level, if block < self.level { 8.0 } else { 16.0 });
+        let distance = block - self.level;
+        // What is further up is not sound yet, but may be the edge of it.
+        if distance < MARGIN.0 {
+            let speed = if distance < 0.0 { 8.0 } else { 32.0 };
             self.level = (self.level + distance / speed).max(QUIET - MARGIN.0);
             self.unrest += (distance.abs().min(MARGIN.0) - self.unrest) / 32.0;
         }
-        // A tone is never the quietest thing about a line.
-        let quiet = if tone { self.level } else { block };
-        self.lowest[0] = self.lowest[0].min(quiet);
+        let [half, half_before] = &mut self.halves;
+        if !tone {
+            *half = Half { lowest: half.lowest.min(block), blocks: half.blocks + 1 };
+        }
         self.blocks += 1;
         if self.blocks == HALF_GAP {
-            self.level = self.level.max(self.lowest[0].min(self.lowest[1]));
-            (self.blocks, self.lowest) = (0, [f32::MAX, self.lowest[0]]);
+            if half.blocks + half_before.blocks >= TONELESS {
+                let lowest = half.lowest.min(half_before.lowest);
+                self.level = self.level.clamp(lowest, lowest + SPAN);
+            }
+            (self.blocks, self.halves) = (0, [Half::EMPTY, *half]);
         }
         above
     }
@@ -154,15 +175,15 @@ mod tests {
     }
 
     /// Something like speech: words of voiced syllables (a glottal pulse through two resonances that wander) with a hiss
-    /// here and there, and gaps between the words. Peaks at about -12 dBov. And which samples are words.
-    fn speech(seconds: usize) -> (Vec<i16>, Vec<bool>) {
+    /// here and there; words and the gaps between them last so many twentieths of a second. And which samples are words.
+    fn speech(seconds: usize, word: usize, gap: usize) -> (Vec<i16>, Vec<bool>) {
         let (mut sound, mut spoken) = (Vec::new(), Vec::new());
         let mut hiss = noise(1, 32, 220).into_iter().cycle();
         let (mut first, mut second) = ([0.0f32; 2], [0.0f32; 2]);
         let mut pulse = 0;
         for at in 0..seconds * 8000 {
             let time = at as f32 / 8000.0;
-            let in_word = (at / 400) % 36 < 20;
+            let in_word = (at / 400) % (word + gap) < word;
             let syllable = (at / 400) % 4;
             let loud = if in_word { [0.3, 1.0, 0.6, 0.2][syllable] } else { 0.0 };
             pulse += 1;
@@ -179,7 +200,7 @@ mod tests {
             };
             let low = resonate(&mut first, source, 500.0 + 200.0 * (time * 7.0).sin());
             let high = resonate(&mut second, source, 1600.0 + 500.0 * (time * 5.0).sin());
-            let hissing = if in_word && (at / 400) % 36 == 4 { f32::from(hiss.next().unwrap()) } else { 0.0 };
+            let hissing = if in_word && (at / 400) % (word + gap) == 4 { f32::from(hiss.next().unwrap()) } else { 0.0 };
             sound.push((loud * (low + 0.5 * high) * 3000.0 + hissing) as i16);
             spoken.push(in_word);
         }
@@ -226,10 +247,10 @@ mod tests {
     /// Decibels of speech above noise, the share of words' frames that are sent, and that of pauses' which are not.
     #[test]
     fn speech_in_noise_is_sent_and_its_pauses_are_not() {
-        let (speech, spoken) = speech(20);
+        let (speech, spoken) = speech(20, 20, 16);
         let speech_level = spoken_level(&speech, &spoken);
         for (snr, kept, saved) in
-            [(50.0, 0.99, 0.7), (30.0, 0.99, 0.7), (20.0, 0.99, 0.7), (12.0, 0.85, 0.7), (6.0, 0.7, 0.7)]
+            [(50.0, 0.99, 0.7), (30.0, 0.99, 0.7), (20.0, 0.99, 0.7), (12.0, 0.95, 0.6), (6.0, 0.8, 0.6)]
         {
             for colour in [40, 127] {
                 let mut vad = Vad::new(8000);
@@ -242,6 +263,17 @@ mod tests {
                 let (sent, spared) = (1.0 - noise(&words), noise(&pauses));
                 assert!(sent >= kept && spared >= saved, "{snr} dB, colour {colour}: {sent} sent, {spared} spared");
             }
+        }
+    }
+
+    #[test]
+    fn a_pause_after_a_talker_without_gaps_is_found() {
+        for level in [65, 55, 45] {
+            let (mut sound, _) = speech(10, 18, 2);
+            sound.extend([0; 8000]);
+            let found = heard(&mut Vad::new(8000), &mixed(&sound, &noise(11, level, 80)));
+            assert_eq!(share(&found[..500], Activity::Noise), 0.0, "gaps of 100 ms are no pauses");
+            assert_eq!(share(&found[512..], Activity::Noise), 1.0, "-{level} dBov");
         }
     }
 
