@@ -5,10 +5,11 @@
 //! up as a finished [`Stream`]; what it shall offer or accept goes down as [`Terms`].
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::cause::Release;
 use crate::private::Private;
-use crate::session::{Codec, Direction, Stream};
+use crate::session::{Codec, Digit, Direction, Stream};
 
 /// Who is called, who calls. Users are as on the wire: `+13125556789`, `2160;phone-context=x`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +92,8 @@ pub enum Order {
     Grant(Terms),
     /// The peer's [`Word::Change`] is refused.
     Deny(Release),
+    /// Tell the peer in signalling that this digit was pressed for so long.
+    Digit(Digit, Duration),
 }
 
 /// What a leg tells the call.
@@ -122,6 +125,8 @@ pub enum Word {
     Changed(Stream),
     /// Our [`Order::Change`] was refused; all stays as it was.
     Unchanged(Release),
+    /// The peer says in signalling that this digit was pressed for so long.
+    Digit(Digit, Duration),
     /// The leg is over. It may still have a message or two to repeat, the call need not care.
     Released(Release),
     /// The peer asks us to connect its partner with somebody else (RFC 3515): not done by this box yet; the

@@ -337,6 +337,8 @@ pub enum MediaOrder {
     Open(SessionId),
     /// From now on, this.
     Apply(SessionId, Box<Session>),
+    /// Press this digit for so long, as if it came from this side.
+    Press(SessionId, Side, Digit, Duration),
     /// The call is over: ports come home; answered by [`MediaReport::Closed`].
     Close(SessionId),
 }
@@ -350,6 +352,8 @@ pub enum MediaReport {
     Refused(SessionId, String),
     /// Nothing came from this side for as long as its watch allows.
     Silent(SessionId, Side, Duration),
+    /// The peer of this side has pressed a digit for so long, which the other side hears of in signalling.
+    Digit(SessionId, Side, Digit, Duration),
     /// How the call's media stands, every 5 s.
     Counted(SessionId, [Counters; 2]),
     /// The end, with the last counters.

@@ -231,6 +231,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
             max_early_dialogs: 20,
             remove_plus_from_uri: false,
             enable_100rel: false,
+            dtmf: demarc::config::Dtmf::Auto,
             options_interval: Duration::ZERO,
         },
         max_calls: None,

@@ -22,7 +22,7 @@ use crate::hop::{Flow, Hop, TrunkId};
 use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
 use crate::random::Random;
 use crate::route::Attempt;
-use crate::session::{Counters, MediaOrder, SessionId, Side, Stream};
+use crate::session::{Counters, Digit, Digits, MediaOrder, SessionId, Side, Stream};
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
@@ -233,6 +233,14 @@ impl Call {
             *media = Closing::Done;
             self.report_end(around);
         }
+    }
+
+    /// A digit was heard in the sound of `side` that the other side takes in signalling.
+    pub(super) fn pressed(&mut self, side: Side, digit: Digit, length: Duration, around: &mut Around<'_>) {
+        if let Some(other) = self.key_of(side.other()) {
+            self.order(other, Order::Digit(digit, length), around);
+        }
+        self.settle(around);
     }
 
     /// Nothing is heard from one side any more.
@@ -460,6 +468,7 @@ impl Call {
             Word::Change(wish) => self.change_asked(side, wish, around),
             Word::Changed(stream) => self.changed(side, stream, around),
             Word::Unchanged(_) => self.unchanged(side, around),
+            Word::Digit(digit, length) => self.dialled(side, digit, length, around),
             Word::Transfer => self.note("a transfer was asked for and refused: this box does not transfer yet", around),
             Word::Progress { .. } | Word::Answer { .. } | Word::Media(_) | Word::Released(_) => {}
         }
@@ -532,6 +541,16 @@ impl Call {
         let terms = stream.and_then(|stream| self.mirrored(stream, change.asked));
         if let (Some(asker), Some(terms)) = (self.key_of(change.asked), terms) {
             self.order(asker, Order::Grant(Terms { direction: change.wish.direction, ..terms }), around);
+        }
+    }
+
+    /// A digit came in signalling: the other side hears of it in its own way.
+    fn dialled(&mut self, side: Side, digit: Digit, length: Duration, around: &mut Around<'_>) {
+        let stream = self.streams[side.other().index()].as_ref();
+        match (stream.map(|stream| stream.digits), self.key_of(side.other())) {
+            (Some(Digits::Info), Some(other)) => self.order(other, Order::Digit(digit, length), around),
+            (Some(_), _) => around.out.push(Act::Media(MediaOrder::Press(self.session(), side, digit, length))),
+            (None, _) => {}
         }
     }
 

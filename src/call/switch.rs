@@ -391,6 +391,9 @@ impl Switch {
             MediaReport::Silent(id, side, silence) => {
                 self.step(key(id), turn, |call, around| call.silent(side, silence, around));
             }
+            MediaReport::Digit(id, side, digit, length) => {
+                self.step(key(id), turn, |call, around| call.pressed(side, digit, length, around));
+            }
             MediaReport::Counted(id, counters) => {
                 self.step(key(id), turn, |call, around| call.counted(counters, around));
             }

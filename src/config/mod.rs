@@ -151,6 +151,17 @@ pub enum SrtpMode {
     NotSupported,
 }
 
+/// How digits travel on a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dtmf {
+    /// As RTP events where the peer agrees, else as tones.
+    Auto,
+    /// As tones.
+    Inband,
+    /// In SIP INFO.
+    Info,
+}
+
 /// The parameters of Set-CsTrunkConfiguration that act on the wire, by Microsoft's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switches {
@@ -160,6 +171,8 @@ pub struct Switches {
     pub enable_fast_failover_timer: bool,
     /// How long the fast failover timer runs.
     pub fast_failover_timeout: Duration,
+    /// How digits travel.
+    pub dtmf: Dtmf,
     /// Send History-Info.
     pub forward_call_history: bool,
     /// Send and accept P-Asserted-Identity.

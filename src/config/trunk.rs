@@ -11,15 +11,17 @@ use crate::session::Codec;
 
 use super::cloud_connector;
 use super::ini::Extent;
-use super::keys::{KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
+use super::keys::{DTMF, KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
 use super::settings::{Findings, Known, Settings, default};
 use super::value::{self, HostPort, Wrong};
-use super::{Peers, Profile, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen};
+use super::{Dtmf, Peers, Profile, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen};
 
 const PROFILE_VALUES: [Profile; 6] =
     [Profile::Ocs2007R2, Profile::Lync2010, Profile::Lync2013, Profile::Sfb2015, Profile::Sfb2019, Profile::Teams];
 const SRTP_VALUES: [SrtpMode; 3] = [SrtpMode::Required, SrtpMode::Optional, SrtpMode::NotSupported];
 const TRANSPORT_VALUES: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+const DTMF_VALUES: [Dtmf; 3] = [Dtmf::Auto, Dtmf::Inband, Dtmf::Info];
 
 /// The most gateways: each is compared with all before it, and the largest sites have some dozens.
 const MOST_GATEWAYS: usize = 1000;
@@ -315,6 +317,7 @@ fn switches(layers: Layers<'_>, refer: Option<bool>) -> Switches {
         enable_refer_support: written.or(refer).unwrap_or_else(|| flag("EnableReferSupport")),
         enable_fast_failover_timer: flag("EnableFastFailoverTimer"),
         fast_failover_timeout: time("FastFailoverTimeout").unwrap_or_default(),
+        dtmf: DTMF_VALUES[layered(layers, "DTMF", |text| value::choice(text, DTMF)).unwrap_or_default()],
         forward_call_history: flag("ForwardCallHistory"),
         forward_pai: flag("ForwardPAI"),
         enable_session_timer: flag("EnableSessionTimer"),

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
-use crate::media::packetize::Packet;
 use crate::media::peer::{Channel, Kind, Outgoing, Peer};
 use crate::media::socket::{BUFFER, Datagram};
+use crate::media::speech::Said;
 use crate::media::transcode::Transcoder;
 use crate::random::Random;
-use crate::session::{Counters, MediaReport, Session, SessionId, Side};
+use crate::session::{Counters, Digit, Digits, MediaReport, Session, SessionId, Side};
 use crate::time::{Instant, soonest};
 
 /// Time between two [`MediaReport::Counted`].
@@ -36,7 +36,7 @@ impl Way {
         if !from.direction.receives() || !to.direction.sends() {
             return (Way::Closed, true);
         }
-        if from.codec == to.codec {
+        if from.codec == to.codec && alike(from.digits, to.digits) {
             let event = to.digits.events().map(|events| events.payload_type);
             let relay = Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise };
             return (relay, matches!(before, Way::Relay { .. }));
@@ -49,6 +49,14 @@ impl Way {
                 Err(_) => (Way::Closed, true),
             },
         }
+    }
+}
+
+/// May digits be passed on with all the rest?
+fn alike(from: Digits, to: Digits) -> bool {
+    match (from, to) {
+        (Digits::Events(from), Digits::Events(to)) => from.clock_rate == to.clock_rate,
+        (from, to) => from == to,
     }
 }
 
@@ -123,7 +131,8 @@ impl Bridge {
             Way::Closed => return None,
             Way::Transcode(transcoder) => {
                 let payload = datagram.buffer.get(heard.payload.clone()).unwrap_or_default();
-                transcoder.hear(&heard, payload, now.at, &mut |packet| speak(to, side.other(), &packet, now, sink));
+                let id = self.id;
+                transcoder.hear(&heard, payload, now.at, &mut |said| say(id, to, side, &said, now, sink));
                 return None;
             }
             Way::Relay { sound, event, noise } => match heard.kind {
@@ -146,6 +155,14 @@ impl Bridge {
         self.peers[side.index()].rtcp(&mut datagram, now);
     }
 
+    /// Signalling wants this digit pressed, as if it came from `side`. Where digits are tones or events on both sides,
+    /// nobody asks for this.
+    pub fn press(&mut self, side: Side, digit: Digit, length: Duration) {
+        if let Way::Transcode(transcoder) = &mut self.ways[side.index()] {
+            transcoder.press(digit, length);
+        }
+    }
+
     /// When [`Bridge::tick`] has something to do.
     pub fn due(&self) -> Instant {
         let peers = soonest(self.peers[0].due(), self.peers[1].due());
@@ -159,7 +176,8 @@ impl Bridge {
         for side in Side::BOTH {
             if let Way::Transcode(transcoder) = &mut self.ways[side.index()] {
                 let (_, to) = pair(&mut self.peers, side);
-                transcoder.tick(now.at, &mut |packet| speak(to, side.other(), &packet, now, &mut sink));
+                let id = self.id;
+                transcoder.tick(now.at, &mut |said| say(id, to, side, &said, now, &mut sink));
             }
         }
         for side in Side::BOTH {
@@ -201,11 +219,16 @@ fn pair(peers: &mut [Peer; 2], from: Side) -> (&mut Peer, &mut Peer) {
     }
 }
 
-/// Says a packet of our own making to the peer of `side`.
-fn speak(peer: &mut Peer, side: Side, packet: &Packet<'_>, now: Moment, sink: &mut impl FnMut(Output<'_>)) {
-    let mut buffer = [0; BUFFER];
-    if let Some(outgoing) = peer.speak(packet, &mut buffer, now.at) {
-        sink(Output::Send(side, Channel::Rtp, outgoing.to, &buffer[outgoing.octets]));
+/// Says to the peer `to` what came of the sound of `side`.
+fn say(id: SessionId, to: &mut Peer, side: Side, said: &Said<'_>, now: Moment, sink: &mut impl FnMut(Output<'_>)) {
+    match said {
+        Said::Packet(packet) => {
+            let mut buffer = [0; BUFFER];
+            if let Some(outgoing) = to.speak(packet, &mut buffer, now.at) {
+                sink(Output::Send(side.other(), Channel::Rtp, outgoing.to, &buffer[outgoing.octets]));
+            }
+        }
+        Said::Digit(digit, length) => sink(Output::Report(MediaReport::Digit(id, side, *digit, *length))),
     }
 }
 
@@ -218,6 +241,8 @@ fn send(
     sink(Output::Send(side, channel, outgoing.to, &buffer[outgoing.octets]));
 }
 
+#[cfg(test)]
+mod digits;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

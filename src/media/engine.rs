@@ -164,6 +164,12 @@ impl Engine {
                 }
                 _ => Ok(()),
             },
+            MediaOrder::Press(id, side, digit, length) => match self.places.get(&id) {
+                Some(&Place { thread, seat, closing: false, .. }) => {
+                    self.threads[thread].order(Command::Press(seat, side, digit, length))
+                }
+                _ => Ok(()),
+            },
             MediaOrder::Close(id) => match self.places.get_mut(&id) {
                 Some(Place { closing: true, .. }) => Ok(()),
                 Some(place) => {

@@ -36,8 +36,6 @@ pub enum Next<'a> {
     Packet {
         /// What it carries.
         kind: Kind,
-        /// Its marker bit.
-        marker: bool,
         /// Its RTP timestamp.
         timestamp: u32,
         /// Its octets.
@@ -63,8 +61,6 @@ pub struct Arrival<'a> {
     pub timestamp: u32,
     /// How long its sound is, in ticks of the RTP clock; 0 of what is not sound.
     pub ticks: u32,
-    /// Its marker bit.
-    pub marker: bool,
     /// What it carries.
     pub kind: Kind,
     /// Its octets.
@@ -86,7 +82,6 @@ struct Slot {
     sequence: u16,
     timestamp: u32,
     ticks: u32,
-    marker: bool,
     kind: Kind,
     length: u16,
     taken: bool,
@@ -175,7 +170,6 @@ impl Buffer {
             sequence: arrival.sequence,
             timestamp: arrival.timestamp,
             ticks: arrival.ticks,
-            marker: arrival.marker,
             kind: arrival.kind,
             length: octets.len() as u16,
             taken: true,
@@ -200,9 +194,9 @@ impl Buffer {
             if in_order || missing <= 0 || missing > far(place.ticks) || faded(place, &self.punctuality) {
                 slot.taken = false;
                 place.play(slot, &self.punctuality);
-                let (kind, marker, timestamp, length) = (slot.kind, slot.marker, slot.timestamp, slot.length);
+                let (kind, timestamp, length) = (slot.kind, slot.timestamp, slot.length);
                 let payload = &self.octets[at][..usize::from(length)];
-                return Some(Next::Packet { kind, marker, timestamp, payload });
+                return Some(Next::Packet { kind, timestamp, payload });
             }
             if now < self.punctuality.overdue(place) {
                 return None;
@@ -264,8 +258,7 @@ impl Place {
 }
 
 impl Slot {
-    const EMPTY: Slot =
-        Slot { sequence: 0, timestamp: 0, ticks: 0, marker: false, kind: Kind::Sound, length: 0, taken: false };
+    const EMPTY: Slot = Slot { sequence: 0, timestamp: 0, ticks: 0, kind: Kind::Sound, length: 0, taken: false };
 }
 
 /// The slot that comes first, counted from `sequence`.

@@ -20,6 +20,7 @@ pub mod quality;
 pub mod reception;
 pub mod resample;
 pub mod socket;
+pub mod speech;
 pub mod splice;
 pub mod srtp;
 pub mod thread;

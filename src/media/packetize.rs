@@ -84,6 +84,16 @@ impl Packetizer {
         }
     }
 
+    /// Its packet time in milliseconds.
+    pub fn packet_ms(&self) -> u8 {
+        (self.samples as u32 * 1000 / self.rate) as u8
+    }
+
+    /// The place behind all that was said.
+    pub fn end(&self) -> u64 {
+        self.position + self.filled as u64
+    }
+
     /// Does the peer take descriptions of the noise in a pause?
     pub fn takes_noise(&self) -> bool {
         self.pauses.is_some()
@@ -105,7 +115,7 @@ impl Packetizer {
     /// What waits for the rest of its packet goes out with silence behind it when the sound goes on later. Sound that
     /// overlaps what was said goes behind it: there are peers whose timestamps do not keep up.
     fn seek(&mut self, position: u64, out: &mut impl FnMut(Packet<'_>)) {
-        if position <= self.position + self.filled as u64 {
+        if position <= self.end() {
             return;
         }
         if self.filled > 0 {

@@ -19,8 +19,17 @@ const JUMP: Duration = Duration::from_secs(10);
 pub enum Played<'a> {
     /// Sound that begins at this place.
     Sound(u64, &'a [i16]),
-    /// A packet of another kind, with its marker.
-    Other(Kind, bool, u64, &'a [u8]),
+    /// A packet of the event that began at this timestamp and place (RFC 4733).
+    Event {
+        /// The event's name.
+        timestamp: u32,
+        /// Where it began.
+        place: u64,
+        /// Its octets.
+        payload: &'a [u8],
+    },
+    /// A pause that begins at this place, with the description of its noise.
+    Noise(u64, &'a [u8]),
 }
 
 /// Where the peer's timestamps lie on the time line of a direction.
@@ -59,6 +68,11 @@ impl Line {
             true => last.ticks.saturating_add_signed(step),
             false => last.ticks + ticks_of(now.since(last.at), self.codec),
         }
+    }
+
+    fn now(&self, now: Instant) -> u64 {
+        let ticks = self.last.map_or(0, |last| last.ticks + ticks_of(now.since(last.at), self.codec));
+        ticks * u64::from(self.rate) / u64::from(self.codec.clock_rate())
     }
 
     /// The peer's source has changed: its timestamps mean something else from now on.
@@ -103,9 +117,9 @@ impl Playout {
         let Line { codec, rate, .. } = self.line;
         let samples = if kind == Kind::Sound { samples(codec, rate, payload) } else { Some(0) };
         if let Some(samples) = samples {
-            let (sequence, timestamp, marker) = (header.sequence, header.timestamp, header.marker);
+            let (sequence, timestamp) = (header.sequence, header.timestamp);
             let ticks = ticks(codec, rate, samples);
-            self.buffer.insert(&Arrival { sequence, timestamp, ticks, marker, kind, payload }, now);
+            self.buffer.insert(&Arrival { sequence, timestamp, ticks, kind, payload }, now);
         }
         self.play(now, out);
     }
@@ -114,13 +128,16 @@ impl Playout {
     pub fn play(&mut self, now: Instant, out: &mut impl FnMut(Played<'_>)) {
         while let Some(next) = self.buffer.next(now) {
             match next {
-                Next::Packet { kind: Kind::Sound, timestamp, payload, .. } => {
+                Next::Packet { kind: Kind::Sound, timestamp, payload } => {
                     let place = self.line.place(timestamp, now);
                     let Ok(samples) = self.decoder.decode(payload, &mut self.sound[..]) else { continue };
                     out(Played::Sound(place, &self.sound[..samples]));
                 }
-                Next::Packet { kind, marker, timestamp, payload } => {
-                    out(Played::Other(kind, marker, self.line.place(timestamp, now), payload));
+                Next::Packet { kind: Kind::Event, timestamp, payload } => {
+                    out(Played::Event { timestamp, place: self.line.place(timestamp, now), payload });
+                }
+                Next::Packet { kind: Kind::Noise, timestamp, payload } => {
+                    out(Played::Noise(self.line.place(timestamp, now), payload));
                 }
                 Next::Lost { timestamp, ticks, next } => {
                     let place = self.line.place(timestamp, now);
@@ -131,6 +148,11 @@ impl Playout {
                 }
             }
         }
+    }
+
+    /// Where the peer's sound would be now, if it went on.
+    pub fn place(&self, now: Instant) -> u64 {
+        self.line.now(now)
     }
 
     /// When [`Playout::play`] has something to say though no packet comes.

@@ -22,7 +22,7 @@ use crate::media::clock::{Clock, Moment};
 use crate::media::peer::Channel;
 use crate::media::socket::Batch;
 use crate::random::Random;
-use crate::session::{MediaReport, Session, SessionId, Side};
+use crate::session::{Digit, MediaReport, Session, SessionId, Side};
 use crate::time::Instant;
 
 /// Sockets served in one wake-up.
@@ -51,6 +51,8 @@ pub enum Command {
     Open(usize, Box<Seat>),
     /// Apply this to the session.
     Apply(usize, Box<Session>),
+    /// Press this digit, as if it came from this side.
+    Press(usize, Side, Digit, Duration),
     /// End the session; its ports go home.
     Close(usize),
     /// Tell signalling, in order with all else.
@@ -174,6 +176,7 @@ impl Running {
             match command {
                 Command::Open(seat, session) => self.open(seat, session),
                 Command::Apply(seat, session) => self.apply(seat, &session, now),
+                Command::Press(seat, side, digit, length) => self.press(seat, side, digit, length),
                 Command::Close(seat) => self.close(seat, now),
                 Command::Tell(report) => self.told.tell(report),
             }
@@ -209,6 +212,13 @@ impl Running {
     fn apply(&mut self, at: usize, session: &Session, now: Moment) {
         let Some(Some(seat)) = self.seats.get_mut(at) else { return };
         seat.bridge.apply(session, now.at, &mut self.thread.random);
+        let due = seat.bridge.due();
+        self.expect(at, due);
+    }
+
+    fn press(&mut self, at: usize, side: Side, digit: Digit, length: Duration) {
+        let Some(Some(seat)) = self.seats.get_mut(at) else { return };
+        seat.bridge.press(side, digit, length);
         let due = seat.bridge.due();
         self.expect(at, due);
     }

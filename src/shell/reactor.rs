@@ -105,7 +105,10 @@ impl Reactor {
                 Some(Event::Unsent { ticket: ticket?, why: Cow::Owned(unsent.to_string()) })
             }
             Output::Media(order) => {
-                let (MediaOrder::Open(id) | MediaOrder::Apply(id, _) | MediaOrder::Close(id)) = &order;
+                let (MediaOrder::Open(id)
+                | MediaOrder::Apply(id, _)
+                | MediaOrder::Press(id, ..)
+                | MediaOrder::Close(id)) = &order;
                 let id = *id;
                 let behind = self.engine.order(order).err()?;
                 Some(Event::Media(MediaReport::Refused(id, behind.to_string())))

@@ -110,9 +110,9 @@ pub fn abilities(builder: Builder, trunk: &Trunk, transport: Transport) -> Build
 
 /// What we take on a trunk. NOTIFY is there because Microsoft looks for it.
 pub fn accepted(trunk: &Trunk) -> Accepted {
-    use Method::{Bye, Cancel, Invite, Notify, Options, Prack, Update};
+    use Method::{Bye, Cancel, Info, Invite, Notify, Options, Prack, Update};
     let mut accepted = Accepted {
-        methods: vec![Invite, Cancel, Bye, Options, Update, Notify],
+        methods: vec![Invite, Cancel, Bye, Options, Update, Info, Notify],
         options: vec!["timer"],
         ..Accepted::default()
     };

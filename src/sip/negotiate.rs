@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use refusal::{Reason, Refusal, Said, Warning};
 
-use crate::config::{SrtpMode, Trunk, TrunkKind};
+use crate::config::{Dtmf, SrtpMode, Trunk, TrunkKind};
 use crate::leg::{Terms, Wish};
 use crate::random::Random;
 use crate::session::{Codec, Digits, Direction, Keys, Remote, Srtp, Stream, TelephoneEvent, Watch};
@@ -67,6 +67,8 @@ pub struct Policy {
     pub srtp: SrtpMode,
     /// May the peer's address differ from what it signalled?
     pub latch: bool,
+    /// How digits travel.
+    pub dtmf: Dtmf,
     /// Is a live call watched for silence?
     pub watch_live: bool,
     /// Is a held call?
@@ -84,6 +86,7 @@ impl Policy {
             },
             srtp: if tls { trunk.srtp } else { SrtpMode::NotSupported },
             latch: trunk.switches.enable_rtp_latching,
+            dtmf: trunk.switches.dtmf,
             watch_live: trunk.switches.rtcp_active_calls,
             watch_held: trunk.switches.rtcp_calls_on_hold,
         }
@@ -96,6 +99,19 @@ impl Policy {
 
     fn refuse(&self, said: Said, reason: Reason) -> Refusal {
         Refusal { reason, peer: self.dialect, said }
+    }
+
+    fn offers_events(&self, terms: &Terms) -> bool {
+        terms.telephone_event && self.dtmf == Dtmf::Auto
+    }
+
+    /// How digits travel, given the events that were agreed on.
+    fn digits(&self, events: Option<TelephoneEvent>) -> Digits {
+        match (self.dtmf, events) {
+            (Dtmf::Info, _) => Digits::Info,
+            (_, Some(events)) => Digits::Events(events),
+            (_, None) => Digits::Tones,
+        }
     }
 
     fn watch(&self, direction: Direction) -> Option<Watch> {
@@ -327,7 +343,7 @@ pub struct Offered {
 /// Offers what `terms` allow.
 pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
     let codecs: Vec<_> = terms.codecs.iter().map(|codec| (*codec, local.numbers.codec(*codec))).collect();
-    let events = if terms.telephone_event { local.numbers.events(&terms.codecs) } else { Vec::new() };
+    let events = if policy.offers_events(terms) { local.numbers.events(&terms.codecs) } else { Vec::new() };
     let direction = policy.dialect.spoken(terms.direction);
     let keys = Keys { mki: None, ..local.keys };
     let text = local.say(&Line {
@@ -361,7 +377,7 @@ fn accepted(policy: &Policy, offered: &Offered, answer: &Description) -> Result<
     let spoken = |codec: &(Codec, u8)| offered.terms.codecs.contains(&codec.0);
     let codec = codecs(&audio).find(spoken).ok_or_else(|| Reason::no_common_codec(&audio, &offered.terms.codecs))?;
     Ok(Stream {
-        digits: events(&audio, codec.0, &offered.terms).map_or(Digits::Tones, Digits::Events),
+        digits: policy.digits(events(policy, &audio, codec.0, &offered.terms)),
         comfort_noise: noise(&audio, &offered.terms),
         srtp: receive.map(|receive| Srtp { send: offered.keys, receive }),
         ..stream(policy, &audio, remote, codec, offered.direction)
@@ -412,7 +428,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
     let audio = &agreed.audio;
     let send = agreed.crypto.map(|theirs| Keys { mki: theirs.keys.mki, ..local.keys });
     let direction = policy.dialect.spoken(terms.direction.and(wanted(audio)));
-    let events = events(audio, agreed.codec.0, terms);
+    let events = events(policy, audio, agreed.codec.0, terms);
     let comfort_noise = noise(audio, terms);
     let secure = agreed.crypto.is_some();
     let potential =
@@ -429,7 +445,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
         configuration: potential.map_or(Configuration::None, Configuration::Chosen),
     });
     let srtp = agreed.crypto.zip(send).map(|(theirs, send)| Srtp { send, receive: theirs.keys });
-    let digits = events.map_or(Digits::Tones, Digits::Events);
+    let digits = policy.digits(events);
     let stream =
         Stream { digits, comfort_noise, srtp, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };
     Ok(Answered { text, stream })
@@ -523,11 +539,11 @@ fn named(audio: &Audio<'_>, name: &str, clock_rate: u32) -> Option<u8> {
 }
 
 /// The events to agree on: timed like the sound (RFC 4733 section 2.1), else at 8 kHz.
-fn events(audio: &Audio<'_>, codec: Codec, terms: &Terms) -> Option<TelephoneEvent> {
+fn events(policy: &Policy, audio: &Audio<'_>, codec: Codec, terms: &Terms) -> Option<TelephoneEvent> {
     let at = |clock_rate| {
         named(audio, "telephone-event", clock_rate).map(|payload_type| TelephoneEvent { payload_type, clock_rate })
     };
-    at(codec.clock_rate()).or_else(|| at(8000)).filter(|_| terms.telephone_event)
+    at(codec.clock_rate()).or_else(|| at(8000)).filter(|_| policy.offers_events(terms))
 }
 
 fn noise(audio: &Audio<'_>, terms: &Terms) -> Option<u8> {

@@ -304,13 +304,13 @@ impl OfferAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SrtpMode;
+    use crate::config::{Dtmf, SrtpMode};
     use crate::session::Codec;
     use crate::sip::negotiate::Dialect;
 
     fn policy() -> Policy {
         let srtp = SrtpMode::NotSupported;
-        Policy { dialect: Dialect::Gateway, srtp, latch: false, watch_live: false, watch_held: false }
+        Policy { dialect: Dialect::Gateway, srtp, latch: false, dtmf: Dtmf::Auto, watch_live: false, watch_held: false }
     }
 
     fn terms() -> Terms {

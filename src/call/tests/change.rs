@@ -268,3 +268,42 @@ fn silence_counts_from_the_answer_on_and_on_hold_as_the_switches_say() {
     world.ask(a, Method::Bye, "", "");
     world.rest();
 }
+
+// Digits.
+
+const RELAYED: &str = "Content-Type: application/dtmf-relay\n";
+
+#[test]
+fn a_digit_in_signalling_is_pressed_for_who_hears_events() {
+    let mut world = World::with(ini(&["[Gateway1]\nDTMF=info"]));
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(b, Method::Info, RELAYED, "Signal=5\r\nDuration=120\r\n");
+    assert_eq!(world.seen(), "press:B:5:120");
+    world.ask(b, Method::Info, "Content-Type: text/plain\n", "hello");
+    assert_eq!(world.seen(), "gw1:415/INFO");
+    assert!(header(world.told(b, 415), Name::Accept).contains("application/dtmf-relay"));
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn a_digit_in_the_sound_is_told_in_signalling() {
+    let mut world = World::with(ini(&["[Gateway1]\nDTMF=info"]));
+    let (a, b) = world.talk(LYNC, GW1);
+    world.hears(Side::A, '#', 90);
+    assert_eq!(world.seen(), "gw1:INFO+body");
+    let info = world.asked(b, Method::Info);
+    assert_eq!(info.body(), b"Signal=#\r\nDuration=90\r\n");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn digits_in_signalling_on_both_sides_stay_there() {
+    let mut world = World::with(ini(&["[Gateway1]\nDTMF=info", "[Lync]\nDTMF=info"]));
+    let (a, _) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Info, RELAYED, "Signal=9\r\nDuration=200\r\n");
+    assert_eq!(world.seen(), "gw1:INFO+body");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}

@@ -22,7 +22,7 @@ use super::{Event, Output, Report, Snapshot, Switch};
 use crate::config::{self, Config};
 use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
-use crate::session::{Direction, MediaOrder, MediaReport, Session, SessionId, Stream};
+use crate::session::{Digit, Direction, MediaOrder, MediaReport, Session, SessionId, Side, Stream};
 use crate::time::{Instant, Now};
 use crate::wire::sip::{Message, Method, Name};
 
@@ -212,7 +212,7 @@ fn flow(trunk: TrunkId) -> Flow {
 }
 
 fn message(start: &str, headers: &str, body: &str) -> Message {
-    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\n" };
+    let kind = if body.is_empty() || headers.contains("Content-Type") { "" } else { "Content-Type: application/sdp\n" };
     let head = format!("{start}\n{headers}{kind}Content-Length: {}\n\n", body.len()).replace('\n', "\r\n");
     Message::parse(Bytes::from(head + body)).unwrap()
 }
@@ -357,6 +357,15 @@ impl World {
         self.run();
     }
 
+    /// The engine hears a digit in the sound of one side.
+    fn hears(&mut self, side: Side, key: char, milliseconds: u64) {
+        let id = *self.sessions.keys().next_back().unwrap();
+        let digit = Digit::of(key).unwrap();
+        let length = Duration::from_millis(milliseconds);
+        self.coming.push_back(Event::Media(MediaReport::Digit(id, side, digit, length)));
+        self.run();
+    }
+
     /// A telephone confirms the answer to its last INVITE.
     fn ack(&mut self, id: Id, body: &str) {
         let (branch, cseq) = (self.random.token(), self.phones[id].invited.1);
@@ -495,6 +504,10 @@ impl World {
             MediaOrder::Apply(id, session) => {
                 assert_eq!(self.ports.get(&id), Some(&Ports::Open), "media without ports");
                 self.sessions.insert(id, *session);
+            }
+            MediaOrder::Press(id, side, digit, length) => {
+                assert_eq!(self.ports.get(&id), Some(&Ports::Open), "a digit without ports");
+                self.log.push(format!("press:{side:?}:{}:{}", digit.key(), length.as_millis()));
             }
             MediaOrder::Close(id) => {
                 self.log.push("close".into());
@@ -672,7 +685,11 @@ impl World {
 }
 
 fn shown(trunk: TrunkId, what: &str, message: &Message) -> String {
-    let sdp = if message.body().is_empty() { "" } else { "+sdp" };
+    let sdp = if message.body().is_empty() {
+        ""
+    } else {
+        if message.text(Name::ContentType) == Some("application/sdp") { "+sdp" } else { "+body" }
+    };
     format!("{}:{what}{sdp}", name(trunk))
 }
 

@@ -24,6 +24,8 @@ const PURE: f32 = 0.82;
 pub enum Heard {
     /// No digit.
     Nothing,
+    /// Perhaps a digit begins: the next block tells.
+    Doubt,
     /// This digit sounds; it began so many samples before the end of what was given.
     Digit(Digit, usize),
 }
@@ -76,7 +78,11 @@ impl Detector {
                 self.judge();
             }
         }
-        self.sounding.map_or(Heard::Nothing, |digit| Heard::Digit(digit, self.since))
+        match (self.sounding, self.last) {
+            (Some(digit), _) => Heard::Digit(digit, self.since),
+            (None, Some(_)) => Heard::Doubt,
+            (None, None) => Heard::Nothing,
+        }
     }
 
     fn judge(&mut self) {
@@ -143,7 +149,7 @@ mod tests {
         let (mut digits, mut before) = (String::new(), Heard::Nothing);
         for part in sound.chunks(frame) {
             let now = detector.hear(part);
-            if let (Heard::Digit(digit, _), Heard::Nothing) = (now, before) {
+            if let (Heard::Digit(digit, _), Heard::Nothing | Heard::Doubt) = (now, before) {
                 digits.push(digit.key());
             }
             before = now;

@@ -1,8 +1,10 @@
 //! Digits in whatever form each side has them: as events, as tones in the sound, in signalling.
 //!
-//! [`event`] and [`detect`] read what a side presses, [`press`] says it to the other: each digit once, with its duration.
+//! [`event`] and [`detect`] read what a side presses, [`dial`] presses what signalling wants, [`press`] says it to the other side:
+//! each digit once, with its duration.
 
 pub mod detect;
+pub mod dial;
 pub mod event;
 pub mod press;
 pub mod tone;

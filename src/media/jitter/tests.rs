@@ -30,7 +30,7 @@ impl Rig {
         self.until(now);
         let ticks = if kind == Kind::Sound { TICKS } else { 0 };
         let payload = [sequence as u8];
-        self.buffer.insert(&Arrival { sequence, timestamp, ticks, marker: false, kind, payload: &payload }, self.at());
+        self.buffer.insert(&Arrival { sequence, timestamp, ticks, kind, payload: &payload }, self.at());
         self.play();
     }
 
@@ -192,7 +192,6 @@ fn a_missing_packet_is_waited_for_no_longer_than_allowed() {
         sequence,
         timestamp: u32::from(sequence) * TICKS,
         ticks: TICKS,
-        marker: false,
         kind: Kind::Sound,
         payload: &[1],
     };

@@ -22,7 +22,9 @@ use super::leaving::{Leaving, Reinvite};
 use super::{Output, Received, RequestId, State, Step, hung_up, unanswered};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::leg::{Order, Terms, Word};
+use crate::session::Digit;
 use crate::sip::dialog::Dialog;
+use crate::sip::info::{self, Info};
 use crate::sip::invite::{PRODUCT, abilities, dated, timed};
 use crate::sip::offer_answer::{Asked, Body, OfferAnswer, finish};
 use crate::sip::reliable::{Reliable, Repeat, Repeated};
@@ -113,6 +115,18 @@ struct Wanted {
     glares: u8,
 }
 
+/// INFO: a digit, or nothing that we know.
+fn informed(step: &mut Step<'_>, received: &Received) {
+    match info::read(&received.message) {
+        Info::Foreign => step.respond(received, step.reply(received, 415).header(Name::Accept, info::TYPES)),
+        Info::Nothing => step.respond(received, step.reply(received, 200)),
+        Info::Digit(digit, length) => {
+            step.respond(received, step.reply(received, 200));
+            step.say(Word::Digit(digit, length));
+        }
+    }
+}
+
 impl Confirmed {
     /// The peer called and we have answered.
     pub(super) fn called(
@@ -152,6 +166,7 @@ impl Confirmed {
             Order::Change(terms) => self.wanted = Some(Wanted { terms, at: step.now.mono, glares: 0 }),
             Order::Grant(terms) => self.grant(step, &terms),
             Order::Deny(release) => self.deny(step, &release),
+            Order::Digit(digit, length) => self.dial(step, digit, length),
             Order::Progress { .. } | Order::Answer { .. } => {}
         }
         self.stay(step)
@@ -263,9 +278,16 @@ impl Confirmed {
             Some(Method::Prack) if self.reliable.confirm(step.now.mono, &received.message).is_ok() => {
                 step.respond(&received, step.reply(&received, 200));
             }
+            Some(Method::Info) => informed(step, &received),
             _ => step.respond_plainly(&received),
         }
         self.stay(step)
+    }
+
+    /// Tells the peer of a digit. Its answer changes nothing.
+    fn dial(&mut self, step: &mut Step<'_>, digit: Digit, length: Duration) {
+        let builder = dated(self.dialog.request(Method::Info).header(Name::UserAgent, PRODUCT), step.now);
+        step.send(&self.dialog, info::write(builder, digit, length));
     }
 
     /// re-INVITE or UPDATE.

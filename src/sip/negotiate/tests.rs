@@ -8,7 +8,7 @@ const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 const SALT: [u8; 14] = *b"\t220;}\n}\nunles";
 
 fn policy(dialect: Dialect, srtp: SrtpMode) -> Policy {
-    Policy { dialect, srtp, latch: false, watch_live: true, watch_held: false }
+    Policy { dialect, srtp, latch: false, dtmf: Dtmf::Auto, watch_live: true, watch_held: false }
 }
 
 fn microsoft(srtp: SrtpMode) -> Policy {
@@ -741,6 +741,7 @@ fn a_policy_without_tls_knows_no_keys() {
             max_early_dialogs: 20,
             remove_plus_from_uri: false,
             enable_100rel: false,
+            dtmf: crate::config::Dtmf::Auto,
             options_interval: Duration::from_secs(60),
         },
         max_calls: None,

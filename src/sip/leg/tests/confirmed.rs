@@ -260,7 +260,7 @@ fn other_methods_are_answered_and_change_nothing() {
     let mut bench = called(MICROSOFT, "");
     for (method, seen) in [
         (Method::Options, "200"),
-        (Method::Info, "405"),
+        (Method::Info, "200"),
         (Method::Notify, "481"),
         (Method::Prack, "481"),
         (Method::Refer, "405 [Transfer]"),

@@ -50,6 +50,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
             max_early_dialogs: 20,
             remove_plus_from_uri: false,
             enable_100rel: true,
+            dtmf: crate::config::Dtmf::Auto,
             options_interval: Duration::from_secs(60),
         },
         max_calls: None,
@@ -427,6 +428,7 @@ fn named(word: &Word) -> String {
         Word::Changed(_) => "Changed".into(),
         Word::Unchanged(release) => format!("Unchanged {}", release.final_status()),
         Word::Released(release) => format!("Released {}", release.cause.0),
+        Word::Digit(digit, length) => format!("Digit {} {length:?}", digit.key()),
         Word::Transfer => "Transfer".into(),
     }
 }
