@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use demarc::media::resample::Resampler;
+
 use super::{Lab, missing};
 
 const PROMPTS: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
@@ -21,7 +23,7 @@ pub fn speech(lab: &Lab, prompt: &str) -> Option<PathBuf> {
         samples.extend_from_slice(pcm(&wav));
     }
     samples.truncate(30 * RATE * 2);
-    Some(lab.write(&format!("{prompt}.wav"), wav(&samples)))
+    Some(lab.write(&format!("{prompt}.wav"), wav(&samples, RATE as u32)))
 }
 
 /// The samples of a WAV file as bytes: what follows the `data` chunk's head.
@@ -37,14 +39,14 @@ fn pcm(wav: &[u8]) -> &[u8] {
     &[]
 }
 
-fn wav(samples: &[u8]) -> Vec<u8> {
+fn wav(samples: &[u8], rate: u32) -> Vec<u8> {
     let length = samples.len() as u32;
     let mut file = Vec::with_capacity(44 + samples.len());
     file.extend_from_slice(b"RIFF");
     file.extend_from_slice(&(36 + length).to_le_bytes());
     file.extend_from_slice(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
-    file.extend_from_slice(&(RATE as u32).to_le_bytes());
-    file.extend_from_slice(&(RATE as u32 * 2).to_le_bytes());
+    file.extend_from_slice(&rate.to_le_bytes());
+    file.extend_from_slice(&(rate * 2).to_le_bytes());
     file.extend_from_slice(b"\x02\0\x10\0data");
     file.extend_from_slice(&length.to_le_bytes());
     file.extend_from_slice(samples);
@@ -60,7 +62,18 @@ pub fn samples(recording: &Path) -> Vec<i16> {
 /// A recording of these samples, at 8 kHz.
 pub fn recording(lab: &Lab, name: &str, samples: &[i16]) -> PathBuf {
     let octets: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    lab.write(&format!("{name}.wav"), wav(&octets))
+    lab.write(&format!("{name}.wav"), wav(&octets, RATE as u32))
+}
+
+/// The same speech at a higher rate.
+pub fn upsampled(lab: &Lab, speech: &Path, rate: u32) -> PathBuf {
+    let mut resampler = Resampler::new(RATE as u32, rate).unwrap();
+    let narrow = samples(speech);
+    let mut wide = vec![0; resampler.room(narrow.len())];
+    let length = resampler.process(&narrow, &mut wide);
+    let octets: Vec<u8> = wide[..length].iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let name = speech.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    lab.write(&format!("{name}-{rate}.wav"), wav(&octets, rate))
 }
 
 /// The root mean square of a recording's samples.

@@ -51,7 +51,12 @@ impl Phone {
             Line::Tcp => (String::new(), "", ";transport=tcp"),
             Line::Udp => (String::new(), "", ""),
         };
-        fs::write(folder.join("config"), tls + &configuration(name, sip, control, &folder, source)).unwrap();
+        // Toward G.722 a telephone's own resampling would cut all above 1.5 kHz.
+        let (rate, source) = match codecs.starts_with("g722") {
+            true => (16_000, super::audio::upsampled(lab, source, 16_000)),
+            false => (8000, source.to_owned()),
+        };
+        fs::write(folder.join("config"), tls + &configuration(name, sip, control, &folder, rate, &source)).unwrap();
         let account = format!(
             "<sip:{number}@{}{transport}>;regint=0;{media}audio_codecs={codecs};answermode=auto;ptime=20\n",
             sip.ip()
@@ -198,13 +203,13 @@ fn pem(lab: &Lab, name: &str) -> Vec<u8> {
     [leaf.certificate, leaf.key].concat()
 }
 
-fn configuration(name: &str, sip: SocketAddr, control: SocketAddr, folder: &Path, source: &Path) -> String {
+fn configuration(name: &str, sip: SocketAddr, control: SocketAddr, folder: &Path, rate: u32, source: &Path) -> String {
     let modules = ["g711", "g722", "opus", "aufile", "ausine", "aubridge", "sndfile", "srtp"];
     let programs = ["menu", "ctrl_tcp", "debug_cmd"];
     let mut text = format!(
         "poll_method epoll\nsip_listen {sip}\nnet_interface {}\nctrl_tcp_listen {control}\nsnd_path {}\n\
          call_local_timeout 120\ncall_max_calls 8\naudio_player aubridge,{name}\naudio_source aufile,{}\n\
-         audio_alert ausine,440\nausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\n\
+         audio_alert ausine,440\nausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels 1\nauplay_channels 1\n\
          ausrc_format s16\nauplay_format s16\nauenc_format s16\naudec_format s16\nrtp_ports 20000-29998\n\
          jitter_buffer_delay 1-20\nrtcp_mux no\nrtp_stats yes\nmodule_path /usr/lib/baresip/modules\n\
          module_tmp uuid.so\nmodule_tmp account.so\n",
