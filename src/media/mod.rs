@@ -9,6 +9,7 @@ pub mod bridge;
 pub mod clock;
 pub mod codec;
 pub mod conceal;
+pub mod deadlines;
 pub mod dtmf;
 pub mod engine;
 pub mod jitter;

@@ -1,8 +1,8 @@
 //! A media thread: sleeps until a packet, an order or a deadline, and does what is there.
 //!
 //! It owns its sessions outright. Orders come over one ring, ports go home over another; reports go to
-//! signalling's channel. Bounds: a wake-up takes all orders, then at most 256 sockets with one batch
-//! each; deadlines are looked at no more often than every 20 ms.
+//! signalling's channel. Bounds: a wake-up takes all orders, then at most 256 sockets with one batch each; where
+//! packets are many, [`Pause`] lets them gather for a moment.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,6 +19,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::media::bridge::{Bridge, Output};
 use crate::media::clock::{Clock, Moment};
+use crate::media::deadlines::Deadlines;
 use crate::media::peer::Channel;
 use crate::media::socket::Batch;
 use crate::random::Random;
@@ -27,8 +28,6 @@ use crate::time::Instant;
 
 /// Sockets served in one wake-up.
 const EVENTS: usize = 256;
-/// Deadlines closer together than this share a wake-up: going through all sessions costs.
-const GRAIN: Duration = Duration::from_millis(20);
 /// The token of the wake-up call; sockets count from 0.
 const WAKE: u64 = u64::MAX;
 
@@ -85,8 +84,8 @@ impl Thread {
         Ok(Running {
             epoll,
             seats: (0..self.seats).map(|_| None).collect(),
-            due: vec![NEVER; self.seats],
-            look: NEVER,
+            deadlines: Deadlines::new(self.seats),
+            pause: Pause::default(),
             batch: Batch::new(),
             told: Told { reports: self.reports.clone(), owed: VecDeque::with_capacity(4 * self.seats) },
             thread: self,
@@ -94,17 +93,13 @@ impl Thread {
     }
 }
 
-const NEVER: Instant = Instant::at(Duration::MAX);
-
 /// A thread that is ready to run.
 pub struct Running {
     thread: Thread,
     epoll: Epoll,
     seats: Vec<Option<Box<Seat>>>,
-    /// By seat: when its bridge has something to do.
-    due: Vec<Instant>,
-    /// When to look at `due`.
-    look: Instant,
+    deadlines: Deadlines,
+    pause: Pause,
     batch: Batch,
     told: Told,
 }
@@ -114,8 +109,13 @@ impl Running {
     pub fn run(mut self) {
         let mut events = [EpollEvent::empty(); EVENTS];
         while !self.thread.orders.is_abandoned() {
+            // Packets of many calls share a wake-up.
+            if let Some(pause) = self.pause.length() {
+                std::thread::sleep(pause);
+            }
             let ready = self.epoll.wait(&mut events, self.timeout()).unwrap_or(0);
             let now = self.thread.clock.now();
+            self.pause.woken(now.at, ready);
             let events = &events[..ready];
             // Orders first: a packet sent after an order was given is met by the session as ordered. An event of a
             // seat that changed hands meanwhile finds nothing to receive.
@@ -125,9 +125,7 @@ impl Running {
             for event in events.iter().filter(|event| event.data() != WAKE) {
                 self.receive(event.data(), now);
             }
-            if self.look <= now.at {
-                self.tick(now);
-            }
+            self.tick(now);
             self.told.retry();
         }
         let now = self.thread.clock.now();
@@ -139,34 +137,33 @@ impl Running {
         if !self.told.owed.is_empty() {
             return EpollTimeout::from(10u8);
         }
-        if self.look == NEVER {
-            return EpollTimeout::NONE;
-        }
-        let wait = self.look.since(self.thread.clock.now().at);
+        let Some(next) = self.deadlines.next() else { return EpollTimeout::NONE };
+        let wait = next.since(self.thread.clock.now().at);
         let milliseconds = wait.as_micros().div_ceil(1000);
         EpollTimeout::from(u16::try_from(milliseconds).unwrap_or(u16::MAX))
     }
 
     /// One batch from one socket.
     fn receive(&mut self, token: u64, now: Moment) {
-        let (seat, side, channel) = from_token(token);
-        let Some(Some(seat)) = self.seats.get_mut(seat) else { return };
+        let (at, side, channel) = from_token(token);
+        let Some(Some(seat)) = self.seats.get_mut(at) else { return };
         let sockets = &seat.sockets[side.index()];
         let count = self.batch.receive(&sockets[channel as usize]);
-        for at in 0..count {
-            let Some(datagram) = self.batch.datagram(at) else { continue };
+        for place in 0..count {
+            let Some(datagram) = self.batch.datagram(place) else { continue };
             match channel {
                 Channel::Rtcp => seat.bridge.rtcp(side, datagram, now),
                 Channel::Rtp => {
                     let sockets = &seat.sockets;
                     let mut sink = |output: Output<'_>| send(sockets, output);
                     if let Some(outgoing) = seat.bridge.rtp(side, datagram, now, &mut sink) {
-                        self.batch.queue(at, outgoing.octets, outgoing.to);
+                        self.batch.queue(place, outgoing.octets, outgoing.to);
                     }
                 }
             }
         }
         self.batch.send(&seat.sockets[side.other().index()][Channel::Rtp as usize]);
+        self.deadlines.set(at, seat.bridge.due());
     }
 
     fn take_orders(&mut self, now: Moment) {
@@ -188,7 +185,7 @@ impl Running {
         match self.watch_sockets(at, &seat) {
             Ok(()) => {
                 self.told.tell(MediaReport::Opened(id, seat.ports));
-                self.expect(at, seat.bridge.due());
+                self.deadlines.set(at, seat.bridge.due());
                 self.seats[at] = Some(seat);
             }
             Err(error) => {
@@ -212,25 +209,18 @@ impl Running {
     fn apply(&mut self, at: usize, session: &Session, now: Moment) {
         let Some(Some(seat)) = self.seats.get_mut(at) else { return };
         seat.bridge.apply(session, now.at, &mut self.thread.random);
-        let due = seat.bridge.due();
-        self.expect(at, due);
+        self.deadlines.set(at, seat.bridge.due());
     }
 
     fn press(&mut self, at: usize, side: Side, digit: Digit, length: Duration) {
         let Some(Some(seat)) = self.seats.get_mut(at) else { return };
         seat.bridge.press(side, digit, length);
-        let due = seat.bridge.due();
-        self.expect(at, due);
-    }
-
-    fn expect(&mut self, at: usize, due: Instant) {
-        self.due[at] = due;
-        self.look = self.look.min(due);
+        self.deadlines.set(at, seat.bridge.due());
     }
 
     fn close(&mut self, at: usize, now: Moment) {
         let Some(mut seat) = self.seats.get_mut(at).and_then(Option::take) else { return };
-        self.due[at] = NEVER;
+        self.deadlines.forget(at);
         let (sockets, told) = (&seat.sockets, &mut self.told);
         let mut closed = None;
         seat.bridge.close(now, |output| match output {
@@ -245,17 +235,49 @@ impl Running {
     }
 
     fn tick(&mut self, now: Moment) {
-        for (seat, due) in self.seats.iter_mut().zip(&mut self.due) {
-            let Some(seat) = seat.as_mut().filter(|_| *due <= now.at) else { continue };
+        while let Some((at, _)) = self.deadlines.take(now.at) {
+            let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
             let (sockets, told) = (&seat.sockets, &mut self.told);
             seat.bridge.tick(now, &mut self.thread.random, |output| match output {
                 Output::Report(report) => told.tell(report),
                 Output::Send(..) => send(sockets, output),
             });
-            *due = seat.bridge.due();
+            self.deadlines.set(at, seat.bridge.due());
         }
-        let next = self.due.iter().min().copied().unwrap_or(NEVER);
-        self.look = if next == NEVER { NEVER } else { next.max(now.at + GRAIN) };
+    }
+}
+
+/// How long to let packets gather before the next wake-up. A packet of few is served at once. Where there are more, a
+/// wake-up for each costs a third of all work, as measured at 200 calls: 11 to 15 µs a packet, 8 with the pause. Where there
+/// are very many they gather by themselves, while others are served, and a pause only adds to it (500 calls: 5.9 µs, 7.4
+/// with the pause).
+#[derive(Debug, Default)]
+struct Pause {
+    since: Instant,
+    /// Packets a second, by the last wake-ups.
+    rate: f32,
+    woken: bool,
+}
+
+impl Pause {
+    /// What a pause adds to a packet's delay at most.
+    const MOST: Duration = Duration::from_micros(400);
+    /// Packets that a wake-up shall find.
+    const WANTED: f32 = 12.0;
+    /// Packets a second between which one waits for others.
+    const SOME: std::ops::Range<f32> = 4000.0..30_000.0;
+
+    fn woken(&mut self, now: Instant, packets: usize) {
+        let time = now.since(std::mem::replace(&mut self.since, now)).as_secs_f32().max(1e-6);
+        // What a tenth of a second showed counts; a long silence counts at once.
+        let weight = (time * 10.0).min(1.0);
+        self.rate += (packets as f32 / time - self.rate) * weight;
+        self.woken = packets > 0;
+    }
+
+    fn length(&self) -> Option<Duration> {
+        let gathering = self.woken && Pause::SOME.contains(&self.rate);
+        gathering.then(|| Duration::from_secs_f32(Pause::WANTED / self.rate).min(Pause::MOST))
     }
 }
 
@@ -315,6 +337,31 @@ impl Told {
 mod tests {
     use super::*;
     use crate::session::Counters;
+
+    /// The pause after a second of wake-ups of one packet each, so many a second.
+    fn pause(rate: u64) -> Option<Duration> {
+        let mut pause = Pause::default();
+        for packet in 0..rate {
+            pause.woken(Instant::at(Duration::from_micros(1_000_000 * packet / rate)), 1);
+        }
+        pause.length()
+    }
+
+    #[test]
+    fn a_packet_waits_for_others_where_there_are_some() {
+        assert_eq!([50, 1000, 3500].map(pause), [None; 3]);
+        assert_eq!(pause(10_000), Some(Pause::MOST));
+        assert_eq!(pause(50_000), None, "they gather by themselves");
+    }
+
+    #[test]
+    fn a_silence_ends_the_waiting() {
+        let mut pause = Pause::default();
+        (0..1000).for_each(|packet| pause.woken(Instant::at(Duration::from_micros(100 * packet)), 1));
+        assert!(pause.length().is_some());
+        pause.woken(Instant::at(Duration::from_secs(2)), 1);
+        assert_eq!(pause.length(), None);
+    }
 
     #[test]
     fn a_token_names_a_socket() {
