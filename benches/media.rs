@@ -39,7 +39,7 @@ fn main() {
 
 fn keys(seed: u64) -> Keys {
     let mut random = Random::test(seed);
-    Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None }
+    Keys::cut(demarc::session::Suite::Aes128CmHmacSha1_80, &Secret(random.octets()))
 }
 
 fn header(sequence: u16) -> Header {

@@ -217,6 +217,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
         hops,
         peers,
         srtp: SrtpMode::Required,
+        suites: demarc::session::Suites::new([]),
         codecs: Vec::new(),
         switches: Switches {
             enable_refer_support: true,

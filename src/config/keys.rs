@@ -215,6 +215,15 @@ pub const PROTOCOLS: &[&str] = &["UDP", "TCP", "TLS"];
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 /// The words of `DTMF`, in the order of [`super::Dtmf`].
 pub const DTMF: &[&str] = &["auto", "inband", "info"];
+/// The words of `CryptoSuites`, in the order of [`crate::session::Suite::ALL`].
+pub const SUITES: &[&str] = &[
+    "AES_CM_128_HMAC_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32",
+    "AES_256_CM_HMAC_SHA1_80",
+    "AES_256_CM_HMAC_SHA1_32",
+    "AEAD_AES_128_GCM",
+    "AEAD_AES_256_GCM",
+];
 /// The words of `Kind`.
 pub const KINDS: &[&str] = &["sip", "vx1200", "isdn"];
 /// The words of `Level`, in the order of [`super::Level`].
@@ -295,6 +304,7 @@ pub static KEYS: &[Key] = &[
     key(TrunkConfiguration, "ForwardPAI", Flag, "False", NewCalls, "Send P-Asserted-Identity, and believe the gateway's when it is a telephone number.").aliases(&["Forward PAI"]),
     key(TrunkConfiguration, "SRTPMode", Choice(SRTP_MODES), "Required", NewCalls, "May, must or must not media to a TLS gateway be encrypted? Under TCP and UDP it never is: the keys would travel in the clear."),
     key(TrunkConfiguration, "DTMF", Choice(DTMF), "auto", NewCalls, "How digits travel. auto: as RTP events (RFC 4733) where the peer agrees on them, else as tones in the sound; inband: as tones only; info: in SIP INFO. Where the two sides differ, this box converts."),
+    key(TrunkConfiguration, "CryptoSuites", Choices(SUITES), "AES_CM_128_HMAC_SHA1_80 AES_CM_128_HMAC_SHA1_32 AES_256_CM_HMAC_SHA1_80 AES_256_CM_HMAC_SHA1_32 AEAD_AES_128_GCM AEAD_AES_256_GCM", NewCalls, "The SRTP suites that are allowed, the best one first: it is offered, and of an offer the best is taken. Microsoft's side speaks the first."),
     key(TrunkConfiguration, "EnableSessionTimer", Flag, "False", NewCalls, "Offer session timers (RFC 4028). The peer's are answered either way."),
     key(TrunkConfiguration, "EnableRTPLatching", Flag, "False", NewCalls, "Follow the gateway's media address where it differs from what it signalled (NAT)."),
     key(TrunkConfiguration, "RTCPActiveCalls", Flag, "True", NewCalls, "The gateway sends RTCP on live calls: 30 s of silence end the call."),

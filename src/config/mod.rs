@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hop::{Target, Transport, TrunkId, in_uri};
-use crate::session::Codec;
+use crate::session::{Codec, Suites};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -97,6 +97,8 @@ pub struct Trunk {
     pub peers: Peers,
     /// May, must or must not media be encrypted?
     pub srtp: SrtpMode,
+    /// In which suites, the best one first?
+    pub suites: Suites,
     /// The codecs to offer and accept, best first.
     pub codecs: Vec<Codec>,
     /// The parameters of Set-CsTrunkConfiguration, as they hold here.

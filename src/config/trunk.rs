@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::hop::{Target, Transport, TrunkId};
-use crate::session::Codec;
+use crate::session::{Codec, Suites};
 
 use super::cloud_connector;
 use super::ini::Extent;
@@ -84,6 +84,7 @@ pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, fi
         hops: next_hop.into_iter().map(target).collect(),
         peers,
         srtp,
+        suites: suites(layers),
         codecs: own.codecs.clone(),
         switches: switches(layers, None),
         max_calls: max_calls(layers[0]),
@@ -172,6 +173,7 @@ fn gateway(
         hops: hops(id, transport, fqdn.as_deref(), &addresses, port),
         peers: Peers { names: fqdn.into_iter().collect(), addresses },
         srtp: srtp(layers, known, transport, findings),
+        suites: suites(layers),
         codecs: known.value("Codecs", value::codecs).unwrap_or_else(|| narrow(&own.codecs)),
         switches: switches(layers, cloud_connector::refer_support(settings)),
         max_calls: max_calls(Some(known)),
@@ -307,6 +309,10 @@ fn layered<T>(layers: Layers<'_>, name: &str, read: impl Fn(&str) -> Result<T, W
 }
 
 /// `refer` is what holds for EnableReferSupport if no layer sets it.
+fn suites(layers: Layers<'_>) -> Suites {
+    Suites::new(layered(layers, "CryptoSuites", value::suites).unwrap_or_default())
+}
+
 fn switches(layers: Layers<'_>, refer: Option<bool>) -> Switches {
     let flag = |name| layered(layers, name, value::flag).unwrap_or_default();
     // The range was checked with the form.

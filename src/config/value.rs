@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use fancy_regex::{Error, Regex, RegexBuilder};
 
-use super::keys::CODECS;
-use crate::session::Codec;
+use super::keys::{CODECS, SUITES};
+use crate::session::{Codec, Suite};
 
 /// Steps that a pattern may take before it counts as "no match": a telephone number needs some
 /// dozens, a runaway pattern would need millions.
@@ -257,6 +257,12 @@ pub fn choices(text: &str, words: &[&str]) -> Result<Vec<usize>, Wrong> {
 pub fn codecs(text: &str) -> Result<Vec<Codec>, Wrong> {
     let chosen = choices(text, CODECS)?;
     Ok(chosen.into_iter().filter_map(|at| Codec::ALL.get(at).copied()).collect())
+}
+
+/// SRTP suites by their names in SDP, best first.
+pub fn suites(text: &str) -> Result<Vec<Suite>, Wrong> {
+    let chosen = choices(text, SUITES)?;
+    Ok(chosen.into_iter().filter_map(|at| Suite::ALL.get(at).copied()).collect())
 }
 
 /// A host name of letters, digits, hyphens and dots, in lower case (RFC 1123 section 2.1;

@@ -127,7 +127,7 @@ const ID: SessionId = SessionId(1);
 
 fn keys(seed: u64, mki: Option<Mki>) -> Keys {
     let mut random = Random::test(seed);
-    Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki }
+    Keys::cut(crate::session::Suite::Aes128CmHmacSha1_80, &Secret(random.octets())).marked(mki)
 }
 
 impl Call {

@@ -24,8 +24,9 @@ pub use refusal::{Reason, Refusal, Said, Warning};
 
 use crate::config::{Dtmf, SrtpMode, Trunk, TrunkKind};
 use crate::leg::{Terms, Wish};
+use crate::private::Secret;
 use crate::random::Random;
-use crate::session::{Codec, Digits, Direction, Keys, Remote, Srtp, Stream, TelephoneEvent, Watch};
+use crate::session::{Codec, Digits, Direction, Keys, Remote, Srtp, Stream, Suites, TelephoneEvent, Watch};
 use crate::wire::sdp::{self, AddressFault, Audio, Crypto, Description, Encryption, Profile, Text};
 
 /// A silent peer counts as gone after this long (Microsoft's rule for missing RTCP).
@@ -65,6 +66,8 @@ pub struct Policy {
     pub dialect: Dialect,
     /// May, must or must not media be encrypted?
     pub srtp: SrtpMode,
+    /// In which suites, the best one first?
+    pub suites: Suites,
     /// May the peer's address differ from what it signalled?
     pub latch: bool,
     /// How digits travel.
@@ -85,6 +88,7 @@ impl Policy {
                 TrunkKind::Gateway => Dialect::Gateway,
             },
             srtp: if tls { trunk.srtp } else { SrtpMode::NotSupported },
+            suites: trunk.suites,
             latch: trunk.switches.enable_rtp_latching,
             dtmf: trunk.switches.dtmf,
             watch_live: trunk.switches.rtcp_active_calls,
@@ -126,7 +130,8 @@ impl Policy {
 pub struct Local {
     session: u64,
     version: u64,
-    keys: Keys,
+    /// What our keys are cut from, whichever suite is agreed.
+    secret: Secret<[u8; Keys::LONGEST]>,
     lines: Vec<Slot>,
     numbers: Numbers,
     rtcp_mux: bool,
@@ -195,7 +200,7 @@ impl Local {
         Local {
             session,
             version: 0,
-            keys: sdp::draw(random),
+            secret: sdp::draw(random),
             lines: vec![Slot::Ours],
             numbers: Numbers::FIRST,
             rtcp_mux: false,
@@ -335,7 +340,7 @@ pub struct Offered {
     terms: Terms,
     direction: Direction,
     srtp: SrtpMode,
-    keys: Keys,
+    keys: Option<Keys>,
     rtcp_mux: bool,
     line: usize,
 }
@@ -345,7 +350,7 @@ pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
     let codecs: Vec<_> = terms.codecs.iter().map(|codec| (*codec, local.numbers.codec(*codec))).collect();
     let events = if policy.offers_events(terms) { local.numbers.events(&terms.codecs) } else { Vec::new() };
     let direction = policy.dialect.spoken(terms.direction);
-    let keys = Keys { mki: None, ..local.keys };
+    let keys = policy.suites.first().map(|suite| Keys::cut(suite, &local.secret));
     let text = local.say(&Line {
         local: terms.local,
         profile: Profile { secure: policy.srtp == SrtpMode::Required, feedback: false },
@@ -354,7 +359,7 @@ pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
         events: &events,
         direction,
         rtcp: if local.rtcp_mux { Rtcp::Either } else { Rtcp::Above },
-        crypto: (policy.srtp != SrtpMode::NotSupported).then_some(Crypto { tag: TAG, keys }),
+        crypto: keys.filter(|_| policy.srtp != SrtpMode::NotSupported).map(|keys| Crypto { tag: TAG, keys }),
         configuration: match policy.srtp {
             SrtpMode::Optional => Configuration::Potential,
             SrtpMode::Required | SrtpMode::NotSupported => Configuration::None,
@@ -373,29 +378,31 @@ fn accepted(policy: &Policy, offered: &Offered, answer: &Description) -> Result<
     let audio = answer.audio_at(offered.line).ok_or(Reason::NoAudio)?;
     let profile = audio.profile().ok_or_else(|| Reason::transport(audio.proto()))?;
     let remote = remote(&audio, offered.terms.local.ip(), offered.rtcp_mux)?;
-    let receive = answered_key(offered.srtp, profile, &audio)?;
+    let receive = answered_key(offered, profile, &audio)?;
     let spoken = |codec: &(Codec, u8)| offered.terms.codecs.contains(&codec.0);
     let codec = codecs(&audio).find(spoken).ok_or_else(|| Reason::no_common_codec(&audio, &offered.terms.codecs))?;
     Ok(Stream {
         digits: policy.digits(events(policy, &audio, codec.0, &offered.terms)),
         comfort_noise: noise(&audio, &offered.terms),
-        srtp: receive.map(|receive| Srtp { send: offered.keys, receive }),
+        srtp: receive.zip(offered.keys).map(|(receive, send)| Srtp { send, receive }),
         ..stream(policy, &audio, remote, codec, offered.direction)
     })
 }
 
 /// The peer's key from an answer; `None` is plain media.
-fn answered_key(offered: SrtpMode, profile: Profile, audio: &Audio<'_>) -> Result<Option<Keys>, Reason> {
-    let ours = audio.crypto().find(|line| line.tag == TAG).map(|line| line.keys);
-    match (offered, profile.secure) {
+fn answered_key(offered: &Offered, profile: Profile, audio: &Audio<'_>) -> Result<Option<Keys>, Reason> {
+    let suite = offered.keys.map(|keys| keys.suite());
+    let lines = || audio.crypto().filter(|line| Some(line.keys.suite()) == suite);
+    let ours = lines().find(|line| line.tag == TAG).map(|line| line.keys);
+    match (offered.srtp, profile.secure) {
         (SrtpMode::Required, false) | (SrtpMode::NotSupported, true) => Err(Reason::ProfileChanged(profile)),
         (SrtpMode::NotSupported, false) => Ok(None),
         // A key in an answer is a choice, whatever the profile beside it.
         (SrtpMode::Optional, false) => Ok(ours),
-        (SrtpMode::Required | SrtpMode::Optional, true) => match (ours, audio.crypto().next()) {
+        (SrtpMode::Required | SrtpMode::Optional, true) => match (ours, lines().next()) {
             (Some(keys), _) => Ok(Some(keys)),
             (None, Some(line)) => Err(Reason::ForeignTag(line.tag)),
-            (None, None) => Err(Reason::no_usable_key(audio)),
+            (None, None) => Err(Reason::no_usable_key(audio, suite)),
         },
     }
 }
@@ -426,7 +433,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
     let agreed = first_usable(policy, offer, |audio| agree(policy, terms, audio))?;
     local.settle(offer, &agreed);
     let audio = &agreed.audio;
-    let send = agreed.crypto.map(|theirs| Keys { mki: theirs.keys.mki, ..local.keys });
+    let send = agreed.crypto.map(|theirs| Keys::cut(theirs.keys.suite(), &local.secret).marked(theirs.keys.mki()));
     let direction = policy.dialect.spoken(terms.direction.and(wanted(audio)));
     let events = events(policy, audio, agreed.codec.0, terms);
     let comfort_noise = noise(audio, terms);
@@ -488,20 +495,24 @@ fn first_usable<'a, T>(
 fn usable(policy: &Policy, audio: &Audio<'_>) -> Result<(Profile, Option<Crypto>), Reason> {
     let profile = audio.profile().ok_or_else(|| Reason::transport(audio.proto()))?;
     audio.rtp().map_err(Reason::Address)?;
-    Ok((profile, offered_key(policy.srtp, profile, audio)?))
+    Ok((profile, offered_key(policy, profile, audio)?))
 }
 
-/// The crypto line to take from an offer, one without MKI before one with; `None` is plain media.
-fn offered_key(mode: SrtpMode, profile: Profile, audio: &Audio<'_>) -> Result<Option<Crypto>, Reason> {
+/// The crypto line to take from an offer: of our best suite, and one without MKI before one with; `None` is plain media.
+fn offered_key(policy: &Policy, profile: Profile, audio: &Audio<'_>) -> Result<Option<Crypto>, Reason> {
     let demanded = profile.secure || audio.encryption() == Some(Encryption::Required);
     let rejected = !demanded && audio.encryption() == Some(Encryption::Rejected);
-    let best = audio.crypto().min_by_key(|line| line.keys.mki.is_some()).filter(|_| !rejected);
-    match mode {
+    let allowed = audio.crypto().filter_map(|line| Some((policy.suites.place(line.keys.suite())?, line)));
+    let best = allowed.min_by_key(|(place, line)| (*place, line.keys.mki().is_some())).map(|(_, line)| line);
+    let best = best.filter(|_| !rejected);
+    match policy.srtp {
         SrtpMode::NotSupported if demanded => Err(Reason::EncryptionDemanded),
         SrtpMode::NotSupported => Ok(None),
         SrtpMode::Optional if !demanded => Ok(best),
         SrtpMode::Required if rejected || (!demanded && audio.suites().next().is_none()) => Err(Reason::NotEncrypted),
-        SrtpMode::Required | SrtpMode::Optional => best.map(Some).ok_or_else(|| Reason::no_usable_key(audio)),
+        SrtpMode::Required | SrtpMode::Optional => {
+            best.map(Some).ok_or_else(|| Reason::no_usable_key(audio, policy.suites.iter()))
+        }
     }
 }
 

@@ -305,12 +305,20 @@ impl OfferAnswer {
 mod tests {
     use super::*;
     use crate::config::{Dtmf, SrtpMode};
-    use crate::session::Codec;
+    use crate::session::{Codec, Suites};
     use crate::sip::negotiate::Dialect;
 
     fn policy() -> Policy {
         let srtp = SrtpMode::NotSupported;
-        Policy { dialect: Dialect::Gateway, srtp, latch: false, dtmf: Dtmf::Auto, watch_live: false, watch_held: false }
+        Policy {
+            dialect: Dialect::Gateway,
+            srtp,
+            suites: Suites::new([]),
+            latch: false,
+            dtmf: Dtmf::Auto,
+            watch_live: false,
+            watch_held: false,
+        }
     }
 
     fn terms() -> Terms {

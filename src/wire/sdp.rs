@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use sdp_types::{Attribute, Connection, Media, Session};
 
-pub use crypto::{Crypto, SUITE, draw};
+pub use crypto::{Crypto, draw};
 
 use crate::session::{Codec, Direction, Opus};
 

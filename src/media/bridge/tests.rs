@@ -316,7 +316,7 @@ fn a_restart_that_begins_with_what_is_left_out_is_spliced_all_the_same() {
 
 pub(super) fn keys(seed: u64) -> Keys {
     let mut random = Random::test(seed);
-    Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None }
+    Keys::cut(crate::session::Suite::Aes128CmHmacSha1_80, &Secret(random.octets()))
 }
 
 fn sealed(outbound: &mut crate::media::srtp::Outbound, octets: &[u8]) -> Vec<u8> {

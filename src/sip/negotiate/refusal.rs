@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Dialect;
 use crate::cause::{Cause, Diagnostics, Guilty, Release};
-use crate::session::Codec;
+use crate::session::{Codec, Suite};
 use crate::wire::sdp::{self, AddressFault, Audio, Format, Profile};
 
 /// Most names of a peer's that a refusal repeats, and most characters of each.
@@ -41,6 +41,8 @@ pub enum Reason {
     NoUsableKey {
         /// The suites that were named.
         suites: Vec<String>,
+        /// The suites that we may use.
+        allowed: Vec<&'static str>,
     },
     /// Nothing to speak in common.
     NoCommonCodec {
@@ -60,8 +62,9 @@ impl Reason {
         Reason::Transport(name(proto))
     }
 
-    pub(super) fn no_usable_key(audio: &Audio<'_>) -> Reason {
-        Reason::NoUsableKey { suites: audio.suites().take(MAX_NAMES).map(name).collect() }
+    pub(super) fn no_usable_key(audio: &Audio<'_>, allowed: impl IntoIterator<Item = Suite>) -> Reason {
+        let allowed = allowed.into_iter().map(Suite::name).collect();
+        Reason::NoUsableKey { suites: audio.suites().take(MAX_NAMES).map(name).collect(), allowed }
     }
 
     pub(super) fn no_common_codec(audio: &Audio<'_>, allowed: &[Codec]) -> Reason {
@@ -169,8 +172,8 @@ impl fmt::Display for Refusal {
             Reason::EncryptionDemanded => {
                 write!(f, "{peer} demands SRTP; SRTPMode is NotSupported here, as it always is without TLS")
             }
-            Reason::NoUsableKey { suites } => {
-                write!(f, "{peer} {says} no usable SRTP key: {said} {}; needed {}", listed(suites), sdp::SUITE)
+            Reason::NoUsableKey { suites, allowed } => {
+                write!(f, "{peer} {says} no usable SRTP key: {said} {}; allowed {}", listed(suites), listed(allowed))
             }
             Reason::NoCommonCodec { named, allowed } => {
                 let allowed: Vec<_> = allowed.iter().map(|codec| codec.name()).collect();

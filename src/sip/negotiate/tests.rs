@@ -2,13 +2,21 @@
 
 use super::*;
 use crate::cause::Guilty;
-use crate::session::Opus;
+use crate::session::{Opus, Suite};
 
 const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 const SALT: [u8; 14] = *b"\t220;}\n}\nunles";
 
 fn policy(dialect: Dialect, srtp: SrtpMode) -> Policy {
-    Policy { dialect, srtp, latch: false, dtmf: Dtmf::Auto, watch_live: true, watch_held: false }
+    Policy {
+        dialect,
+        srtp,
+        suites: Suites::new(Suite::ALL),
+        latch: false,
+        dtmf: Dtmf::Auto,
+        watch_live: true,
+        watch_held: false,
+    }
 }
 
 fn microsoft(srtp: SrtpMode) -> Policy {
@@ -181,7 +189,7 @@ fn the_mediation_server_with_srtp_optional() {
     assert_eq!(stream.direction, Direction::Inactive);
     assert_eq!(stream.watch, None, "a held call is not watched under this policy");
     let srtp = stream.srtp.unwrap();
-    assert_eq!((srtp.receive.salt.0, srtp.receive.mki, srtp.send.mki), (SALT, None, None));
+    assert_eq!((srtp.receive.salt(), srtp.receive.mki(), srtp.send.mki()), (&SALT[..], None, None));
     let sent = read(&text).audio().next().unwrap().crypto().next().unwrap();
     assert_eq!(sent.keys, srtp.send, "we send under the key that we said");
 }
@@ -249,6 +257,44 @@ fn teams_offers_the_short_tag_first() {
     let Answered { text, stream } = answer(&microsoft(SrtpMode::Required), &mut local(1), &pausing, &offer).unwrap();
     assert_eq!(line(&text, "m="), Some("m=audio 40000 RTP/SAVP 0 13 126"));
     assert_eq!((line(&text, "a=rtpmap:13"), stream.comfort_noise), (Some("a=rtpmap:13 CN/8000"), Some(13)));
+}
+
+#[test]
+fn the_best_suite_that_the_trunk_allows_is_taken() {
+    let line = |tag: u32, suite: Suite| {
+        let keys = Keys::cut(suite, &sdp::draw(&mut Random::test(7)));
+        format!("a=crypto:{}\r\n", Crypto { tag, keys }.wire())
+    };
+    let offer = says(
+        "m=audio 4000 RTP/SAVP 0",
+        &(line(1, Suite::AeadAes256Gcm) + &line(2, Suite::Aes256CmHmacSha1_32) + &line(3, Suite::AeadAes128Gcm)),
+    );
+    for (allowed, taken) in [
+        (&Suite::ALL[..], Some((2, Suite::Aes256CmHmacSha1_32))),
+        (&[Suite::AeadAes128Gcm, Suite::AeadAes256Gcm], Some((3, Suite::AeadAes128Gcm))),
+        (&[Suite::Aes128CmHmacSha1_80], None),
+    ] {
+        let policy = Policy { suites: Suites::new(allowed.iter().copied()), ..gateway(SrtpMode::Required) };
+        let answered = answer(&policy, &mut local(1), &terms(), &offer);
+        assert_eq!(answered.is_ok(), taken.is_some(), "{allowed:?}");
+        let (Ok(Answered { text, stream }), Some((tag, suite))) = (answered, taken) else { continue };
+        let srtp = stream.srtp.unwrap();
+        assert_eq!([srtp.send.suite(), srtp.receive.suite()], [suite; 2]);
+        assert!(line_of(&text).starts_with(&format!("a=crypto:{tag} {} inline:", suite.name())));
+    }
+    let policy = Policy { suites: Suites::new([Suite::AeadAes256Gcm]), ..gateway(SrtpMode::Required) };
+    let offered = offer_of(&policy);
+    assert!(line_of(&offered.text).starts_with("a=crypto:1 AEAD_AES_256_GCM inline:"));
+    let stream = accept(&policy, &offered, &says("m=audio 4000 RTP/SAVP 0", &line(1, Suite::AeadAes256Gcm))).unwrap();
+    assert_eq!(stream.srtp.unwrap().receive.suite(), Suite::AeadAes256Gcm);
+}
+
+fn line_of(text: &Text) -> &str {
+    line(text, "a=crypto").unwrap()
+}
+
+fn offer_of(policy: &Policy) -> Offered {
+    offer(policy, &mut local(1), &terms())
 }
 
 #[test]
@@ -369,8 +415,8 @@ fn the_only_line_has_an_mki() {
     let Answered { text, stream } = answered(&microsoft(SrtpMode::Required), &offer);
     assert!(line(&text, "a=crypto:4 ").unwrap().ends_with("|2^31|1:1"), "the form is mirrored");
     let srtp = stream.srtp.unwrap();
-    assert_eq!(srtp.send.mki, srtp.receive.mki);
-    assert!(srtp.send.mki.is_some());
+    assert_eq!(srtp.send.mki(), srtp.receive.mki());
+    assert!(srtp.send.mki().is_some());
 }
 
 #[test]
@@ -514,7 +560,8 @@ fn refusals_by_table() {
         (
             says("m=audio 4000 RTP/SAVP 0", "a=crypto:1 AEAD_AES_128_GCM inline:x\r\n"),
             308,
-            "the gateway offers no usable SRTP key: offered AEAD_AES_128_GCM; needed AES_CM_128_HMAC_SHA1_80",
+            "the gateway offers no usable SRTP key: offered AEAD_AES_128_GCM; allowed AES_CM_128_HMAC_SHA1_80 \
+             AES_CM_128_HMAC_SHA1_32 AES_256_CM_HMAC_SHA1_80 AES_256_CM_HMAC_SHA1_32 AEAD_AES_128_GCM AEAD_AES_256_GCM",
         ),
     ] {
         let refusal = refused(&any, &offer);
@@ -595,13 +642,13 @@ fn answers_that_misbehave() {
             Required,
             "m=audio 4000 RTP/SAVP 0",
             suite,
-            "the gateway answers with no usable SRTP key: answered AES_CM_128_HMAC_SHA1_32; needed AES_CM_128_HMAC_SHA1_80",
+            "the gateway answers with no usable SRTP key: answered AES_CM_128_HMAC_SHA1_32; allowed AES_CM_128_HMAC_SHA1_80",
         ),
         (
             Required,
             "m=audio 4000 RTP/SAVP 0",
             String::new(),
-            "the gateway answers with no usable SRTP key: answered none; needed AES_CM_128_HMAC_SHA1_80",
+            "the gateway answers with no usable SRTP key: answered none; allowed AES_CM_128_HMAC_SHA1_80",
         ),
         (
             NotSupported,
@@ -643,8 +690,8 @@ fn answers_that_are_taken() {
         let stream = accept(&policy, &offered, &says(line, under)).unwrap();
         assert_eq!(stream.srtp.is_some(), secure, "{mode:?} {line}");
         if let Some(srtp) = stream.srtp {
-            assert_eq!((srtp.send, srtp.send.mki), (local.keys, None), "we said no MKI");
-            assert!(srtp.receive.mki.is_some(), "the peer did");
+            assert_eq!((srtp.send.octets(), srtp.send.mki()), (&local.secret.0[..30], None), "we said no MKI");
+            assert!(srtp.receive.mki().is_some(), "the peer did");
         }
     }
 }
@@ -727,6 +774,7 @@ fn a_policy_without_tls_knows_no_keys() {
         hops: Vec::new(),
         peers: Peers::default(),
         srtp: SrtpMode::Required,
+        suites: Suites::new(Suite::ALL),
         codecs: Codec::ALL.to_vec(),
         switches: Switches {
             enable_refer_support: false,

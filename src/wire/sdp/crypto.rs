@@ -5,20 +5,14 @@
 //!          tag suite                        key and salt           lifetime MKI:length
 //! ```
 //!
-//! One suite is known. The lifetime is read and let be, as Microsoft does: 2^31 packets outlast
+//! The lifetime is read and let be, as Microsoft does: 2^31 packets outlast
 //! any call.
 
 use crate::private::Secret;
 use crate::random::Random;
-use crate::session::{Keys, Mki};
+use crate::session::{Keys, Mki, Suite};
 
-/// The suite that every Microsoft peer speaks.
-pub const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
-
-/// Key and salt in base64: 30 octets, so never padded.
-const KEY_CHARACTERS: usize = 40;
-
-/// A crypto line of our suite with one key.
+/// A crypto line of a suite that we speak, with one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crypto {
     /// The line's number; the answer repeats it.
@@ -33,37 +27,36 @@ impl Crypto {
     pub fn parse(value: &str) -> Option<Crypto> {
         let mut words = value.split_ascii_whitespace();
         let tag = words.next().filter(|tag| tag.len() <= 9)?.parse().ok()?;
-        words.next().filter(|suite| suite.eq_ignore_ascii_case(SUITE))?;
-        let keys = key_parameter(words.next()?)?;
+        let named = words.next()?;
+        let suite = Suite::ALL.into_iter().find(|suite| named.eq_ignore_ascii_case(suite.name()))?;
+        let keys = key_parameter(suite, words.next()?)?;
         words.all(harmless).then_some(Crypto { tag, keys })
     }
 
     /// The value as it goes out: key material in the clear, for the wire only.
     pub fn wire(&self) -> String {
-        let mut octets = [0; 30];
-        octets[..16].copy_from_slice(&self.keys.key.0);
-        octets[16..].copy_from_slice(&self.keys.salt.0);
-        let key = openssl::base64::encode_block(&octets);
-        match self.keys.mki {
-            Some(mki) => format!("{} {SUITE} inline:{key}|2^31|{}:{}", self.tag, mki.value, mki.length),
-            None => format!("{} {SUITE} inline:{key}|2^31", self.tag),
+        let suite = self.keys.suite().name();
+        let key = openssl::base64::encode_block(self.keys.octets());
+        match self.keys.mki() {
+            Some(mki) => format!("{} {suite} inline:{key}|2^31|{}:{}", self.tag, mki.value, mki.length),
+            None => format!("{} {suite} inline:{key}|2^31", self.tag),
         }
     }
 }
 
-/// Fresh keys without a master key identifier.
-pub fn draw(random: &mut Random) -> Keys {
-    Keys { key: Secret(random.octets()), salt: Secret(random.octets()), mki: None }
+/// Fresh octets for the keys of any suite.
+pub fn draw(random: &mut Random) -> Secret<[u8; Keys::LONGEST]> {
+    Secret(random.octets())
 }
 
 /// `inline:<key||salt>["|" lifetime]["|" MKI ":" length]` (RFC 4568 section 6.1).
-fn key_parameter(word: &str) -> Option<Keys> {
+fn key_parameter(suite: Suite, word: &str) -> Option<Keys> {
     let (method, rest) = word.split_once(':')?;
     if !method.eq_ignore_ascii_case("inline") {
         return None;
     }
     let mut fields = rest.split('|');
-    let keys = key_and_salt(fields.next()?)?;
+    let keys = key_and_salt(suite, fields.next()?)?;
     let mut field = fields.next();
     if let Some(lifetime) = field.filter(|field| !field.contains(':')) {
         lifetime_is_sound(lifetime).then_some(())?;
@@ -73,17 +66,19 @@ fn key_parameter(word: &str) -> Option<Keys> {
         Some(field) => Some(master_key_identifier(field)?),
         None => None,
     };
-    fields.next().is_none().then_some(Keys { mki, ..keys })
+    fields.next().is_none().then_some(keys.marked(mki))
 }
 
-fn key_and_salt(text: &str) -> Option<Keys> {
+/// Base64, padded or not: there are peers that leave the padding out.
+fn key_and_salt(suite: Suite, text: &str) -> Option<Keys> {
     let base64 = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'+' || octet == b'/';
-    if text.len() != KEY_CHARACTERS || !text.bytes().all(base64) {
+    let bare = text.trim_end_matches('=');
+    if bare.len() != (suite.length() * 4).div_ceil(3) || !bare.bytes().all(base64) {
         return None;
     }
-    let octets = openssl::base64::decode_block(text).ok()?;
-    let (key, salt) = octets.split_at_checked(16)?;
-    Some(Keys { key: Secret(key.try_into().ok()?), salt: Secret(salt.try_into().ok()?), mki: None })
+    let padded = format!("{bare}{}", &"=="[..(4 - bare.len() % 4) % 4]);
+    let octets = openssl::base64::decode_block(&padded).ok()?;
+    Keys::new(suite, &octets)
 }
 
 /// `2^31` or a plain number of packets, at most 2^48.
@@ -112,18 +107,19 @@ fn harmless(parameter: &str) -> bool {
 mod tests {
     use super::*;
 
+    const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
     const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
     fn mki_of(parameters: &str) -> Option<Option<Mki>> {
-        Crypto::parse(&format!("1 {SUITE} inline:{KEY}{parameters}")).map(|line| line.keys.mki)
+        Crypto::parse(&format!("1 {SUITE} inline:{KEY}{parameters}")).map(|line| line.keys.mki())
     }
 
     #[test]
     fn the_example_of_the_rfc_is_read_octet_by_octet() {
         let line = Crypto::parse(&format!("1 {SUITE} inline:{KEY}|2^20")).unwrap();
         assert_eq!(line.tag, 1);
-        assert_eq!(&line.keys.key.0, b"YS___semctl () {");
-        assert_eq!(&line.keys.salt.0, b"\t220;}\n}\nunles");
+        assert_eq!(line.keys.key(), b"YS___semctl () {");
+        assert_eq!(line.keys.salt(), b"\t220;}\n}\nunles");
     }
 
     #[test]
@@ -163,7 +159,7 @@ mod tests {
             "1".into(),
             format!("x {SUITE} inline:{KEY}"),
             format!("1234567890 {SUITE} inline:{KEY}"),
-            format!("1 AES_CM_128_HMAC_SHA1_32 inline:{KEY}"),
+            format!("1 F8_128_HMAC_SHA1_80 inline:{KEY}"),
             format!("1 AEAD_AES_128_GCM inline:{KEY}"),
             format!("1 {SUITE} inline:{short}"),
             format!("1 {SUITE} inline:{short}="),
@@ -177,10 +173,12 @@ mod tests {
     #[test]
     fn what_we_write_reads_back_and_never_prints() {
         let mut random = Random::test(1);
-        for mki in [None, Some(Mki { value: 1, length: 1 }), Some(Mki { value: u32::MAX, length: 4 })] {
-            let line = Crypto { tag: 7, keys: Keys { mki, ..draw(&mut random) } };
+        let marks = [None, Some(Mki { value: 1, length: 1 }), Some(Mki { value: u32::MAX, length: 4 })];
+        for (suite, mki) in Suite::ALL.into_iter().flat_map(|suite| marks.map(|mki| (suite, mki))) {
+            let line = Crypto { tag: 7, keys: Keys::cut(suite, &draw(&mut random)).marked(mki) };
             assert_eq!(Crypto::parse(&line.wire()), Some(line));
-            let inline = line.wire().split(':').nth(1).unwrap()[..KEY_CHARACTERS].to_string();
+            assert_eq!(Crypto::parse(&line.wire().replace('=', "")), Some(line), "without padding");
+            let inline = line.wire().split(':').nth(1).unwrap()[..38].to_string();
             assert!(!format!("{line:?}").contains(&inline));
             assert!(format!("{line:?}").contains("(secret)"));
         }

@@ -54,7 +54,7 @@ fn the_mediation_server_is_read_whole() {
         assert_eq!(audio.profile(), Some(Profile { secure: false, feedback: false }));
         assert_eq!(audio.direction(), Direction::Inactive);
         assert_eq!(audio.secure_configuration().as_deref(), Some("1 t=1"));
-        let lines: Vec<_> = audio.crypto().map(|line| (line.tag, line.keys.mki.map(|mki| mki.value))).collect();
+        let lines: Vec<_> = audio.crypto().map(|line| (line.tag, line.keys.mki().map(|mki| mki.value))).collect();
         assert_eq!(lines, [(1, Some(2)), (2, None)]);
         let names: Vec<_> = audio.formats().map(|format| format.to_string()).collect();
         assert_eq!(names, ["PCMA", "telephone-event"]);

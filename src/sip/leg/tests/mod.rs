@@ -36,6 +36,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
         hops: Vec::new(),
         peers: Peers::default(),
         srtp: SrtpMode::NotSupported,
+        suites: crate::session::Suites::new(crate::session::Suite::ALL),
         codecs: Codec::ALL.to_vec(),
         switches: Switches {
             enable_refer_support: true,
