@@ -1,5 +1,5 @@
-//! 200 calls with SRTP on one side and RTP on the other, 20 ms packets both ways: is any packet lost or changed, how late
-//! does it come, and what does it cost? Beside rtpengine, in turn.
+//! Calls with SRTP on one side and RTP on the other, 20 ms packets both ways, relayed and transcoded: is any packet lost
+//! or changed, how late does it come, and what does it cost? Beside rtpengine, in turn.
 //!
 //! ```text
 //! rtpload  --mutual TLS, SRTP-->  demarc     --UDP, RTP-->  rtpload
@@ -9,8 +9,9 @@
 //! rtpload (benches/rtpload) checks every packet, and its own delay without a server is shown first. Either server has
 //! one media thread. Where the machine permits, the server has one core, the loader another, both in real time, so that
 //! neighbours change nothing; CPU is read from schedstat over all threads. A run whose load left late says little of the
-//! server and is repeated. `RUNS` (3), `CALLS` (200), `SECONDS` (20) and `SLOTS` (20: the calls' packets come in 20 lumps per 20 ms; more
-//! slots spread them) may be set; `DEMARC_BIN` names another daemon.
+//! server and is repeated. [`WORKS`] names the work and its limits. `WORK` (all) names one of them alone; `RUNS` (5),
+//! `SECONDS` (5) and `SLOTS` (20: the calls' packets come in 20 lumps per 20 ms; more slots spread them) may be set;
+//! `DEMARC_BIN` names another daemon.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +26,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use demarc::media::codec::Encoder;
+use demarc::media::resample::Resampler;
+use demarc::session::{Codec, Opus};
 use serde_json::{Value, json};
 
 #[path = "../tests/lab/mod.rs"]
@@ -32,12 +36,82 @@ mod lab;
 
 use lab::{Lab, Running, get, seconds, until};
 
-/// The most that a packet may be late at the 99th percentile, ms.
-const DELAY: f64 = 3.0;
-/// The most that a packet may cost, in units of rtpengine's.
-const COST: f64 = 0.5;
+/// A kind of work.
+struct Work {
+    name: &'static str,
+    /// The Microsoft side's codec and the gateway's, as rtpload names them.
+    codecs: [&'static str; 2],
+    calls: u64,
+    /// Is rtpengine measured too?
+    rival: bool,
+    limits: &'static [Limit],
+}
+
+/// What is asked of a figure of rtpload's.
+struct Limit {
+    row: &'static str,
+    figure: &'static str,
+    unit: &'static str,
+    asked: Asked,
+}
+
+enum Asked {
+    /// At most so many times rtpengine's.
+    OfRtpengine(f64),
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+const COST: &str = "srv_us_per_packet";
+
+/// A figure of rtpload's in µs beside rtpengine's.
+const fn beside(row: &'static str, figure: &'static str, share: f64) -> Limit {
+    Limit { row, figure, unit: "µs", asked: Asked::OfRtpengine(share) }
+}
+
+const WORKS: [Work; 6] = [
+    Work {
+        name: "relay",
+        codecs: ["pcmu", "pcmu"],
+        calls: 500,
+        rival: true,
+        limits: &[beside("cpu", COST, 0.4), beside("p99", "lat_us_p99", 1.0)],
+    },
+    Work {
+        name: "pcma",
+        codecs: ["pcmu", "pcma"],
+        calls: 200,
+        rival: true,
+        limits: &[beside("cpu", COST, 0.25), beside("p50", "lat_us_p50", 0.1)],
+    },
+    Work { name: "g722", codecs: ["g722", "pcmu"], calls: 200, rival: true, limits: &[beside("cpu", COST, 0.35)] },
+    // More would be too many for rtpengine.
+    Work { name: "opus", codecs: ["opus", "pcmu"], calls: 40, rival: true, limits: &[beside("cpu", COST, 0.3)] },
+    Work {
+        name: "opus_core",
+        codecs: ["opus", "pcmu"],
+        calls: 150,
+        rival: false,
+        limits: &[Limit { row: "calls", figure: "srv_calls_per_core", unit: "calls", asked: Asked::AtLeast(150.0) }],
+    },
+    Work {
+        name: "memory",
+        codecs: ["pcmu", "pcmu"],
+        calls: 1000,
+        rival: false,
+        limits: &[Limit { row: "rss", figure: "srv_rss_mb", unit: "MB", asked: Asked::AtMost(60.0) }],
+    },
+];
+
+/// Calls on one core: none may be lost, and 99 of 100 packets come within so many µs.
+const CROWD: u64 = 1800;
+const CROWD_DELAY: f64 = 5000.0;
+/// Numbers of calls that are tried; more than the last no two threads of the loader can drive.
+const CROWDS: [u64; 6] = [1000, 1200, 1500, CROWD, 2100, 2400];
 /// The loader's own lateness, 99th percentile in µs, from which a run says nothing.
 const LUMPS: f64 = 1000.0;
+/// Calls that one thread of the loader drives.
+const ONE_THREAD: u64 = 1200;
 /// How often a run is repeated for the loader's sake.
 const ATTEMPTS: usize = 4;
 /// What must be zero in every run.
@@ -65,7 +139,8 @@ const LYNC: &str = "lync.lab.test";
 
 struct Load {
     program: PathBuf,
-    calls: u64,
+    /// What Opus legs send.
+    opus: PathBuf,
     seconds: u64,
     slots: u64,
     place: Place,
@@ -129,7 +204,7 @@ impl Run {
     fn print(&self, who: &str) {
         let ms = |name| self.number(name) / 1000.0;
         println!(
-            "{who:<10}{:>9.3}{:>9.3}{:>9.3}{:>12.2}{:>12.4}{:>9.1}{:>9.0}{:>9.0}  {}",
+            "{who:<22}{:>9.3}{:>9.3}{:>9.3}{:>12.2}{:>12.4}{:>9.1}{:>9.0}{:>9.0}  {}",
             ms("lat_us_p50"),
             ms("lat_us_p99"),
             ms("lat_us_p999"),
@@ -144,56 +219,129 @@ impl Run {
 }
 
 fn main() {
-    let setting = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+    let only = std::env::var("WORK").ok();
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
     let place = Place::find();
-    let [calls, seconds, slots] = [("CALLS", 200), ("SECONDS", 20), ("SLOTS", 20)].map(|(name, n)| setting(name, n));
-    let load = Load { program: build(), calls, seconds, slots, place };
-    let runs = setting("RUNS", 3);
-    println!("{calls} calls for {seconds} s, {runs} runs, in turn; {}\n", place.describe());
+    let lab = Lab::new();
+    let speech = opus_packets(&lab);
+    let opus = speech.clone().unwrap_or_default();
+    let load = Load { program: build(), opus, seconds: number("SECONDS", 5), slots: number("SLOTS", 20), place };
+    let runs = number("RUNS", 5) as usize;
+    println!("{} s, {runs} runs, in turn; {}\n", load.seconds, place.describe());
     println!(
-        "{:<10}{:>9}{:>9}{:>9}{:>12}{:>12}{:>9}{:>9}{:>9}",
+        "{:<22}{:>9}{:>9}{:>9}{:>12}{:>12}{:>9}{:>9}{:>9}",
         "", "p50 ms", "p99 ms", "p99.9 ms", "µs/packet", "s/call-min", "RSS MB", "threads", "late µs"
     );
-    load.punctual(&["--driver", "direct", "--a", "srtp", "--b", "srtp"], None).print("no server");
+    load.punctual(&WORKS[0], &["--driver", "direct", "--a", "srtp", "--b", "srtp"], None).print("no server");
     let rival = lab::installed("rtpengine", "rtpengine-daemon");
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..runs {
-        ours.push(demarc(&load));
-        theirs.extend(rival.then(|| rtpengine(&load)));
+    let mut rows = Rows::default();
+    for work in WORKS.iter().filter(|work| wanted(work.name)) {
+        if speech.is_none() && work.codecs.contains(&"opus") {
+            println!("{:<22}skipped: no speech for Opus", work.name);
+            continue;
+        }
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..runs {
+            ours.push(demarc(&load, work));
+            theirs.extend((rival && work.rival).then(|| rtpengine(&load, work)));
+        }
+        work.limits.iter().for_each(|limit| rows.judge(work, limit, &ours, &theirs));
     }
-    report(&load, &ours, &theirs);
-    let faulty = ours.iter().filter(|run| !run.faults().is_empty()).count();
-    assert_eq!(faulty, 0, "runs in which demarc lost or changed packets");
+    if wanted("crowd") {
+        rows.crowd(crowd(&load));
+    }
+    rows.write();
+    assert_eq!(rows.faulty, 0, "runs in which demarc lost or changed packets");
 }
 
-/// Prints the ratios and leaves the rows.
-fn report(load: &Load, ours: &[Run], theirs: &[Run]) {
-    let clean = ours.iter().all(|run| run.faults().is_empty());
-    let calls = load.calls;
-    let row = |name: String, unit, value: f64, rival, rival_value: f64, target| {
-        let ratio = value / rival_value;
-        let met = ratio <= target && clean;
-        println!(
-            "{value:.3} {unit}, {ratio:.2} times {rival} {rival_value:.3}, at most {target}: {}",
-            if met { "met" } else { "missed" }
-        );
-        json!({
-            "name": name, "unit": unit, "ours": value, "rival": rival, "rival_value": rival_value, "ratio": ratio,
-            "target": target, "met": met, "runs": ours.len(),
-        })
-    };
-    println!();
-    let delay = median(ours, "lat_us_p99") / 1000.0;
-    let mut rows = vec![row(format!("relay_srtp_{calls}"), "ms p99", delay, "limit", DELAY, 1.0)];
-    if !theirs.is_empty() {
-        let [cost, rival] = [ours, theirs].map(|runs| median(runs, "srv_us_per_packet"));
-        let name = format!("relay_srtp_{calls}_cpu");
-        rows.push(row(name, "µs of CPU a packet", cost, "rtpengine", rival, COST));
+/// 20 s of telephone speech in Opus at 48 kHz, as rtpload reads it.
+fn opus_packets(lab: &Lab) -> Option<PathBuf> {
+    let speech = lab::samples(&lab::speech(lab, "demo-instruct")?);
+    let mut resampler = Resampler::new(8000, 48_000).unwrap();
+    let mut sound = vec![0; resampler.room(speech.len())];
+    let length = resampler.process(&speech, &mut sound);
+    let mut encoder = Encoder::new(Codec::Opus, 48_000, &Opus::default()).unwrap();
+    encoder.complexity(5);
+    let (mut payload, mut file) = ([0; 400], Vec::new());
+    for frame in sound[..length].chunks_exact(960).take(1000) {
+        let octets = encoder.encode(frame, &mut payload).unwrap();
+        file.extend_from_slice(&(octets as u16).to_be_bytes());
+        file.extend_from_slice(&payload[..octets]);
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-    fs::create_dir_all(&folder).unwrap();
-    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
-    fs::write(folder.join("relay.jsonl"), lines).unwrap();
+    Some(lab.write("opus", file))
+}
+
+/// The most calls that one core carried without a fault and within the delay; 0 when even the fewest were too many.
+fn crowd(load: &Load) -> u64 {
+    let mut most = 0;
+    for calls in CROWDS {
+        let work = Work { name: "crowd", codecs: ["pcmu"; 2], calls, rival: false, limits: &[] };
+        let run = demarc(load, &work);
+        if !run.faults().is_empty() || run.number("lat_us_p99") > CROWD_DELAY || run.number("pace_late_us_p99") > LUMPS
+        {
+            break;
+        }
+        most = calls;
+    }
+    most
+}
+
+/// What becomes of the figures.
+#[derive(Default)]
+struct Rows {
+    lines: Vec<Value>,
+    /// Runs of ours that failed the gate.
+    faulty: usize,
+}
+
+impl Rows {
+    fn judge(&mut self, work: &Work, limit: &Limit, ours: &[Run], theirs: &[Run]) {
+        let faulty = ours.iter().filter(|run| !run.faults().is_empty()).count();
+        self.faulty += faulty;
+        let value = median(ours, limit.figure);
+        let (rival, rival_value, target) = match limit.asked {
+            Asked::OfRtpengine(share) if !theirs.is_empty() => ("rtpengine", median(theirs, limit.figure), share),
+            Asked::OfRtpengine(_) => return,
+            Asked::AtMost(most) | Asked::AtLeast(most) => ("limit", most, 1.0),
+        };
+        let ratio = value / rival_value;
+        let enough = if matches!(limit.asked, Asked::AtLeast(_)) { ratio >= target } else { ratio <= target };
+        let name = format!("{}_{}_{}", work.name, work.calls, limit.row);
+        self.row(json!({
+            "name": name, "unit": limit.unit, "ours": value, "rival": rival, "rival_value": rival_value, "ratio": ratio,
+            "target": target, "met": enough && faulty == 0, "runs": ours.len(),
+        }));
+    }
+
+    fn crowd(&mut self, calls: u64) {
+        self.row(json!({
+            "name": "crowd", "unit": "calls on one core", "ours": calls, "rival": "limit", "rival_value": CROWD,
+            "ratio": calls as f64 / CROWD as f64, "target": 1.0, "met": calls >= CROWD, "runs": 1,
+        }));
+    }
+
+    fn row(&mut self, row: Value) {
+        let met = if row["met"] == true { "met" } else { "missed" };
+        println!(
+            "{}: {} {}, {:.2} times {} {}, target {}: {met}\n",
+            row["name"],
+            row["ours"],
+            row["unit"],
+            row["ratio"].as_f64().unwrap_or(f64::NAN),
+            row["rival"],
+            row["rival_value"],
+            row["target"]
+        );
+        self.lines.push(row);
+    }
+
+    fn write(&self) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+        fs::create_dir_all(&folder).unwrap();
+        let lines: String = self.lines.iter().map(|row| format!("{row}\n")).collect();
+        fs::write(folder.join("relay.jsonl"), lines).unwrap();
+    }
 }
 
 fn median(runs: &[Run], name: &str) -> f64 {
@@ -215,31 +363,39 @@ fn build() -> PathBuf {
 
 impl Load {
     /// One run against a server, repeated while the loader's pace is to blame for what it measures.
-    fn punctual(&self, arguments: &[&str], server: Option<u32>) -> Run {
+    fn punctual(&self, work: &Work, arguments: &[&str], server: Option<u32>) -> Run {
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let run = self.run(arguments, server);
+            let run = self.run(work, arguments, server);
             if run.number("pace_late_us_p99") <= LUMPS {
                 return run;
             }
-            println!("{:<10}rejected: the load left {:.0} µs late", "", run.number("pace_late_us_p99"));
+            println!("{:<22}rejected: the load left {:.0} µs late", "", run.number("pace_late_us_p99"));
             last = Some(run);
         }
         last.expect("at least one attempt")
     }
 
-    fn run(&self, arguments: &[&str], server: Option<u32>) -> Run {
+    fn run(&self, work: &Work, arguments: &[&str], server: Option<u32>) -> Run {
         let mut command = Command::new(&self.program);
-        for (option, value) in [("--calls", self.calls), ("--secs", self.seconds), ("--slots", self.slots)] {
+        let threads = if work.calls > ONE_THREAD { 2 } else { 1 };
+        for (option, value) in [
+            ("--calls", work.calls),
+            ("--secs", self.seconds),
+            ("--slots", self.slots),
+            ("--cps", 200),
+            ("--threads", threads),
+        ] {
             command.args([option, &value.to_string()]);
         }
-        command.arg("--json");
+        let [a, b] = work.codecs;
+        command.args(["--json", "--codec-a", a, "--codec-b", b]).arg("--opus").arg(&self.opus);
         command.args(arguments);
         if let Some(process) = server {
             command.args(["--pid", &process.to_string()]);
         }
-        if let Some([_, core]) = self.place.cores {
-            command.args(["--cpus", &core.to_string()]);
+        if let Some([server, loader]) = self.place.cores {
+            command.args(["--cpus", &format!("{loader},{}", server - 1)]);
         }
         if self.place.real_time {
             command.args(["--rt", "6"]);
@@ -251,7 +407,7 @@ impl Load {
     }
 }
 
-fn demarc(load: &Load) -> Run {
+fn demarc(load: &Load, work: &Work) -> Run {
     let lab = Lab::new();
     let [lync, web] = [5070, 8085].map(|port| lab.net.at(1, port));
     let (caller, callee) = (lab.net.at(2, 5061), lab.net.at(3, 5060));
@@ -286,8 +442,8 @@ fn demarc(load: &Load) -> Run {
         ["--caller", "+14255550100"],
         ["--ip", &media],
     ];
-    let run = load.punctual(arguments.as_flattened(), Some(demarc.id()));
-    run.print("demarc");
+    let run = load.punctual(work, arguments.as_flattened(), Some(demarc.id()));
+    run.print(&format!("demarc {} {}", work.name, work.calls));
     until(seconds(5), "all calls are gone", || {
         let (_, text) = get(web, "/metrics")?;
         let mut active = text.lines().filter(|line| line.starts_with("demarc_calls_active"));
@@ -306,7 +462,7 @@ fn configuration(lab: &Lab, caller: SocketAddr, callee: SocketAddr) -> String {
         "[Lync]\nProfile=sfb2019\nFqdn={US}\nListen={us}:5070\nNextHop={caller}\nCertificate={}\nPrivateKey={}\n\
          TrustedRoots={}\nTrustedPeers={LYNC}\nSRTPMode=Required\n\n\
          [Trunks]\nTlsListen=\nTcpListen=\nUdpListen={us}:5068\n\n\
-         [Media]\nAddress={us}\nPorts=20000-29999\nCodecs=PCMU PCMA\nThreads=1\n\n[Web]\nListen={us}:8085\n\n\
+         [Media]\nAddress={us}\nPorts=20000-29999\nCodecs=opus G722 PCMU PCMA\nThreads=1\n\n[Web]\nListen={us}:8085\n\n\
          [Gateway1]\nIP={}\nPort={}\nProtocol=UDP\nVoiceRoutes=All\n\n[HybridVoiceRoutes]\nAll=.*\n",
         certificate.display(),
         key.display(),
@@ -316,7 +472,7 @@ fn configuration(lab: &Lab, caller: SocketAddr, callee: SocketAddr) -> String {
     )
 }
 
-fn rtpengine(load: &Load) -> Run {
+fn rtpengine(load: &Load, work: &Work) -> Run {
     let lab = Lab::new();
     let (us, control) = (lab.net.host(1), lab.net.at(1, 2223).to_string());
     let mut command = load.place.server("rtpengine");
@@ -329,7 +485,7 @@ fn rtpengine(load: &Load) -> Run {
     std::thread::sleep(seconds(1));
     let media = lab.net.host(3).to_string();
     let arguments = ["--driver", "ng", "--ng", &control, "--a", "srtp", "--b", "rtp", "--ip", &media];
-    let run = load.punctual(&arguments, Some(rtpengine.id()));
-    run.print("rtpengine");
+    let run = load.punctual(work, &arguments, Some(rtpengine.id()));
+    run.print(&format!("rtpengine {} {}", work.name, work.calls));
     run
 }

@@ -160,10 +160,10 @@ impl Mark {
     }
 }
 
-/// A loop of ready frames for codecs that carry no marks.
-pub fn frames(c: Codec) -> Vec<Vec<u8>> {
+/// A loop of ready frames for codecs that carry no marks; those of Opus are given.
+pub fn frames(c: Codec, opus: &[Vec<u8>]) -> Vec<Vec<u8>> {
     match c {
-        Codec::Opus => opus_frames(),
+        Codec::Opus => opus.to_vec(),
         // Any octet string is a decodable G.722 stream; a decoder's work does not depend on it.
         _ => (0..50u64)
             .map(|i| {
@@ -175,49 +175,16 @@ pub fn frames(c: Codec) -> Vec<Vec<u8>> {
     }
 }
 
-#[cfg(feature = "opus")]
-fn opus_frames() -> Vec<Vec<u8>> {
-    use std::os::raw::{c_int, c_void};
-    #[link(name = "opus")]
-    unsafe extern "C" {
-        fn opus_encoder_create(fs: i32, ch: c_int, app: c_int, err: *mut c_int) -> *mut c_void;
-        fn opus_encode(e: *mut c_void, pcm: *const i16, n: c_int, out: *mut u8, max: i32) -> i32;
-        fn opus_encoder_ctl(e: *mut c_void, req: c_int, ...) -> c_int;
-        fn opus_encoder_destroy(e: *mut c_void);
+/// Opus packets of 20 ms, each behind its length in two octets. None when they are not that, or do not fit a packet.
+pub fn opus_frames(mut file: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    while let [a, b, rest @ ..] = file {
+        let (frame, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*a, *b])))?;
+        all.push(frame.to_vec());
+        file = rest;
     }
-    let mut out = Vec::new();
-    // SAFETY: plain libopus calls; buffers are as long as the lengths given.
-    unsafe {
-        let mut err = 0;
-        let e = opus_encoder_create(48000, 1, 2048, &mut err);
-        assert!(!e.is_null() && err == 0, "libopus: {err}");
-        opus_encoder_ctl(e, 4002, 32000 as c_int);
-        opus_encoder_ctl(e, 4010, 5 as c_int);
-        let mut noise = 1u32;
-        for f in 0..100u32 {
-            let pcm: Vec<i16> = (0..960)
-                .map(|i| {
-                    let t = (f * 960 + i) as f32 / 48000.0;
-                    noise = noise.wrapping_mul(1664525).wrapping_add(1013904223);
-                    let env = 0.5 + 0.5 * (t * std::f32::consts::TAU * 3.0).sin();
-                    let v: f32 = (1..8).map(|h| (t * std::f32::consts::TAU * 140.0 * h as f32).sin() / h as f32).sum();
-                    (v * env * 6000.0 + (noise >> 24) as f32 * 2.0) as i16
-                })
-                .collect();
-            let mut b = vec![0u8; 400];
-            let n = opus_encode(e, pcm.as_ptr(), 960, b.as_mut_ptr(), 400);
-            assert!(n > 0);
-            b.truncate(n as usize);
-            out.push(b);
-        }
-        opus_encoder_destroy(e);
-    }
-    out
-}
-
-#[cfg(not(feature = "opus"))]
-fn opus_frames() -> Vec<Vec<u8>> {
-    panic!("built without the opus feature")
+    let fits = file.is_empty() && !all.is_empty() && all.iter().all(|f| (1..=400).contains(&f.len()));
+    fits.then_some(all)
 }
 
 #[cfg(test)]
@@ -239,6 +206,14 @@ mod tests {
         assert_eq!(Mark::read(&back), Some(m));
         back[60] ^= 0x10;
         assert_eq!(Mark::read(&back), None);
+    }
+
+    #[test]
+    fn opus_packets_lie_behind_their_lengths() {
+        assert_eq!(opus_frames(&[0, 2, 7, 8, 0, 1, 9]), Some(vec![vec![7, 8], vec![9]]));
+        for bad in [&[][..], &[0], &[0, 0], &[0, 2, 7], &[0, 1, 7, 0]] {
+            assert_eq!(opus_frames(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

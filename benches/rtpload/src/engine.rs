@@ -201,6 +201,8 @@ pub struct Worker {
     /// Slots between a leg's reports; 0: none.
     pub rtcp_every: u64,
     pub legs: Vec<Leg>,
+    /// What Opus legs send, over and over.
+    pub opus: Vec<Vec<u8>>,
     pub phase: Arc<AtomicU8>,
     /// Messages per sendmmsg: small keeps the embedded send time honest.
     pub burst: usize,
@@ -220,7 +222,7 @@ impl Worker {
         let side_codec = [self.legs[0].codec, self.legs[1].codec];
         let tab = Tables {
             g711: side_codec.map(|c| c.is_g711().then(|| G711::new(c))),
-            loops: side_codec.map(|c| if c.is_g711() { Vec::new() } else { frames(c) }),
+            loops: side_codec.map(|c| if c.is_g711() { Vec::new() } else { frames(c, &self.opus) }),
         };
         let marked = side_codec[0].is_g711() && side_codec[1].is_g711();
         let exact = marked && side_codec[0] == side_codec[1];

@@ -32,6 +32,7 @@ rtpload --driver direct|ng|sip [options]
   --slots N         slots in 20 ms, over which the calls spread (20)
   --a srtp|rtp      caller side transport (rtp)           --b srtp|rtp callee side (rtp)
   --codec-a C       pcmu|pcma|g722|opus (pcmu)            --codec-b C
+  --opus FILE       what Opus legs send: 20 ms packets, each behind its length in two octets
   --pid P           server whose CPU time is reported     --tree       with its children
   --ng HOST:PORT    rtpengine control port (127.0.0.1:2223)
   --server H:P --user U --uac H:P --uas H:P   SIP driver: INVITEs go to sip:U@H:P, the
@@ -60,6 +61,7 @@ const OPTIONS: &[&str] = &[
     "b",
     "codec-a",
     "codec-b",
+    "opus",
     "pid",
     "tree",
     "ng",
@@ -283,6 +285,11 @@ fn main() {
         let c: String = args.get(k, "pcmu");
         Codec::parse(&c).unwrap_or_else(|| die("unknown codec"))
     });
+    let opus = match std::fs::read(args.get::<String>("opus", "")) {
+        _ if !codec.contains(&Codec::Opus) => Vec::new(),
+        Ok(file) => codec::opus_frames(&file).unwrap_or_else(|| die("--opus: no packets behind their lengths")),
+        Err(e) => die(&format!("--opus: {e}")),
+    };
     let srtp = ["a", "b"].map(|k| match args.get::<String>(k, "rtp").as_str() {
         "srtp" => true,
         "rtp" => false,
@@ -359,7 +366,18 @@ fn main() {
         .map(|(i, (socks, legs))| {
             let [[rtp_a, rtcp_a], [rtp_b, rtcp_b]] = socks;
             let (socks, rtcp) = ([rtp_a, rtp_b], [rtcp_a, rtcp_b]);
-            let w = Worker { socks, rtcp, slots, rtcp_every, legs, phase: phase.clone(), burst, start_ns, by_ssrc };
+            let w = Worker {
+                socks,
+                rtcp,
+                slots,
+                rtcp_every,
+                legs,
+                opus: opus.clone(),
+                phase: phase.clone(),
+                burst,
+                start_ns,
+                by_ssrc,
+            };
             let cpu = cpus.get(i).copied();
             std::thread::spawn(move || {
                 if let Some(c) = cpu {
