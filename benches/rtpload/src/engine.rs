@@ -70,6 +70,7 @@ pub struct Report {
     pub seq_expected: u64,
     pub auth_fail: u64,
     pub corrupt: u64,
+    pub after_end: u64,
     pub not_exact: u64,
     pub reordered: u64,
     pub seq_break: u64,
@@ -104,6 +105,7 @@ impl Report {
             seq_expected,
             auth_fail,
             corrupt,
+            after_end,
             not_exact,
             reordered,
             seq_break,
@@ -483,7 +485,11 @@ fn receive(
     let mut d = [0u8; DATA_LEN];
     g.get(pay, &mut d);
     let Some(m) = Mark::read(&d).filter(|m| m.leg == l.peer) else {
-        rep.corrupt += 1;
+        // A loss of the window still counts as lost: what came in its place is then no packet of the window.
+        match phase {
+            DRAIN if !exact => rep.after_end += 1,
+            _ => rep.corrupt += 1,
+        }
         return;
     };
     if exact {

@@ -454,6 +454,7 @@ fn main() {
         ("recv_window", rep.recv_window.to_string()),
         ("auth_fail", rep.auth_fail.to_string()),
         ("corrupt", rep.corrupt.to_string()),
+        ("after_end", rep.after_end.to_string()),
         ("not_exact", rep.not_exact.to_string()),
         ("seq_break", rep.seq_break.to_string()),
         ("ts_break", rep.ts_break.to_string()),
