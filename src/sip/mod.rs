@@ -1,7 +1,7 @@
 //! Protocol machines of SIP: pure, time and randomness come in as arguments.
 
 pub mod dialog;
-pub mod info;
+pub mod digits;
 pub mod invite;
 pub mod leg;
 pub mod negotiate;

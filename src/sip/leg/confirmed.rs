@@ -24,7 +24,7 @@ use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::leg::{Order, Terms, Word};
 use crate::session::Digit;
 use crate::sip::dialog::Dialog;
-use crate::sip::info::{self, Info};
+use crate::sip::digits::{self, Info};
 use crate::sip::invite::{PRODUCT, abilities, dated, timed};
 use crate::sip::offer_answer::{Asked, Body, OfferAnswer, finish};
 use crate::sip::reliable::{Reliable, Repeat, Repeated};
@@ -117,8 +117,8 @@ struct Wanted {
 
 /// INFO: a digit, or nothing that we know.
 fn informed(step: &mut Step<'_>, received: &Received) {
-    match info::read(&received.message) {
-        Info::Foreign => step.respond(received, step.reply(received, 415).header(Name::Accept, info::TYPES)),
+    match digits::read(&received.message) {
+        Info::Foreign => step.respond(received, step.reply(received, 415).header(Name::Accept, digits::TYPES)),
         Info::Nothing => step.respond(received, step.reply(received, 200)),
         Info::Digit(digit, length) => {
             step.respond(received, step.reply(received, 200));
@@ -287,7 +287,7 @@ impl Confirmed {
     /// Tells the peer of a digit. Its answer changes nothing.
     fn dial(&mut self, step: &mut Step<'_>, digit: Digit, length: Duration) {
         let builder = dated(self.dialog.request(Method::Info).header(Name::UserAgent, PRODUCT), step.now);
-        step.send(&self.dialog, info::write(builder, digit, length));
+        step.send(&self.dialog, digits::write(builder, digit, length));
     }
 
     /// re-INVITE or UPDATE.
