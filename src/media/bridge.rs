@@ -171,12 +171,14 @@ impl Bridge {
     }
 
     /// Does what is due: sound in place of what was lost, reports to the peers, the watch, the counters.
-    pub fn tick(&mut self, now: Moment, random: &mut Random, mut sink: impl FnMut(Output<'_>)) {
+    /// `load` is how busy the thread is, in percent.
+    pub fn tick(&mut self, now: Moment, load: u8, random: &mut Random, mut sink: impl FnMut(Output<'_>)) {
         let mut buffer = [0; BUFFER];
         for side in Side::BOTH {
             if let Way::Transcode(transcoder) = &mut self.ways[side.index()] {
                 let (_, to) = pair(&mut self.peers, side);
                 let id = self.id;
+                transcoder.adapt(to.loss(), load);
                 transcoder.tick(now.at, &mut |said| say(id, to, side, &said, now, &mut sink));
             }
         }

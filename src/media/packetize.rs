@@ -4,6 +4,7 @@
 //! (a pause, a hold) is a step of the timestamp and no sound; and a pause within its sound goes out as comfort noise where
 //! the peer takes that.
 
+use crate::media::codec::opus::complexity_under;
 use crate::media::codec::pause::{Pauses, Sent};
 use crate::media::codec::{CodecError, Encoder, packet_time, ticks};
 use crate::media::peer::Kind;
@@ -107,9 +108,10 @@ impl Packetizer {
         out(Packet { kind, marker, sequence, timestamp, payload });
     }
 
-    /// How many packets of a hundred the peer reports as lost.
-    pub fn expect_loss(&mut self, percent: u8) {
-        self.encoder.expect_loss(percent);
+    /// The peer loses so many packets of a hundred, and the thread is so busy, in percent.
+    pub fn adapt(&mut self, loss: u8, load: u8) {
+        self.encoder.expect_loss(loss);
+        self.encoder.complexity(complexity_under(load));
     }
 
     /// What waits for the rest of its packet goes out with silence behind it when the sound goes on later. Sound that

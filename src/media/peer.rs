@@ -201,6 +201,8 @@ pub struct Peer {
     report_due: Option<Instant>,
     alive: Instant,
     silent: bool,
+    /// Of a hundred packets of ours, by the peer's last report.
+    loss: u8,
     counters: Counters,
 }
 
@@ -223,6 +225,7 @@ impl Peer {
             report_due: None,
             alive: Instant::START,
             silent: false,
+            loss: 0,
             counters: Counters::default(),
         }
     }
@@ -337,9 +340,15 @@ impl Peer {
             for block in packet.blocks().filter(|block| block.ssrc == self.ssrc) {
                 self.reported_jitter = Some(block.jitter);
                 self.counters.reported_lost = u64::from(block.lost.max(0).unsigned_abs());
+                self.loss = (u32::from(block.fraction) * 100 / 256) as u8;
                 self.counters.round_trip_us = round_trip(&block, now).unwrap_or(self.counters.round_trip_us);
             }
         }
+    }
+
+    /// How many packets of a hundred the peer lost of late, as it says.
+    pub fn loss(&self) -> u8 {
+        self.loss
     }
 
     fn hear(&mut self, now: Instant) {

@@ -91,6 +91,11 @@ impl Speech {
         self.fill(now, out);
     }
 
+    /// The peer loses so many packets of a hundred, and the thread is so busy, in percent.
+    pub fn adapt(&mut self, loss: u8, load: u8) {
+        self.packetizer.adapt(loss, load);
+    }
+
     /// Signalling wants this digit pressed.
     pub fn press(&mut self, digit: Digit, length: Duration) {
         self.dial.press(digit, length);

@@ -86,6 +86,7 @@ impl Thread {
             seats: (0..self.seats).map(|_| None).collect(),
             deadlines: Deadlines::new(self.seats),
             pause: Pause::default(),
+            load: Load::default(),
             batch: Batch::new(),
             told: Told { reports: self.reports.clone(), owed: VecDeque::with_capacity(4 * self.seats) },
             thread: self,
@@ -100,6 +101,7 @@ pub struct Running {
     seats: Vec<Option<Box<Seat>>>,
     deadlines: Deadlines,
     pause: Pause,
+    load: Load,
     batch: Batch,
     told: Told,
 }
@@ -127,6 +129,7 @@ impl Running {
             }
             self.tick(now);
             self.told.retry();
+            self.load.worked(now.at, self.thread.clock.now().at);
         }
         let now = self.thread.clock.now();
         self.take_orders(now);
@@ -238,12 +241,33 @@ impl Running {
         while let Some((at, _)) = self.deadlines.take(now.at) {
             let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
             let (sockets, told) = (&seat.sockets, &mut self.told);
-            seat.bridge.tick(now, &mut self.thread.random, |output| match output {
+            seat.bridge.tick(now, self.load.percent(), &mut self.thread.random, |output| match output {
                 Output::Report(report) => told.tell(report),
                 Output::Send(..) => send(sockets, output),
             });
             self.deadlines.set(at, seat.bridge.due());
         }
+    }
+}
+
+/// How busy the thread is: the share of time in which it does not wait.
+#[derive(Debug, Default)]
+struct Load {
+    since: Instant,
+    share: f32,
+}
+
+impl Load {
+    /// From one wake-up to the end of its work; before that it waited.
+    fn worked(&mut self, woken: Instant, done: Instant) {
+        let whole = done.since(std::mem::replace(&mut self.since, done)).as_secs_f32().max(1e-6);
+        let share = (done.since(woken).as_secs_f32() / whole).min(1.0);
+        // A second is forgotten after a second.
+        self.share += (share - self.share) * whole.min(1.0);
+    }
+
+    fn percent(&self) -> u8 {
+        (self.share * 100.0) as u8
     }
 }
 
@@ -345,6 +369,15 @@ mod tests {
             pause.woken(Instant::at(Duration::from_micros(1_000_000 * packet / rate)), 1);
         }
         pause.length()
+    }
+
+    #[test]
+    fn load_is_the_share_of_time_at_work() {
+        let (mut load, at) = (Load::default(), |milliseconds| Instant::at(Duration::from_millis(milliseconds)));
+        (0..1000).for_each(|step| load.worked(at(10 * step + 3), at(10 * step + 10)));
+        assert!((68..=70).contains(&load.percent()), "{}", load.percent());
+        load.worked(at(20_000), at(20_001));
+        assert_eq!(load.percent(), 0, "it rested");
     }
 
     #[test]

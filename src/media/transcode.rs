@@ -69,6 +69,11 @@ impl Transcoder {
         playout.hear(heard, payload, now, &mut |played| ear.hear(&played, now, speech, out));
     }
 
+    /// The peer that is spoken to loses so many packets of a hundred, and the thread is so busy, in percent.
+    pub fn adapt(&mut self, loss: u8, load: u8) {
+        self.speech.adapt(loss, load);
+    }
+
     /// Signalling wants this digit pressed, as if it came from here.
     pub fn press(&mut self, digit: Digit, length: Duration) {
         self.speech.press(digit, length);

@@ -100,7 +100,7 @@ impl Judge {
                 let step = Duration::from_millis(u64::from(*milliseconds));
                 self.now.at = self.now.at + step;
                 let remotes = self.remotes();
-                self.bridge.tick(self.now, &mut self.random, |output| check(&output, &remotes));
+                self.bridge.tick(self.now, 0, &mut self.random, |output| check(&output, &remotes));
             }
         }
         assert!(self.bridge.due() <= self.now.at + Duration::from_secs(60), "it looks after the peers");

@@ -86,7 +86,7 @@ impl Rig {
             let step = self.bridge.due().since(self.now.at);
             self.wait(step.as_millis() as u64 + 1);
             let (reports, told, spoken) = (&mut self.reports, &mut self.told, &mut self.spoken);
-            self.bridge.tick(self.now, &mut self.random, |output| match output {
+            self.bridge.tick(self.now, 0, &mut self.random, |output| match output {
                 Output::Send(side, Channel::Rtp, _, octets) if !is_rtcp(octets) => spoken.push((side, octets.to_vec())),
                 Output::Send(side, channel, to, octets) => reports.push((side, channel, to, octets.to_vec())),
                 Output::Report(report) => told.push(report),
