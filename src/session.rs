@@ -501,6 +501,8 @@ pub enum MediaReport {
     Digit(SessionId, Side, Digit, Duration),
     /// How the call's media stands, every 5 s.
     Counted(SessionId, [Counters; 2]),
+    /// How late a media thread was for its deadlines in the last second, at worst.
+    Late(Duration),
     /// The end, with the last counters.
     Closed(SessionId, [Counters; 2]),
 }

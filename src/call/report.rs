@@ -76,6 +76,8 @@ pub enum Report {
         /// By how much.
         grown: Counters,
     },
+    /// A media thread was so late for its deadlines, at worst within a second.
+    Late(Duration),
     /// A response was received or sent, for counting.
     Response {
         /// The trunk on the other end.

@@ -391,6 +391,7 @@ impl Switch {
             MediaReport::Silent(id, side, silence) => {
                 self.step(key(id), turn, |call, around| call.silent(side, silence, around));
             }
+            MediaReport::Late(worst) => turn.out.push(Output::Report(Report::Late(worst))),
             MediaReport::Digit(id, side, digit, length) => {
                 self.step(key(id), turn, |call, around| call.pressed(side, digit, length, around));
             }

@@ -41,7 +41,7 @@ fn report(reports: &mut Receiver<MediaReport>) -> MediaReport {
     runtime.block_on(async {
         loop {
             match tokio::time::timeout(PATIENCE, reports.recv()).await.expect("a report").expect("an engine") {
-                MediaReport::Counted(..) => (),
+                MediaReport::Counted(..) | MediaReport::Late(_) => (),
                 report => return report,
             }
         }

@@ -87,6 +87,7 @@ impl Thread {
             deadlines: Deadlines::new(self.seats),
             pause: Pause::default(),
             load: Load::default(),
+            lateness: Lateness::default(),
             batch: Batch::new(),
             told: Told { reports: self.reports.clone(), owed: VecDeque::with_capacity(4 * self.seats) },
             thread: self,
@@ -102,6 +103,7 @@ pub struct Running {
     deadlines: Deadlines,
     pause: Pause,
     load: Load,
+    lateness: Lateness,
     batch: Batch,
     told: Told,
 }
@@ -238,7 +240,10 @@ impl Running {
     }
 
     fn tick(&mut self, now: Moment) {
-        while let Some((at, _)) = self.deadlines.take(now.at) {
+        while let Some((at, due)) = self.deadlines.take(now.at) {
+            if let Some(worst) = self.lateness.note(due, now.at) {
+                self.told.tell(MediaReport::Late(worst));
+            }
             let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
             let (sockets, told) = (&seat.sockets, &mut self.told);
             seat.bridge.tick(now, self.load.percent(), &mut self.thread.random, |output| match output {
@@ -247,6 +252,25 @@ impl Running {
             });
             self.deadlines.set(at, seat.bridge.due());
         }
+    }
+}
+
+/// How late deadlines were met, at worst within a second.
+#[derive(Debug, Default)]
+struct Lateness {
+    since: Instant,
+    worst: Duration,
+}
+
+impl Lateness {
+    /// A deadline was met; the worst of the second before this one.
+    fn note(&mut self, due: Instant, now: Instant) -> Option<Duration> {
+        let over = (now.since(self.since) >= Duration::from_secs(1)).then_some(self.worst);
+        if over.is_some() {
+            *self = Lateness { since: now, worst: Duration::ZERO };
+        }
+        self.worst = self.worst.max(now.since(due));
+        over
     }
 }
 
@@ -333,7 +357,7 @@ struct Told {
 impl Told {
     fn tell(&mut self, report: MediaReport) {
         self.retry();
-        let counted = matches!(report, MediaReport::Counted(..));
+        let counted = matches!(report, MediaReport::Counted(..) | MediaReport::Late(_));
         if !self.owed.is_empty() {
             if !counted {
                 self.owed.push_back(report);
@@ -369,6 +393,16 @@ mod tests {
             pause.woken(Instant::at(Duration::from_micros(1_000_000 * packet / rate)), 1);
         }
         pause.length()
+    }
+
+    #[test]
+    fn the_worst_lateness_of_a_second_is_told_in_the_next() {
+        let (mut lateness, at) = (Lateness::default(), |milliseconds| Instant::at(Duration::from_millis(milliseconds)));
+        let told: Vec<_> = [(990, 991), (995, 999), (1500, 1501), (1990, 1992), (2600, 2600)]
+            .into_iter()
+            .filter_map(|(due, met)| lateness.note(at(due), at(met)))
+            .collect();
+        assert_eq!(told, [4, 2].map(Duration::from_millis));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! snapshot when somebody scrapes.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -58,6 +59,7 @@ pub struct Metrics {
     calls: Family<Results, Counter>,
     setup: Histogram,
     mos: Histogram,
+    lateness: Histogram,
     responses: Family<Responses, Counter>,
     trunk_up: Family<Trunk, Gauge>,
     packets: Family<Packets, Counter>,
@@ -80,6 +82,7 @@ impl Metrics {
             calls: Family::default(),
             setup: Histogram::new(setup()),
             mos: Histogram::new(SCORES),
+            lateness: Histogram::new(exponential_buckets(0.0001, 2.0, 12)),
             responses: Family::default(),
             trunk_up: Family::default(),
             packets: Family::default(),
@@ -102,6 +105,8 @@ impl Metrics {
         registry.register("calls", "Finished calls", self.calls.clone());
         registry.register("call_setup_seconds", "From INVITE to answer", self.setup.clone());
         registry.register("call_mos", "The worst score of any way of a call's legs", self.mos.clone());
+        let lateness = "How late a media thread was for its deadlines, at worst in each second that had any";
+        registry.register("media_tick_lateness_seconds", lateness, self.lateness.clone());
         registry.register("sip_responses", "SIP responses sent and received", self.responses.clone());
         registry.register("trunk_up", "1 while the trunk answers", self.trunk_up.clone());
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
@@ -116,6 +121,11 @@ impl Metrics {
         registry.register("config_reloads", "Configuration reloads", self.reloads.clone());
         registry.register("sip_transactions_active", "Running SIP transactions", self.transactions.clone());
         registry.register("reports_dropped", "Reports lost because the observer was behind", self.dropped.clone());
+    }
+
+    /// A media thread was so late.
+    pub fn late(&self, worst: Duration) {
+        self.lateness.observe(worst.as_secs_f64());
     }
 
     /// A response was seen.
@@ -206,6 +216,7 @@ mod tests {
         let metrics = Metrics::new("0");
         metrics.ended("Gateway1", Heading::Out, "answered", Some(0.2));
         metrics.response("lync", "INVITE", 200);
+        metrics.late(Duration::from_micros(150));
         metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
         metrics.sounded(Mos::new(4.41));
         let text = metrics.expose(&Snapshot::default());
@@ -214,6 +225,7 @@ mod tests {
             "demarc_calls_total{trunk=\"Gateway1\",direction=\"out\",result=\"answered\"} 1",
             "demarc_sip_responses_total{trunk=\"lync\",method=\"INVITE\",code=\"200\"} 1",
             "demarc_rtp_packets_total{side=\"lync\",direction=\"received\"} 5",
+            "demarc_media_tick_lateness_seconds_bucket{le=\"0.0002\"} 1",
             "demarc_call_setup_seconds_count 1",
             "demarc_call_mos_bucket{le=\"4.4\"} 0",
             "demarc_call_mos_sum 4.41",

@@ -178,6 +178,7 @@ impl Task {
                 self.ladders.note(&call, at, text);
             }
             Report::Ended(end) => self.ended(&end),
+            Report::Late(worst) => self.metrics.late(worst),
             Report::Media { trunk, grown } => self.metrics.packets(self.name(trunk), &grown),
             Report::Response { trunk, method, status } => {
                 self.metrics.response(self.name(trunk), method.text(), status);
