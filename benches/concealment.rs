@@ -1,0 +1,159 @@
+//! One packet in twenty of G.711 is lost: how does speech sound with our concealment, with spandsp's, and with silence in
+//! place of what is lost? Judged by PESQ, the mean of several draws over several pieces of speech; then the same with
+//! losses that come in bursts.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark fails by panic and prints its table")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use demarc::media::codec::{Decoder, Encoder};
+use demarc::random::Random;
+use demarc::session::{Codec, Opus};
+use serde_json::{Value, json};
+
+#[path = "../tests/lab/mod.rs"]
+mod lab;
+
+use lab::Lab;
+
+/// Samples of 20 ms.
+const FRAME: usize = 160;
+/// Packets lost of a hundred.
+const LOSS: u64 = 5;
+const DRAWS: u64 = 4;
+const SPEECH: [&str; 3] = ["demo-instruct", "demo-congrats", "demo-abouttotry"];
+/// By how much it must sound better than silence.
+const GAIN: f64 = 0.3;
+
+/// How losses fall.
+#[derive(Clone, Copy)]
+enum Losses {
+    /// Each packet alone.
+    Scattered,
+    /// Two or three in a row, as a busy radio loses them.
+    Bursts,
+}
+
+fn main() {
+    let lab = Lab::new();
+    let mut rows = Vec::new();
+    for (losses, name) in [(Losses::Scattered, "scattered"), (Losses::Bursts, "in bursts")] {
+        println!(
+            "{LOSS} % of 20 ms packets of PCMU lost, {name}: mean PESQ of {DRAWS} draws each of {} pieces",
+            SPEECH.len()
+        );
+        let Some([ours, spandsp, silence]) = judge(&lab, losses) else { return };
+        println!("  ours {ours:.3}, spandsp {spandsp:.3}, silence {silence:.3}");
+        rows.extend(lines(name, ours, spandsp, silence));
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    fs::create_dir_all(&folder).unwrap();
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    fs::write(folder.join("concealment.jsonl"), rows).unwrap();
+}
+
+fn lines(name: &str, ours: f64, spandsp: f64, silence: f64) -> [Value; 2] {
+    let row = |rival: &str, value: f64, least: f64| {
+        let met = ours >= least;
+        println!(
+            "  beside {rival}: {:+.3}, at least {:+.3}: {}",
+            ours - value,
+            least - value,
+            if met { "met" } else { "missed" }
+        );
+        json!({
+            "name": format!("concealment_{}_{rival}", name.replace(' ', "_")), "unit": "PESQ (MOS), more is better",
+            "ours": ours, "rival": rival, "rival_value": value, "ratio": ours / value, "target": least / value, "met": met,
+            "runs": DRAWS * SPEECH.len() as u64,
+        })
+    };
+    [row("silence", silence, silence + GAIN), row("spandsp", spandsp, spandsp)]
+}
+
+/// The mean scores of our concealment, spandsp's, and silence.
+fn judge(lab: &Lab, losses: Losses) -> Option<[f64; 3]> {
+    let mut sums = [0.0; 3];
+    for piece in SPEECH {
+        let source = lab::speech(lab, piece)?;
+        let coded = code(&lab::samples(&source));
+        let whole = lab::recording(lab, "coded", &coded.iter().flat_map(|packet| decode(packet)).collect::<Vec<_>>());
+        for draw in 0..DRAWS {
+            let arrived = arrivals(coded.len(), losses, draw);
+            let recordings = [
+                lab::recording(lab, "ours", &conceal(&coded, &arrived)),
+                spandsp(lab, &whole, &arrived)?,
+                lab::recording(lab, "silence", &silence(&coded, &arrived)),
+            ];
+            for (sum, recording) in sums.iter_mut().zip(recordings) {
+                *sum += lab::pesq(&source, &recording)?.pesq;
+            }
+        }
+    }
+    Some(sums.map(|sum| sum / (DRAWS * SPEECH.len() as u64) as f64))
+}
+
+fn code(speech: &[i16]) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new(Codec::Pcmu, 8000, &Opus::default()).unwrap();
+    let mut payload = [0; FRAME];
+    let frames = speech.chunks_exact(FRAME);
+    frames.map(|frame| encoder.encode(frame, &mut payload).map(|octets| payload[..octets].to_vec()).unwrap()).collect()
+}
+
+fn decode(packet: &[u8]) -> [i16; FRAME] {
+    let mut sound = [0; FRAME];
+    Decoder::new(Codec::Pcmu, 8000).unwrap().decode(packet, &mut sound).unwrap();
+    sound
+}
+
+fn arrivals(packets: usize, losses: Losses, draw: u64) -> Vec<bool> {
+    let mut random = Random::test(draw + 1);
+    let mut lost = false;
+    (0..packets)
+        .map(|_| {
+            let chance = match (losses, lost) {
+                (Losses::Scattered, _) => LOSS * 10,
+                // Of a burst, the next is lost as well with 0.6: 2.5 on average.
+                (Losses::Bursts, true) => 600,
+                (Losses::Bursts, false) => 21,
+            };
+            lost = random.below(1000) < chance;
+            !lost
+        })
+        .collect()
+}
+
+fn conceal(packets: &[Vec<u8>], arrived: &[bool]) -> Vec<i16> {
+    let mut decoder = Decoder::new(Codec::Pcmu, 8000).unwrap();
+    let mut heard = Vec::new();
+    for (packet, arrived) in packets.iter().zip(arrived) {
+        let mut sound = [0; FRAME];
+        match arrived {
+            true => _ = decoder.decode(packet, &mut sound).unwrap(),
+            false => decoder.conceal(None, &mut sound),
+        }
+        heard.extend(sound);
+    }
+    heard
+}
+
+fn silence(packets: &[Vec<u8>], arrived: &[bool]) -> Vec<i16> {
+    let frames = packets.iter().zip(arrived);
+    frames.flat_map(|(packet, arrived)| if *arrived { decode(packet) } else { [0; FRAME] }).collect()
+}
+
+fn spandsp(lab: &Lab, whole: &Path, arrived: &[bool]) -> Option<PathBuf> {
+    let pattern: String = arrived.iter().map(|arrived| if *arrived { '+' } else { '-' }).collect();
+    let heard = lab.path("spandsp.wav");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/spandsp_plc.py");
+    let done = Command::new("python3").arg(script).arg(whole).arg(pattern).arg(&heard).output().ok()?;
+    if !done.status.success() {
+        println!(
+            "skipped: there is no spandsp (apt-get install libspandsp2): {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        return None;
+    }
+    Some(heard)
+}
