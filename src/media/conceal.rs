@@ -3,7 +3,7 @@
 //!
 //! 1. The pitch is the lag at which the last 20 ms resemble what was before them.
 //! 2. The last period is repeated; after 10 ms two periods, after 20 ms three, for a single one soon buzzes.
-//! 3. After 10 ms it fades by a fifth every 10 ms: after 60 ms nothing is left.
+//! 3. After 5 ms it fades by a fifth every 10 ms: before 60 ms nothing is left.
 //! 4. Beginnings, repetitions and the first sound that follows are joined by cross-fading.
 
 /// Milliseconds: the shortest and longest pitch period (200 and 66 Hz).
@@ -18,8 +18,8 @@ const HISTORY: usize = PITCH.1 * PERIODS + PITCH.1 / 4 + 1;
 const STEP: usize = 10;
 /// The loudness that a step takes, of the whole.
 const FADE: f32 = 0.2;
-/// The longest cross-fade into the sound that follows, and what each step adds to it.
-const REJOIN: (usize, usize) = (10, 4);
+/// The longest cross-fade into the sound that follows, and what each step adds to it: a longer one smears what came.
+const REJOIN: (usize, usize) = (10, 1);
 
 /// The highest rate, in samples per millisecond.
 const MOST: usize = 48;
@@ -120,7 +120,7 @@ impl Concealer {
             true => self.overlap[into] + (made - self.overlap[into]) * (into + 1) as f32 / (joining + 1) as f32,
             false => made,
         };
-        let faded = (loss.done.saturating_sub(step) as f32 / step as f32 * FADE).min(1.0);
+        let faded = (loss.done.saturating_sub(step / 2) as f32 / step as f32 * FADE).min(1.0);
         loss.done += 1;
         self.loss = Some(loss);
         made * (1.0 - faded)
