@@ -3,7 +3,9 @@
 //! [`engine`] opens ports and hands sessions out to the threads; [`thread`] owns sessions, sockets and the
 //! time; [`bridge`] is a call's media and knows neither. The way of a packet: [`socket`] (batch in) ->
 //! [`peer`] (source, payload type, [`srtp`], [`reception`]) -> [`bridge`] (way) -> [`peer`] ([`splice`],
-//! [`srtp`]) -> [`socket`] (batch out), in one buffer, without lock, allocation or log line.
+//! [`srtp`]) -> [`socket`] (batch out), in one buffer, without lock, allocation or log line. Where the sides speak
+//! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
+//! [`packetize`].
 
 pub mod bridge;
 pub mod clock;
