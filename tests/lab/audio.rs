@@ -93,15 +93,21 @@ pub struct Verdict {
     pub lag_ms: f64,
 }
 
+/// The Python that has what the judges need; `None`, with the reason said, when there is none.
+pub fn python() -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let python = std::env::var_os("DEMARC_PYTHON").map_or(own, PathBuf::from);
+    if !python.is_file() {
+        missing("there is no Python with PESQ and libsrtp (run .ci/peers)");
+        return None;
+    }
+    Some(python)
+}
+
 /// Compares a recording with its source; `None`, with the reason said, when there is no PESQ.
 pub fn pesq(source: &Path, recording: &Path) -> Option<Verdict> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("DEMARC_PYTHON").map_or_else(|| root.join("target/venv/bin/python"), PathBuf::from);
-    if !python.is_file() {
-        missing("there is no PESQ (run .ci/peers)");
-        return None;
-    }
-    let output = Command::new(python).arg(root.join("tests/listen.py")).arg(source).arg(recording).output().unwrap();
+    let output = Command::new(python()?).arg(root.join("tests/listen.py")).arg(source).arg(recording).output().unwrap();
     assert!(output.status.success(), "listen.py: {}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
