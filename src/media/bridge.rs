@@ -163,6 +163,11 @@ impl Bridge {
         }
     }
 
+    /// Is there sound of our own making, which has deadlines of its own?
+    pub fn transcodes(&self) -> bool {
+        self.ways.iter().any(|way| matches!(way, Way::Transcode(_)))
+    }
+
     /// When [`Bridge::tick`] has something to do.
     pub fn due(&self) -> Instant {
         let peers = soonest(self.peers[0].due(), self.peers[1].due());
