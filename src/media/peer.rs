@@ -134,11 +134,14 @@ impl Agreed {
         if (old.remote, old.latch) == (new.remote, new.latch) {
             (self.rtp, self.rtcp) = (before.rtp, before.rtcp);
         }
-        if old.srtp.map(|srtp| srtp.receive) == new.srtp.map(|srtp| srtp.receive) {
-            self.inbound = before.inbound;
-        }
-        if old.srtp.map(|srtp| srtp.send) == new.srtp.map(|srtp| srtp.send) {
-            self.outbound = before.outbound;
+        if let Some((old, new)) = old.srtp.zip(new.srtp) {
+            // A mark names a key and is no part of it. A key that began anew would repeat its keystream.
+            if old.receive.marked(None) == new.receive.marked(None) {
+                self.inbound = before.inbound.map(|inbound| inbound.marked(new.receive.mki()));
+            }
+            if old.send.marked(None) == new.send.marked(None) {
+                self.outbound = before.outbound.map(|outbound| outbound.marked(new.send.mki()));
+            }
         }
         self
     }

@@ -140,6 +140,12 @@ impl Inbound {
         }
     }
 
+    /// The same key under another master key identifier: what was heard stays heard.
+    #[must_use]
+    pub fn marked(self, mki: Option<Mki>) -> Inbound {
+        Inbound { mki: Marker::new(mki), ..self }
+    }
+
     /// Checks and decrypts an SRTP packet in place; the length of the RTP packet that remains.
     pub fn rtp(&mut self, header: &Header, packet: &mut [u8]) -> Result<usize, Refusal> {
         let known = self.source(header.ssrc);
@@ -206,6 +212,12 @@ impl Outbound {
     pub fn new(keys: &Keys) -> Outbound {
         let (transforms, mki) = (Transform::pair(keys), Marker::new(keys.mki()));
         Outbound { transforms, mki, sent: Window::default(), rtcp_index: 0 }
+    }
+
+    /// The same key under another master key identifier: no index is used again.
+    #[must_use]
+    pub fn marked(self, mki: Option<Mki>) -> Outbound {
+        Outbound { mki: Marker::new(mki), ..self }
     }
 
     /// Encrypts the RTP packet in `buffer[..length]` in place; its new length. `None` when its index

@@ -367,6 +367,34 @@ fn a_key_that_did_not_change_goes_on_over_rollovers_and_reports() {
     }
 }
 
+/// Our answers bear the mark of the peer's line and our offers none, over one key.
+#[test]
+fn a_key_goes_on_whatever_its_mark() {
+    let mark = |value| Some(crate::session::Mki { value, length: 1 });
+    let srtp = |mki| Srtp { send: keys(1).marked(mki), receive: keys(2).marked(mki) };
+    let mut rig = Rig::new(|_| ());
+    let mut inbound = crate::media::srtp::Inbound::new(&keys(1));
+    let mut outbound = crate::media::srtp::Outbound::new(&keys(2));
+    for (mki, sequences) in [(mark(1), 0..=65_535), (None, 0..=0), (mark(2), 1..=1)] {
+        rig.change(Side::A, |a| a.srtp = Some(srtp(mki)));
+        (inbound, outbound) = (inbound.marked(mki), outbound.marked(mki));
+        for sequence in sequences {
+            let (header, payload) = rig.rtp(Side::B, &packet(0, 8, sequence, &[3; 160])).unwrap();
+            let heard = inbound.rtp(&header, &mut [&header.write()[..], &payload].concat());
+            assert_eq!(heard.map(drop), Ok(()), "to the peer, {mki:?} {sequence}");
+            let said = sealed(&mut outbound, &packet(0, 9, sequence, b"sound"));
+            assert!(rig.rtp(Side::A, &said).is_some(), "from the peer, {mki:?} {sequence}");
+            assert_eq!(rig.rtp(Side::A, &said), None, "once, {mki:?} {sequence}");
+        }
+        rig.run(8000);
+        let mut reports = rig.reports.extract_if(.., |report| report.0 == Side::A).peekable();
+        assert!(reports.peek().is_some());
+        reports.for_each(|(.., mut octets)| {
+            assert!(inbound.rtcp(&mut octets).is_ok(), "an index of its own for each report, {mki:?}");
+        });
+    }
+}
+
 #[test]
 fn what_is_sent_under_a_new_key_begins_without_rollovers() {
     let mut rig = Rig::new(|[a, _]| a.srtp = Some(Srtp { send: keys(1), receive: keys(2) }));
