@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use demarc::config::Media;
 use demarc::media::Engine;
-use demarc::media::socket::real_time;
+use demarc::media::io::priority::real_time;
 use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
@@ -109,7 +109,7 @@ fn relay(calls: u16) {
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, high, low, 1);
     let jitter = Duration::from_millis(120);
-    let config = Media { address: address.into(), ports: (20_000, 20_003 + 4 * calls), threads: Some(1), jitter };
+    let config = Media { address: address.into(), ports: (20_000, 20_003 + 4 * calls), threads: Some(1), jitter, cores: Vec::new(), socket_io: Default::default() };
     let mut engine = Engine::start(&config, sender).unwrap();
     let (a, b) = (socket(), socket());
     let mut ports = Vec::new();

@@ -11,7 +11,7 @@
 //! neighbours change nothing; CPU is read from schedstat over all threads. A run whose load left late says little of the
 //! server and is repeated. [`WORKS`] names the work and its limits. `WORK` (all) names one of them alone; `RUNS` (5),
 //! `SECONDS` (5) and `SLOTS` (20: the calls' packets come in 20 lumps per 20 ms; more slots spread them) may be set;
-//! `DEMARC_BIN` names another daemon.
+//! `DEMARC_BIN` names another daemon. Where the kernel has io_uring, the relay is measured with epoll, too.
 
 #![allow(
     clippy::unwrap_used,
@@ -44,6 +44,8 @@ struct Work {
     calls: u64,
     /// Is rtpengine measured too?
     rival: bool,
+    /// And demarc by epoll?
+    epoll: bool,
     limits: &'static [Limit],
 }
 
@@ -75,6 +77,7 @@ const WORKS: [Work; 6] = [
         codecs: ["pcmu", "pcmu"],
         calls: 500,
         rival: true,
+        epoll: true,
         limits: &[beside("cpu", COST, 0.4), beside("p99", "lat_us_p99", 1.0)],
     },
     Work {
@@ -82,16 +85,18 @@ const WORKS: [Work; 6] = [
         codecs: ["pcmu", "pcma"],
         calls: 200,
         rival: true,
+        epoll: true,
         limits: &[beside("cpu", COST, 0.25), beside("p50", "lat_us_p50", 0.1)],
     },
-    Work { name: "g722", codecs: ["g722", "pcmu"], calls: 200, rival: true, limits: &[beside("cpu", COST, 0.35)] },
+    Work { name: "g722", codecs: ["g722", "pcmu"], calls: 200, rival: true, epoll: false, limits: &[beside("cpu", COST, 0.35)] },
     // More would be too many for rtpengine.
-    Work { name: "opus", codecs: ["opus", "pcmu"], calls: 40, rival: true, limits: &[beside("cpu", COST, 0.3)] },
+    Work { name: "opus", codecs: ["opus", "pcmu"], calls: 40, rival: true, epoll: false, limits: &[beside("cpu", COST, 0.3)] },
     Work {
         name: "opus_core",
         codecs: ["opus", "pcmu"],
         calls: 150,
         rival: false,
+        epoll: false,
         limits: &[Limit { row: "calls", figure: "srv_calls_per_core", unit: "calls", asked: Asked::AtLeast(150.0) }],
     },
     Work {
@@ -99,6 +104,7 @@ const WORKS: [Work; 6] = [
         codecs: ["pcmu", "pcmu"],
         calls: 1000,
         rival: false,
+        epoll: false,
         limits: &[Limit { row: "rss", figure: "srv_rss_mb", unit: "MB", asked: Asked::AtMost(60.0) }],
     },
 ];
@@ -241,12 +247,14 @@ fn main() {
             println!("{:<22}skipped: no speech for Opus", work.name);
             continue;
         }
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut ours, mut theirs, mut epoll) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..runs {
-            ours.push(demarc(&load, work));
+            ours.push(demarc(&load, work, "auto"));
+            epoll.extend((work.epoll).then(|| demarc(&load, work, "epoll")));
             theirs.extend((rival && work.rival).then(|| rtpengine(&load, work)));
         }
         work.limits.iter().for_each(|limit| rows.judge(work, limit, &ours, &theirs));
+        rows.epoll(work, &ours, &epoll);
     }
     if wanted("crowd") {
         rows.crowd(crowd(&load));
@@ -276,8 +284,8 @@ fn opus_packets(lab: &Lab) -> Option<PathBuf> {
 fn crowd(load: &Load) -> u64 {
     let mut most = 0;
     for calls in CROWDS {
-        let work = Work { name: "crowd", codecs: ["pcmu"; 2], calls, rival: false, limits: &[] };
-        let run = demarc(load, &work);
+        let work = Work { name: "crowd", codecs: ["pcmu"; 2], calls, rival: false, epoll: false, limits: &[] };
+        let run = demarc(load, &work, "auto");
         if !run.faults().is_empty() || run.number("lat_us_p99") > CROWD_DELAY || run.number("pace_late_us_p99") > LUMPS
         {
             break;
@@ -311,6 +319,18 @@ impl Rows {
         self.row(json!({
             "name": name, "unit": limit.unit, "ours": value, "rival": rival, "rival_value": rival_value, "ratio": ratio,
             "target": target, "met": enough && faulty == 0, "runs": ours.len(),
+        }));
+    }
+
+    /// Beside ourselves with epoll.
+    fn epoll(&mut self, work: &Work, ours: &[Run], epoll: &[Run]) {
+        if epoll.is_empty() {
+            return;
+        }
+        let (value, rival) = (median(ours, COST), median(epoll, COST));
+        self.row(json!({
+            "name": format!("{}_{}_epoll", work.name, work.calls), "unit": "µs", "ours": value, "rival": "own epoll",
+            "rival_value": rival, "ratio": value / rival, "target": 1.0, "met": value <= rival, "runs": ours.len(),
         }));
     }
 
@@ -407,11 +427,12 @@ impl Load {
     }
 }
 
-fn demarc(load: &Load, work: &Work) -> Run {
+/// `io` as in `SocketIo`.
+fn demarc(load: &Load, work: &Work, io: &str) -> Run {
     let lab = Lab::new();
     let [lync, web] = [5070, 8085].map(|port| lab.net.at(1, port));
     let (caller, callee) = (lab.net.at(2, 5061), lab.net.at(3, 5060));
-    let ini = lab.write("demarc.ini", configuration(&lab, caller, callee));
+    let ini = lab.write("demarc.ini", configuration(&lab, caller, callee, io));
     let program = std::env::var_os("DEMARC_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_demarc").into());
     let mut command = load.place.server(program);
     command.arg("run").arg("--config").arg(ini).env_remove("NOTIFY_SOCKET");
@@ -443,7 +464,8 @@ fn demarc(load: &Load, work: &Work) -> Run {
         ["--ip", &media],
     ];
     let run = load.punctual(work, arguments.as_flattened(), Some(demarc.id()));
-    run.print(&format!("demarc {} {}", work.name, work.calls));
+    let how = if io == "epoll" { "epoll" } else { "demarc" };
+    run.print(&format!("{how} {} {}", work.name, work.calls));
     until(seconds(5), "all calls are gone", || {
         let (_, text) = get(web, "/metrics")?;
         let mut active = text.lines().filter(|line| line.starts_with("demarc_calls_active"));
@@ -452,7 +474,7 @@ fn demarc(load: &Load, work: &Work) -> Run {
     run
 }
 
-fn configuration(lab: &Lab, caller: SocketAddr, callee: SocketAddr) -> String {
+fn configuration(lab: &Lab, caller: SocketAddr, callee: SocketAddr, io: &str) -> String {
     let leaf = lab.authority.leaf(US);
     let certificate = lab.write("demarc.pem", leaf.certificate);
     let key = lab.write("demarc.key", leaf.key);
@@ -462,7 +484,7 @@ fn configuration(lab: &Lab, caller: SocketAddr, callee: SocketAddr) -> String {
         "[Lync]\nProfile=sfb2019\nFqdn={US}\nListen={us}:5070\nNextHop={caller}\nCertificate={}\nPrivateKey={}\n\
          TrustedRoots={}\nTrustedPeers={LYNC}\nSRTPMode=Required\n\n\
          [Trunks]\nTlsListen=\nTcpListen=\nUdpListen={us}:5068\n\n\
-         [Media]\nAddress={us}\nPorts=20000-29999\nCodecs=opus G722 PCMU PCMA\nThreads=1\n\n[Web]\nListen={us}:8085\n\n\
+         [Media]\nAddress={us}\nPorts=20000-29999\nCodecs=opus G722 PCMU PCMA\nThreads=1\nSocketIo={io}\n\n[Web]\nListen={us}:8085\n\n\
          [Gateway1]\nIP={}\nPort={}\nProtocol=UDP\nVoiceRoutes=All\n\n[HybridVoiceRoutes]\nAll=.*\n",
         certificate.display(),
         key.display(),

@@ -125,6 +125,8 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
         ports: (20_000, 20_003),
         threads: Some(1),
         jitter: Duration::from_millis(120),
+        cores: Vec::new(),
+        socket_io: Default::default(),
     };
     let mut engine = Engine::start(&config, sender).unwrap();
     engine.order(MediaOrder::Open(SessionId(1))).unwrap();

@@ -265,7 +265,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
             trusted_roots: directory.join("roots.pem"),
         },
         trunk_listen: TrunkListen { tls: Some(any), tcp: Some(any), udp: Some(any) },
-        media: Media { address: LOOPBACK, ports: (49152, 57500), threads: None, jitter: Duration::ZERO },
+        media: Media { address: LOOPBACK, ports: (49152, 57500), threads: None, jitter: Duration::ZERO, cores: Vec::new(), socket_io: Default::default() },
         routes: Vec::new(),
         web: Web { listen: None, token_file: None },
         trace: Trace { keep: 0 },

@@ -157,6 +157,8 @@ fn call(codecs: [Codec; 2]) {
         ports: (20_000, 20_003),
         threads: Some(1),
         jitter: Duration::from_millis(200),
+        cores: Vec::new(),
+        socket_io: Default::default(),
     };
     let mut engine = Engine::start(&config, sender).unwrap();
     engine.order(MediaOrder::Open(SessionId(1))).unwrap();

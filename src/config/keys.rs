@@ -10,7 +10,7 @@ use super::value::{Form, nearest};
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Choice, Choices, CodeRule, Flag, Host, Hosts, List, Listen, Name, Names, Number, OwnAddress, Path,
+    Addresses, Auto, Choice, Choices, CodeRule, Flag, Host, Hosts, List, Listen, Name, Names, Number, Numbers, OwnAddress, Path,
     Pattern, Port, Ports, Text, Time, Translation,
 };
 use Section::{
@@ -215,6 +215,8 @@ pub const PROTOCOLS: &[&str] = &["UDP", "TCP", "TLS"];
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 /// The words of `DTMF`, in the order of [`super::Dtmf`].
 pub const DTMF: &[&str] = &["auto", "inband", "info"];
+/// The words of `SocketIo`, in the order of [`super::SocketIo`].
+pub const SOCKET_IO: &[&str] = &["auto", "uring", "epoll"];
 /// The words of `CryptoSuites`, in the order of [`crate::session::Suite::ALL`].
 pub const SUITES: &[&str] = &[
     "AES_CM_128_HMAC_SHA1_80",
@@ -281,6 +283,8 @@ pub static KEYS: &[Key] = &[
     key(Media, "Codecs", Choices(CODECS), "opus G722 PCMU PCMA", NewCalls, "Codecs, the preferred one first: toward the Microsoft side all of them, toward gateways its G.711 (see Codecs of a gateway). Siren and RTAudio are never spoken: no open decoder exists."),
     key(Media, "JitterBuffer", Time(Duration::from_millis(20), SECOND), "120ms", Restart, "How long a packet that is missing is waited for at most where sound is transcoded; how long really follows the jitter that is seen. What both sides code alike is passed on at once."),
     key(Media, "Threads", Auto(1, 256), "auto", Restart, "Media threads; auto lets the machine decide."),
+    key(Media, "Cores", Numbers(0, 1023), "", Restart, "The processor cores that media threads keep to, counted from 0: the first thread to the first of these, and so on in turn. Without this key the system places them, which is better unless these cores are kept free of all else."),
+    key(Media, "SocketIo", Choice(SOCKET_IO), "auto", Restart, "How media threads talk to their sockets. auto: by io_uring where the system has it and allows it, else by epoll; the log says which."),
 
     key(Gateway, "FQDN", Name, "", NewCalls, "The gateway's name. Under TLS its certificate must carry it."),
     key(Gateway, "IP", Addresses, "", NewCalls, "The gateway's address; several are tried in order. Without one the FQDN is looked up.").sample("192.0.2.20"),

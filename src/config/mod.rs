@@ -250,6 +250,22 @@ pub struct Media {
     pub threads: Option<usize>,
     /// How long a missing packet is waited for at most where sound is transcoded.
     pub jitter: Duration,
+    /// The cores that the threads keep to, in turn; none lets the system place them.
+    pub cores: Vec<usize>,
+    /// How the threads talk to their sockets.
+    pub socket_io: SocketIo,
+}
+
+/// How media threads talk to their sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SocketIo {
+    /// By io_uring where it can be had, else by epoll.
+    #[default]
+    Auto,
+    /// By io_uring; a warning when it cannot be had.
+    Uring,
+    /// By epoll.
+    Epoll,
 }
 
 /// One line of `[HybridVoiceRoutes]` with the gateways that take it.

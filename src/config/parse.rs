@@ -10,14 +10,15 @@ use std::time::Duration;
 use crate::session::Codec;
 
 use super::ini::{self, Entry, Source};
-use super::keys::{LEVELS, NUMBERS, Section};
+use super::keys::{LEVELS, NUMBERS, SOCKET_IO, Section};
 use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
-    Config, Finding, Level, Logging, Media, TlsIdentity, Trace, TrunkListen, Web, cloud_connector, voice_routes,
+    Config, Finding, Level, Logging, Media, SocketIo, TlsIdentity, Trace, TrunkListen, Web, cloud_connector, voice_routes,
 };
 
+const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];
 const LEVEL_VALUES: [Level; 5] = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
 
 /// All that is to be said about a file.
@@ -217,7 +218,12 @@ impl Builder<'_, '_> {
         let threads = threads.and_then(|n| usize::try_from(n).ok());
         let any = |text: &str| value::time(text, Duration::ZERO, Duration::MAX);
         let jitter = self.settings.value(Section::Media, "JitterBuffer", any)?;
-        Some(Media { address: self.media_address(lync_listen)?, ports, threads, jitter })
+        let core = |text: &str| value::numbers(text, 0, 1023);
+        let cores = self.settings.value(Section::Media, "Cores", core).unwrap_or_default();
+        let cores = cores.into_iter().filter_map(|core| usize::try_from(core).ok()).collect();
+        let choice = |text: &str| value::choice(text, SOCKET_IO);
+        let socket_io = SOCKET_IO_VALUES[self.settings.value(Section::Media, "SocketIo", choice).unwrap_or_default()];
+        Some(Media { address: self.media_address(lync_listen)?, ports, threads, jitter, cores, socket_io })
     }
 
     fn media_address(&mut self, lync_listen: Option<SocketAddr>) -> Option<IpAddr> {

@@ -71,6 +71,8 @@ pub enum Form {
     Choice(&'static [&'static str]),
     /// Some of these words, space separated.
     Choices(&'static [&'static str]),
+    /// Whole numbers in a range, space separated.
+    Numbers(u32, u32),
     /// Names, separated by spaces or commas.
     List,
     /// A regular expression as .NET understands it.
@@ -101,6 +103,7 @@ impl Form {
             Form::Time(least, most) => time(text, least, most).map(drop),
             Form::Choice(words) => choice(text, words).map(drop),
             Form::Choices(words) => choices(text, words).map(drop),
+            Form::Numbers(least, most) => numbers(text, least, most).map(drop),
             Form::Pattern => pattern(text).map(drop),
             Form::Translation => translation(text),
             Form::CodeRule => code_rule(text),
@@ -128,6 +131,7 @@ impl fmt::Display for Form {
             Form::Time(least, most) => write!(f, "time, {} to {}", Written(*least), Written(*most)),
             Form::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Form::Choices(words) => write!(f, "some of {}, space separated", words.join(", ")),
+            Form::Numbers(least, most) => write!(f, "numbers from {least} to {most}, space separated"),
             Form::List => f.write_str("names, separated by spaces or commas"),
             Form::Pattern => f.write_str("pattern"),
             Form::Translation => f.write_str("pattern => translation"),
@@ -193,6 +197,11 @@ pub fn auto(text: &str, least: u32, most: u32) -> Result<Option<u32>, Wrong> {
         true => Ok(None),
         false => number(text, least, most).map(Some),
     }
+}
+
+/// Whole numbers in a range.
+pub fn numbers(text: &str, least: u32, most: u32) -> Result<Vec<u32>, Wrong> {
+    each(text, |word| number(word, least, most))
 }
 
 /// A port that can be named.

@@ -1,6 +1,6 @@
 //! The engine as signalling sees it: takes orders, never waits.
 //!
-//! It owns the range of ports, opens sockets, and seats each session at the thread with the fewest. What
+//! It owns the range of ports, opens sockets, and seats each session at the thread whose sessions cost least. What
 //! comes home over a thread's ring is free again at the next order.
 //!
 //! **When a thread falls behind.** A thread's ring has four places for each session that there can be. An order that
@@ -8,7 +8,6 @@
 //! places, and since a session is closed once, closing is never dropped.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -22,12 +21,16 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use thiserror::Error;
 use tokio::sync::mpsc::Sender;
 
-use crate::config::Media;
+use crate::config::{Media, SocketIo};
 use crate::media::bridge::Bridge;
 use crate::media::clock::Clock;
 use crate::media::ports::Ports;
-use crate::media::socket;
-use crate::media::thread::{Command, Pair, Seat, Thread};
+use crate::media::io::Backend;
+use crate::media::io::poll::Poll;
+use crate::media::io::priority::{self, Pace};
+use crate::media::io::ring::Ring;
+use crate::media::load::{RELAYED, weight};
+use crate::media::thread::{Command, Newcomer, Pair, SOCKETS, Seat, Thread};
 use crate::random::Random;
 use crate::session::{MediaOrder, MediaReport, SessionId};
 
@@ -66,29 +69,6 @@ enum PortError {
 #[error("the media thread is behind with its orders")]
 pub struct Behind;
 
-/// How punctual the media threads are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// They run before all ordinary threads.
-    RealTime,
-    /// They share the machine: the system refused real-time priority with this error number.
-    Ordinary(i32),
-}
-
-impl fmt::Display for Pace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Pace::RealTime => f.write_str("media threads run with real-time priority"),
-            Pace::Ordinary(error) => write!(
-                f,
-                "media threads run without real-time priority ({}): on a busy machine sound will be late; \
-                 grant CAP_SYS_NICE or LimitRTPRIO=10",
-                io::Error::from_raw_os_error(*error)
-            ),
-        }
-    }
-}
-
 /// The media plane's face to signalling.
 pub struct Engine {
     address: IpAddr,
@@ -99,7 +79,18 @@ pub struct Engine {
     clock: Clock,
     patience: Duration,
     random: Random,
-    pace: Pace,
+    standing: Standing,
+}
+
+/// What the threads got of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Their priority.
+    pub pace: Pace,
+    /// How they talk to their sockets.
+    pub backend: Backend,
+    /// The core that one of them was to keep to and could not, with the system's error number.
+    pub unpinned: Option<(usize, i32)>,
 }
 
 /// A thread, seen from here.
@@ -109,6 +100,8 @@ struct Worker {
     wake: Arc<EventFd>,
     /// Numbers of free seats.
     free: Vec<usize>,
+    /// What its sessions cost, by [`weight`].
+    weight: u32,
     /// Places in the ring that only closing may use.
     kept: usize,
     thread: Option<JoinHandle<()>>,
@@ -119,6 +112,7 @@ struct Place {
     thread: usize,
     seat: usize,
     ports: [u16; 2],
+    weight: u32,
     closing: bool,
 }
 
@@ -134,23 +128,23 @@ impl Engine {
         let clock = Clock::start();
         let mut random = Random::seeded(seed().map_err(StartError::Machine)?);
         let mut threads = Vec::new();
-        let mut pace = Pace::RealTime;
+        let mut standing = Standing { pace: Pace::RealTime, backend: Backend::Ring, unpinned: None };
         for number in 0..thread_count(config.threads) {
             let random = Random::seeded(random.octets());
-            let (worker, own_pace) =
-                Worker::start(number, sessions, clock, random, reports.clone()).map_err(StartError::Machine)?;
+            let core = config.cores.iter().cycle().nth(number).copied();
+            let wish = Wish { core, socket_io: config.socket_io };
+            let (worker, own) =
+                Worker::start(number, sessions, clock, random, reports.clone(), wish).map_err(StartError::Machine)?;
             threads.push(worker);
-            if own_pace != Pace::RealTime {
-                pace = own_pace;
-            }
+            standing = standing.worse(own);
         }
         let (address, range, patience) = (config.address, config.ports, config.jitter);
-        Ok(Engine { address, range, ports, threads, places: HashMap::new(), clock, patience, random, pace })
+        Ok(Engine { address, range, ports, threads, places: HashMap::new(), clock, patience, random, standing })
     }
 
-    /// Whether the threads got the priority that they want; worth a warning when not.
-    pub fn pace(&self) -> Pace {
-        self.pace
+    /// What the threads got of the machine; some of it is worth a warning.
+    pub fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// Hands an order over; never waits. Orders for unknown sessions are ignored, but closing one is answered.
@@ -158,9 +152,12 @@ impl Engine {
         self.take_home();
         match order {
             MediaOrder::Open(id) => self.open(id),
-            MediaOrder::Apply(id, session) => match self.places.get(&id) {
-                Some(&Place { thread, seat, closing: false, .. }) => {
-                    self.threads[thread].order(Command::Apply(seat, session))
+            MediaOrder::Apply(id, session) => match self.places.get_mut(&id) {
+                Some(place @ Place { closing: false, .. }) => {
+                    let worker = &mut self.threads[place.thread];
+                    let before = std::mem::replace(&mut place.weight, weight(&session));
+                    worker.weight = worker.weight - before + place.weight;
+                    worker.order(Command::Apply(place.seat, session))
                 }
                 _ => Ok(()),
             },
@@ -194,9 +191,10 @@ impl Engine {
             Err(error) => return self.tell(MediaReport::Refused(id, error.to_string())),
         };
         let bridge = Bridge::new(id, self.patience, &mut self.random, self.clock.now().at);
-        let session = Box::new(Seat { ports, sockets, bridge });
+        let session = Box::new(Newcomer { sockets, seat: Box::new(Seat { ports, bridge }) });
         self.threads[thread].free.pop();
-        self.places.insert(id, Place { thread, seat, ports, closing: false });
+        self.threads[thread].weight += RELAYED;
+        self.places.insert(id, Place { thread, seat, ports, weight: RELAYED, closing: false });
         let ordered = self.threads[thread].order(Command::Open(seat, session));
         if ordered.is_err() {
             self.release(id);
@@ -210,7 +208,7 @@ impl Engine {
     }
 
     fn least_loaded(&self) -> usize {
-        (0..self.threads.len()).max_by_key(|thread| self.threads[*thread].free.len()).unwrap_or(0)
+        (0..self.threads.len()).min_by_key(|thread| self.threads[*thread].weight).unwrap_or(0)
     }
 
     fn open_pairs(&mut self) -> Result<([Pair; 2], [u16; 2]), PortError> {
@@ -260,6 +258,7 @@ impl Engine {
         if let Some(place) = self.places.remove(&id) {
             place.ports.into_iter().for_each(|port| self.ports.put_back(port));
             self.threads[place.thread].free.push(place.seat);
+            self.threads[place.thread].weight -= place.weight;
         }
     }
 
@@ -279,6 +278,24 @@ impl Drop for Engine {
     }
 }
 
+/// What a thread shall get of the machine.
+#[derive(Clone, Copy)]
+struct Wish {
+    core: Option<usize>,
+    socket_io: SocketIo,
+}
+
+impl Standing {
+    /// What is to be said when one thread got this and the others that.
+    fn worse(self, other: Standing) -> Standing {
+        Standing {
+            pace: if self.pace == Pace::RealTime { other.pace } else { self.pace },
+            backend: if self.backend == Backend::Ring { other.backend } else { self.backend },
+            unpinned: self.unpinned.or(other.unpinned),
+        }
+    }
+}
+
 impl Worker {
     fn start(
         number: usize,
@@ -286,30 +303,22 @@ impl Worker {
         clock: Clock,
         random: Random,
         reports: Sender<MediaReport>,
-    ) -> io::Result<(Worker, Pace)> {
+        wish: Wish,
+    ) -> io::Result<(Worker, Standing)> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (orders, its_orders) = RingBuffer::new(ORDERS * sessions);
         let (its_home, home) = RingBuffer::new(sessions);
         let thread =
             Thread { orders: its_orders, home: its_home, wake: wake.clone(), reports, seats: sessions, clock, random };
         let (ready, started) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
-            let pace = socket::real_time()
-                .map_or_else(|error| Pace::Ordinary(error.raw_os_error().unwrap_or(0)), |()| Pace::RealTime);
-            // What is built by the thread that uses it lies near it.
-            match thread.prepare() {
-                Ok(running) => {
-                    let _ = ready.send(Ok(pace));
-                    running.run();
-                }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
-            }
-        })?;
-        let pace = started.recv().map_err(|_| io::Error::other("the thread ended"))??;
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{number}"))
+            .spawn(move || run(thread, wish, |standing| drop(ready.send(standing))))?;
+        let standing = started.recv().map_err(|_| io::Error::other("the thread ended"))??;
         let free = (0..sessions).rev().collect();
-        Ok((Worker { orders: Some(orders), home, wake, free, kept: sessions, thread: Some(thread) }, pace))
+        let worker =
+            Worker { orders: Some(orders), home, wake, free, weight: 0, kept: sessions, thread: Some(thread) };
+        Ok((worker, standing))
     }
 
     fn order(&mut self, command: Command) -> Result<(), Behind> {
@@ -341,6 +350,35 @@ impl Worker {
     }
 }
 
+/// A thread's whole life. What is built by the thread that uses it lies near it.
+fn run(thread: Thread, wish: Wish, ready: impl FnOnce(io::Result<Standing>)) {
+    let unpinned = wish.core.and_then(|core| {
+        let refusal = priority::pin(core).err()?;
+        Some((core, refusal.raw_os_error().unwrap_or(0)))
+    });
+    let standing = |backend| Standing { pace: Pace::take(), backend, unpinned };
+    let sockets = SOCKETS * thread.seats;
+    let refused = match wish.socket_io {
+        SocketIo::Epoll => Backend::Poll,
+        SocketIo::Auto | SocketIo::Uring => match Ring::new(sockets, &thread.wake) {
+            Ok(ring) => {
+                let running = thread.prepare(ring);
+                ready(Ok(standing(Backend::Ring)));
+                return running.run();
+            }
+            Err(error) => Backend::NoRing(error.raw_os_error().unwrap_or(0)),
+        },
+    };
+    match Poll::new(sockets, &thread.wake) {
+        Ok(poll) => {
+            let running = thread.prepare(poll);
+            ready(Ok(standing(refused)));
+            running.run();
+        }
+        Err(error) => ready(Err(error)),
+    }
+}
+
 fn thread_count(configured: Option<usize>) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     configured.unwrap_or(cores.min(MOST_THREADS)).max(1)
@@ -361,7 +399,7 @@ mod tests {
         let (orders, mut taken) = RingBuffer::new(ORDERS * 2);
         let (_, home) = RingBuffer::new(2);
         let wake = Arc::new(EventFd::new().unwrap());
-        let mut worker = Worker { orders: Some(orders), home, wake, free: Vec::new(), kept: 2, thread: None };
+        let mut worker = Worker { orders: Some(orders), home, wake, free: Vec::new(), weight: 0, kept: 2, thread: None };
         let order = || Command::Apply(0, Box::default());
         let accepted = (0..20).take_while(|_| worker.order(order()).is_ok()).count();
         assert_eq!(accepted, 6);
@@ -371,12 +409,6 @@ mod tests {
         assert_eq!(worker.order(order()), Ok(()), "it caught up");
         worker.stop();
         assert_eq!(worker.order(order()), Err(Behind), "it stopped");
-    }
-
-    #[test]
-    fn a_missing_priority_is_said_with_its_remedy() {
-        let text = Pace::Ordinary(libc::EPERM).to_string();
-        assert!(text.contains("Operation not permitted") && text.contains("LimitRTPRIO"), "{text}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The media plane: moves sound between the two sides of a call, on threads of its own.
 //!
 //! [`engine`] opens ports and hands sessions out to the threads; [`thread`] owns sessions, sockets and the
-//! time; [`bridge`] is a call's media and knows neither. The way of a packet: [`socket`] (batch in) ->
+//! time; [`bridge`] is a call's media and knows neither. The way of a packet: [`io`] (in) ->
 //! [`peer`] (source, payload type, [`srtp`], [`reception`]) -> [`bridge`] (way) -> [`peer`] ([`splice`],
-//! [`srtp`]) -> [`socket`] (batch out), in one buffer, without lock, allocation or log line. Where the sides speak
+//! [`srtp`]) -> [`io`] (out), in one buffer, without lock, allocation or log line. Where the sides speak
 //! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
 //! [`packetize`].
 
@@ -14,7 +14,9 @@ pub mod conceal;
 pub mod deadlines;
 pub mod dtmf;
 pub mod engine;
+pub mod io;
 pub mod jitter;
+pub mod load;
 pub mod packetize;
 pub mod peer;
 pub mod playout;
@@ -22,7 +24,6 @@ pub mod ports;
 pub mod quality;
 pub mod reception;
 pub mod resample;
-pub mod socket;
 pub mod speech;
 pub mod splice;
 pub mod srtp;
@@ -32,4 +33,6 @@ pub mod transcode;
 #[cfg(test)]
 mod tests;
 
-pub use engine::{Behind, Engine, Pace, StartError};
+pub use engine::{Behind, Engine, Standing, StartError};
+pub use io::priority::Pace;
+pub use io::Backend;

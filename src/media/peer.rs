@@ -11,7 +11,7 @@ use crate::media::clock::Moment;
 use crate::media::packetize::Packet;
 use crate::media::quality::{Loss, Path};
 use crate::media::reception::{Arrival, Reception};
-use crate::media::socket::{BUFFER, Datagram};
+use crate::media::io::{BUFFER, Datagram};
 use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
 use crate::random::Random;

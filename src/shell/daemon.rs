@@ -26,8 +26,8 @@ use super::sip_reader::SipReader;
 use super::transport::{self, Options, Transports};
 use super::web::{self, Order, Pages};
 use crate::call::{Event, Switch};
-use crate::config::{self, Config, Finding, Severity};
-use crate::media::{self, Engine, Pace};
+use crate::config::{self, Config, Finding, Severity, SocketIo};
+use crate::media::{self, Backend, Engine, Pace, Standing};
 use crate::random::Random;
 
 /// Events from the network that may wait for the reactor.
@@ -96,7 +96,7 @@ impl Daemon {
             token,
         };
         let web = serve_pages(&config, pages).await?;
-        announce(&transports, &engine, &observer);
+        announce(&transports, &engine, config.media.socket_io, &observer);
         let reactor = Reactor {
             switch,
             clock,
@@ -249,15 +249,27 @@ async fn serve_pages(
     Ok(bound)
 }
 
-fn announce(transports: &Transports<SipReader>, engine: &Engine, observer: &Observer) {
+fn announce(transports: &Transports<SipReader>, engine: &Engine, wished: SocketIo, observer: &Observer) {
     for warning in transports.warnings() {
         warn!("{warning}");
     }
-    match engine.pace() {
+    announce_media(engine.standing(), wished);
+    announce_certificates(transports, observer);
+}
+
+fn announce_media(standing: Standing, wished: SocketIo) {
+    match standing.pace {
         Pace::RealTime => info!("{}", Pace::RealTime),
         pace => warn!("{pace}"),
     }
-    announce_certificates(transports, observer);
+    match (standing.backend, wished) {
+        (Backend::NoRing(_), SocketIo::Uring) => warn!("[Media] SocketIo=uring: {}", standing.backend),
+        (backend, _) => info!("{backend}"),
+    }
+    if let Some((core, error)) = standing.unpinned {
+        let why = std::io::Error::from_raw_os_error(error);
+        warn!("[Media] Cores: no media thread can keep to core {core} ({why}): the system places it");
+    }
 }
 
 fn announce_certificates(transports: &Transports<SipReader>, observer: &Observer) {

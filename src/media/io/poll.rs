@@ -1,32 +1,148 @@
-//! Datagrams in batches, and the thread's priority: the system calls of the media plane that have no
-//! safe face elsewhere. All `unsafe` of the media plane is in this file.
-//!
-//! A [`Batch`] owns its buffers; a packet is changed where it was received and sent from there.
-//! Measured on loopback, eight to nine tenths of the thread's time are the kernel's. Rings of the kernel (io_uring) would
-//! take the place of this file.
+//! Sockets by epoll: it tells which of them hold something; recvmmsg and sendmmsg move it, a batch from one socket at a
+//! time.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::EventFd;
 use socket2::{SockAddr, SockAddrStorage};
+
+use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
+
+/// Sockets served in one wake-up.
+const EVENTS: usize = 256;
+/// The wake-up call; sockets count from 0.
+const WAKE: u64 = u64::MAX;
+
+/// Sockets by epoll.
+pub struct Poll {
+    epoll: Epoll,
+    events: [EpollEvent; EVENTS],
+    /// Which of the events are yet to be served.
+    ready: Range<usize>,
+    batch: Batch,
+    /// The socket of the batch, and which of its datagrams are yet to be seen.
+    at: usize,
+    unseen: Range<usize>,
+    /// The socket that what is queued goes out from.
+    from: usize,
+    direct: Direct,
+}
+
+/// Sends at once: a packet of our own making is mostly the only one of its socket.
+pub struct Direct {
+    sockets: Vec<Option<UdpSocket>>,
+}
+
+impl Poll {
+    /// For so many sockets, with the eventfd that wakes the thread.
+    pub fn new(sockets: usize, wake: &Arc<EventFd>) -> io::Result<Poll> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        Ok(Poll {
+            epoll,
+            events: [EpollEvent::empty(); EVENTS],
+            ready: 0..0,
+            batch: Batch::new(),
+            at: 0,
+            unseen: 0..0,
+            from: 0,
+            direct: Direct { sockets: (0..sockets).map(|_| None).collect() },
+        })
+    }
+
+    /// Sends what is queued.
+    fn flush(&mut self) {
+        if let Some(Some(socket)) = self.direct.sockets.get(self.from) {
+            self.batch.send(socket);
+        }
+    }
+}
+
+impl Sockets for Poll {
+    type Post = Direct;
+
+    fn watch(&mut self, at: usize, socket: UdpSocket) -> io::Result<()> {
+        self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
+        if let Some(place) = self.direct.sockets.get_mut(at) {
+            *place = Some(socket);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, at: usize) {
+        // Closing it takes it from epoll, too.
+        self.direct.sockets.get_mut(at).map(Option::take);
+    }
+
+    fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
+        if let Some(gather) = gather {
+            std::thread::sleep(most.map_or(gather.most, |most| most.min(gather.most)));
+        }
+        // Rounded up: a deadline is looked at when it is over.
+        let milliseconds = most.map(|most| u16::try_from(most.as_micros().div_ceil(1000)).unwrap_or(u16::MAX));
+        let timeout = milliseconds.map_or(EpollTimeout::NONE, EpollTimeout::from);
+        let count = self.epoll.wait(&mut self.events, timeout).unwrap_or(0);
+        self.ready = 0..count;
+        let called = self.events[..count].iter().any(|event| event.data() == WAKE);
+        Woken { packets: count - usize::from(called), called }
+    }
+
+    fn next(&mut self) -> Option<Arrival<'_, Direct>> {
+        loop {
+            for place in self.unseen.by_ref() {
+                // A sender without a name cannot be answered.
+                if self.batch.received.get(place).is_some_and(|(_, from)| from.is_some()) {
+                    let datagram = self.batch.datagram(place)?;
+                    return Some(Arrival { at: self.at, datagram, post: &mut self.direct });
+                }
+            }
+            self.flush();
+            let event = self.ready.next()?;
+            // An event of a socket that is gone finds nothing to receive.
+            let at = usize::try_from(self.events[event].data()).unwrap_or(usize::MAX);
+            if let Some(Some(socket)) = self.direct.sockets.get(at) {
+                self.at = at;
+                self.unseen = 0..self.batch.receive(socket);
+            }
+        }
+    }
+
+    fn pass(&mut self, from: usize, octets: Range<usize>, to: SocketAddr) {
+        if from != self.from {
+            self.flush();
+            self.from = from;
+        }
+        self.batch.queue(self.unseen.start.wrapping_sub(1), octets, to);
+    }
+
+    fn post(&mut self) -> &mut Direct {
+        &mut self.direct
+    }
+}
+
+impl Post for Direct {
+    fn send(&mut self, from: usize, to: SocketAddr, octets: &[u8]) {
+        if let Some(Some(socket)) = self.sockets.get(from) {
+            let _ = socket.send_to(octets, to);
+        }
+    }
+}
 
 /// Packets of one system call. At telephony rates a socket holds one per wake-up; what exceeds a batch
 /// stays readable and comes with the next one.
-pub const BATCH: usize = 16;
-
-/// Octets of a buffer.
-pub const BUFFER: usize = 2048;
-
-/// The longest datagram taken; the rest of the buffer is room to grow.
-pub const LONGEST: usize = BUFFER - 64;
+const BATCH: usize = 4;
 
 /// Buffers for one round of receive, change, send.
-pub struct Batch {
+struct Batch {
     buffers: Box<[[u8; BUFFER]]>,
     received: [(usize, Option<SocketAddr>); BATCH],
     queued: Vec<Queued>,
@@ -38,28 +154,16 @@ struct Queued {
     to: SockAddr,
 }
 
-/// A received datagram.
-#[derive(Debug)]
-pub struct Datagram<'a> {
-    /// Who sent it.
-    pub from: SocketAddr,
-    /// Its buffer, with room to grow.
-    pub buffer: &'a mut [u8; BUFFER],
-    /// Its octets in the buffer; 0 when it was longer than [`LONGEST`].
-    pub length: usize,
-}
-
 impl Batch {
     /// Allocates the buffers.
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Batch {
+    fn new() -> Batch {
         let buffers = vec![[0; BUFFER]; BATCH].into_boxed_slice();
         Batch { buffers, received: [(0, None); BATCH], queued: Vec::with_capacity(BATCH) }
     }
 
     /// Takes what waits on a non-blocking socket; how many datagrams. An error is no datagram: it would be
     /// about an earlier one that was sent.
-    pub fn receive(&mut self, socket: &UdpSocket) -> usize {
+    fn receive(&mut self, socket: &UdpSocket) -> usize {
         self.queued.clear();
         let mut names: [MaybeUninit<SockAddrStorage>; BATCH] = [const { MaybeUninit::zeroed() }; BATCH];
         let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
@@ -96,13 +200,13 @@ impl Batch {
     }
 
     /// The datagram `at` of the last [`Batch::receive`].
-    pub fn datagram(&mut self, at: usize) -> Option<Datagram<'_>> {
+    fn datagram(&mut self, at: usize) -> Option<Datagram<'_>> {
         let (length, from) = *self.received.get(at)?;
         Some(Datagram { from: from?, buffer: self.buffers.get_mut(at)?, length })
     }
 
     /// These octets of the buffer of datagram `at` shall go to `to`. A datagram is sent once at most.
-    pub fn queue(&mut self, at: usize, octets: Range<usize>, to: SocketAddr) {
+    fn queue(&mut self, at: usize, octets: Range<usize>, to: SocketAddr) {
         if at < BATCH && octets.start <= octets.end && octets.end <= BUFFER && self.queued.len() < BATCH {
             self.queued.push(Queued { buffer: at, octets, to: to.into() });
         }
@@ -110,7 +214,7 @@ impl Batch {
 
     /// Sends what is queued; how many datagrams the kernel took. What it does not take at once is lost, as
     /// late sound is worth nothing.
-    pub fn send(&mut self, socket: &UdpSocket) -> usize {
+    fn send(&mut self, socket: &UdpSocket) -> usize {
         let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: a header of zeroes (null pointers, lengths 0) is valid.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
@@ -153,18 +257,6 @@ unsafe fn address(name: MaybeUninit<SockAddrStorage>, length: libc::socklen_t) -
     }
     // SAFETY: the caller vouches for `name`; a storage is plain octets without invalid values.
     unsafe { SockAddr::new(name.assume_init(), length) }.as_socket()
-}
-
-/// Gives the calling thread real-time priority (SCHED_FIFO). Needs CAP_SYS_NICE or RLIMIT_RTPRIO.
-pub fn real_time() -> io::Result<()> {
-    // Above every ordinary thread, below the kernel's own (50): a media thread that waits for a
-    // softirq must not keep it from running.
-    let parameters = libc::sched_param { sched_priority: 10 };
-    // SAFETY: the calling thread's own handle and a parameter that outlives the call.
-    match unsafe { libc::pthread_setschedparam(libc::pthread_self(), libc::SCHED_FIFO, &raw const parameters) } {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
 }
 
 #[cfg(test)]
