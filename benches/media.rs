@@ -1,6 +1,6 @@
 //! What a relayed packet costs: CPU of the media thread from SRTP to RTP and back, and the delay that it adds.
 //!
-//! `cargo bench --bench media -- 100 500 1000` runs that many calls one after the other, 10 s each. CPU is the
+//! `cargo bench --bench media -- 100 500 1000` runs that many calls one after the other, 10 s each; `SOCKET_IO=epoll` without io_uring. CPU is the
 //! thread's own time by the scheduler's account; delay is from one socket to the other. All on loopback.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use demarc::config::Media;
+use demarc::config::{Media, SocketIo};
 use demarc::media::Engine;
 use demarc::media::io::priority::real_time;
 use demarc::media::srtp::{GROWTH, Inbound, Outbound};
@@ -109,7 +109,10 @@ fn relay(calls: u16) {
     let [.., high, low] = std::process::id().to_be_bytes();
     let address = Ipv4Addr::new(127, high, low, 1);
     let jitter = Duration::from_millis(120);
-    let config = Media { address: address.into(), ports: (20_000, 20_003 + 4 * calls), threads: Some(1), jitter, cores: Vec::new(), socket_io: Default::default() };
+    let socket_io =
+        if std::env::var("SOCKET_IO").is_ok_and(|io| io == "epoll") { SocketIo::Epoll } else { SocketIo::Auto };
+    let ports = (20_000, 20_003 + 4 * calls);
+    let config = Media { address: address.into(), ports, threads: Some(1), jitter, cores: Vec::new(), socket_io };
     let mut engine = Engine::start(&config, sender).unwrap();
     let (a, b) = (socket(), socket());
     let mut ports = Vec::new();
@@ -173,7 +176,7 @@ fn relay(calls: u16) {
     let share = |part: f64| delays[(delays.len() as f64 * part) as usize];
     println!(
         "{calls} calls: {:.2} us of CPU a packet, {:.1} % of a core; lost {} + {} of {sent} each way; \
-         delay p50 {} p99 {} p99.9 {} us; load late by at most {} ms; {}",
+         delay p50 {} p99 {} p99.9 {} us; load late by at most {} ms; {}; {}",
         spent.as_nanos() as f64 / 1000.0 / (heard_a + heard_b) as f64,
         spent.as_secs_f64() * 100.0 / f64::from(SECONDS),
         sent - heard_a,
@@ -182,7 +185,8 @@ fn relay(calls: u16) {
         share(0.99),
         share(0.999),
         late.as_millis(),
-        engine.pace(),
+        engine.standing().pace,
+        engine.standing().backend,
     );
     engine.stop();
 }

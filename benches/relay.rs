@@ -88,9 +88,23 @@ const WORKS: [Work; 6] = [
         epoll: true,
         limits: &[beside("cpu", COST, 0.25), beside("p50", "lat_us_p50", 0.1)],
     },
-    Work { name: "g722", codecs: ["g722", "pcmu"], calls: 200, rival: true, epoll: false, limits: &[beside("cpu", COST, 0.35)] },
+    Work {
+        name: "g722",
+        codecs: ["g722", "pcmu"],
+        calls: 200,
+        rival: true,
+        epoll: false,
+        limits: &[beside("cpu", COST, 0.35)],
+    },
     // More would be too many for rtpengine.
-    Work { name: "opus", codecs: ["opus", "pcmu"], calls: 40, rival: true, epoll: false, limits: &[beside("cpu", COST, 0.3)] },
+    Work {
+        name: "opus",
+        codecs: ["opus", "pcmu"],
+        calls: 40,
+        rival: true,
+        epoll: false,
+        limits: &[beside("cpu", COST, 0.3)],
+    },
     Work {
         name: "opus_core",
         codecs: ["opus", "pcmu"],

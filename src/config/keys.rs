@@ -10,8 +10,8 @@ use super::value::{Form, nearest};
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Choice, Choices, CodeRule, Flag, Host, Hosts, List, Listen, Name, Names, Number, Numbers, OwnAddress, Path,
-    Pattern, Port, Ports, Text, Time, Translation,
+    Addresses, Auto, Choice, Choices, CodeRule, Flag, Host, Hosts, List, Listen, Name, Names, Number, Numbers,
+    OwnAddress, Path, Pattern, Port, Ports, Text, Time, Translation,
 };
 use Section::{
     CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, DialPlan, EdgeServer, Gateway, HybridVoiceRoutes,

@@ -15,7 +15,8 @@ use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
-    Config, Finding, Level, Logging, Media, SocketIo, TlsIdentity, Trace, TrunkListen, Web, cloud_connector, voice_routes,
+    Config, Finding, Level, Logging, Media, SocketIo, TlsIdentity, Trace, TrunkListen, Web, cloud_connector,
+    voice_routes,
 };
 
 const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];

@@ -62,14 +62,17 @@ fn the_least_is_complete() {
     assert_eq!(config.identity.certificate, Path::new("/etc/demarc/ms1.pem"));
     assert_eq!(config.lync_listen.to_string(), "0.0.0.0:5070");
     let jitter = Duration::from_millis(120);
-    assert_eq!(config.media, Media {
+    assert_eq!(
+        config.media,
+        Media {
             address: address(10),
             ports: (49152, 57500),
             threads: None,
             jitter,
             cores: Vec::new(),
             socket_io: SocketIo::Auto,
-        });
+        }
+    );
     assert_eq!(config.web.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:8085"));
     assert_eq!(config.trace.keep, 5000);
     assert_eq!(config.drain_timeout, Duration::from_secs(60));

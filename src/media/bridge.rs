@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
-use crate::media::peer::{Channel, Kind, Outgoing, Peer};
 use crate::media::io::{BUFFER, Datagram};
+use crate::media::peer::{Channel, Kind, Outgoing, Peer};
 use crate::media::speech::Said;
 use crate::media::transcode::Transcoder;
 use crate::random::Random;

@@ -24,12 +24,12 @@ use tokio::sync::mpsc::Sender;
 use crate::config::{Media, SocketIo};
 use crate::media::bridge::Bridge;
 use crate::media::clock::Clock;
-use crate::media::ports::Ports;
 use crate::media::io::Backend;
 use crate::media::io::poll::Poll;
 use crate::media::io::priority::{self, Pace};
 use crate::media::io::ring::Ring;
 use crate::media::load::{RELAYED, weight};
+use crate::media::ports::Ports;
 use crate::media::thread::{Command, Newcomer, Pair, SOCKETS, Seat, Thread};
 use crate::random::Random;
 use crate::session::{MediaOrder, MediaReport, SessionId};
@@ -316,8 +316,7 @@ impl Worker {
             .spawn(move || run(thread, wish, |standing| drop(ready.send(standing))))?;
         let standing = started.recv().map_err(|_| io::Error::other("the thread ended"))??;
         let free = (0..sessions).rev().collect();
-        let worker =
-            Worker { orders: Some(orders), home, wake, free, weight: 0, kept: sessions, thread: Some(thread) };
+        let worker = Worker { orders: Some(orders), home, wake, free, weight: 0, kept: sessions, thread: Some(thread) };
         Ok((worker, standing))
     }
 
@@ -399,7 +398,8 @@ mod tests {
         let (orders, mut taken) = RingBuffer::new(ORDERS * 2);
         let (_, home) = RingBuffer::new(2);
         let wake = Arc::new(EventFd::new().unwrap());
-        let mut worker = Worker { orders: Some(orders), home, wake, free: Vec::new(), weight: 0, kept: 2, thread: None };
+        let mut worker =
+            Worker { orders: Some(orders), home, wake, free: Vec::new(), weight: 0, kept: 2, thread: None };
         let order = || Command::Apply(0, Box::default());
         let accepted = (0..20).take_while(|_| worker.order(order()).is_ok()).count();
         assert_eq!(accepted, 6);

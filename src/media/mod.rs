@@ -34,5 +34,5 @@ pub mod transcode;
 mod tests;
 
 pub use engine::{Behind, Engine, Standing, StartError};
-pub use io::priority::Pace;
 pub use io::Backend;
+pub use io::priority::Pace;

@@ -8,10 +8,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
+use crate::media::io::{BUFFER, Datagram};
 use crate::media::packetize::Packet;
 use crate::media::quality::{Loss, Path};
 use crate::media::reception::{Arrival, Reception};
-use crate::media::io::{BUFFER, Datagram};
 use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
 use crate::random::Random;

@@ -28,7 +28,14 @@ fn local(test: u8) -> Ipv4Addr {
 
 fn config(test: u8, sessions: u16) -> Media {
     let jitter = Duration::from_millis(120);
-    Media { address: local(test).into(), ports: (FIRST, FIRST + 4 * sessions - 1), threads: Some(1), jitter, cores: Vec::new(), socket_io: SocketIo::Auto }
+    Media {
+        address: local(test).into(),
+        ports: (FIRST, FIRST + 4 * sessions - 1),
+        threads: Some(1),
+        jitter,
+        cores: Vec::new(),
+        socket_io: SocketIo::Auto,
+    }
 }
 
 fn events(payload_type: u8) -> Digits {
