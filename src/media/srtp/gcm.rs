@@ -160,22 +160,74 @@ mod tests {
         Galois { cipher, salt: hex("51756964 2070726f 2071756f").try_into().unwrap() }
     }
 
+    const KEYS: [&str; 2] = [
+        "00010203 04050607 08090a0b 0c0d0e0f",
+        "00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f",
+    ];
+
     #[test]
-    fn the_packet_of_rfc_7714_16_1_1() {
-        let plain = hex(
-            "8040f17b 8041f8d3 5501a0b2 47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070 61727465 73207472 6573",
-        );
-        let sealed = hex(
-            "8040f17b 8041f8d3 5501a0b2 f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf 8833 \
+    fn the_packets_of_rfc_7714_16() {
+        let header = "8040f17b 8041f8d3 5501a0b2";
+        let text = "47616c6c 69612065 7374206f 6d6e6973 20646976 69736120 696e2070 61727465 73207472 6573";
+        let sealed = [
+            "f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf 8833 \
              899d7f27 beb16a91 52cf765e e4390cce",
-        );
-        let galois = galois("00010203 04050607 08090a0b 0c0d0e0f");
-        let place = (12, 0x5501_a0b2, 0xf17b);
-        let mut buffer = plain.clone();
-        buffer.resize(plain.len() + TAG, 0);
-        assert_eq!(galois.seal_rtp(place, &mut buffer, plain.len(), &[]), Some(sealed.len()));
-        assert_eq!(buffer, sealed);
-        assert_eq!(galois.open_rtp(place, &mut buffer, &[]), Ok(plain.len()));
-        assert_eq!(buffer[..plain.len()], plain);
+            "32b1de78 a822fe12 ef9f78fa 332e33aa b1801238 9a58e2f3 b50b2a02 76ffae0f 1ba63799 b87b \
+             7aa3db36 dfffd6b0 f9bb7878 d7a76c13",
+        ];
+        let (plain, place) = (hex(&[header, text].concat()), (12, 0x5501_a0b2, 0xf17b));
+        for (key, sealed) in KEYS.into_iter().zip(sealed) {
+            let (galois, sealed) = (galois(key), hex(&[header, sealed].concat()));
+            let mut buffer = plain.clone();
+            buffer.resize(plain.len() + TAG, 0);
+            assert_eq!(galois.seal_rtp(place, &mut buffer, plain.len(), &[]), Some(sealed.len()));
+            assert_eq!(buffer, sealed, "{key}");
+            assert_eq!(galois.open_rtp(place, &mut buffer, &[]), Ok(plain.len()));
+            assert_eq!(buffer[..plain.len()], plain, "{key}");
+        }
+    }
+
+    /// What goes before the payload, and the payload, in the packets of RFC 7714 section 17.
+    const REPORT: [&str; 2] = [
+        "81c8000d 4d617273",
+        "4e545031 4e545032 52545020 0000042a 0000e930 4c756e61 deadbeef deadbeef deadbeef deadbeef deadbeef",
+    ];
+    const REPORTED: (u32, u32) = (0x4d61_7273, 0x5d4);
+
+    #[test]
+    fn the_reports_of_rfc_7714_17_1_and_2() {
+        let sealed = [
+            "63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46 86303ded 0bb9275b \
+             c84aa458 96cf4d2f c5abf872 45d9eade 800005d4",
+            "d50ae4d1 f5ce5d30 4ba297e4 7d470c28 2c3ece5d bffe0a50 a2eaa5c1 110555be 8415f658 c61de047 6f1b6fad \
+             1d1eb30c 4446839f 57ff6f6c b26ac3be 800005d4",
+        ];
+        let plain = hex(&REPORT.concat());
+        for (key, sealed) in KEYS.into_iter().zip(sealed) {
+            let (galois, sealed) = (galois(key), hex(&[REPORT[0], sealed].concat()));
+            let mut buffer = plain.clone();
+            buffer.resize(sealed.len(), 0);
+            assert_eq!(galois.seal_rtcp(REPORTED, &mut buffer, plain.len(), &[]), Some(sealed.len()));
+            assert_eq!(buffer, sealed, "{key}");
+            assert_eq!(galois.open_rtcp(REPORTED.0, &mut buffer, &[]), Ok(plain.len()));
+            assert_eq!(buffer[..plain.len()], plain, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_reports_in_the_clear_of_rfc_7714_17_3_and_4() {
+        let tagged = ["841dd968 3dd78ec9 2ae58790 125f62b3 000005d4", "91db4afb feee5a97 8fab4393 ed2615fe 000005d4"];
+        let plain = hex(&REPORT.concat());
+        for (key, tagged) in KEYS.into_iter().zip(tagged) {
+            let (galois, tagged) = (galois(key), [&plain[..], &hex(tagged)].concat());
+            for at in 0..tagged.len() {
+                let mut forged = tagged.clone();
+                forged[at] ^= 0x80;
+                assert_eq!(galois.open_rtcp(REPORTED.0, &mut forged, &[]), Err(Refusal::Unauthentic), "octet {at}");
+            }
+            let mut marked = [&tagged[..], &[7]].concat();
+            assert_eq!(galois.open_rtcp(REPORTED.0, &mut marked, &[7]), Ok(plain.len()));
+            assert_eq!(marked[..plain.len()], plain, "{key}");
+        }
     }
 }

@@ -251,19 +251,32 @@ fn srtcp_agrees_with_another_implementation_both_ways() {
     }
 }
 
+/// RFC 3711 section 3.4: a packet with the E flag clear is not encrypted, but tagged as any other.
 #[test]
 fn srtcp_in_the_clear_is_taken_when_its_tag_is_right() {
-    let mut sealed = report();
-    sealed.extend(5u32.to_be_bytes());
-    let mut key = [0; 20];
-    derive(&keys(None), Label::Rtcp.mac(), &mut key).unwrap();
-    let tag = Hmac::<Sha1>::new_from_slice(&key).unwrap().chain_update(&sealed).finalize().into_bytes();
-    sealed.extend(&tag[..TAG]);
-    let mut inbound = Inbound::new(&keys(None));
-    assert_eq!(unprotect_rtcp(&mut inbound, &sealed), Ok(report()));
-    sealed[8] ^= 1;
-    sealed[report().len() + 3] = 6;
-    assert_eq!(unprotect_rtcp(&mut inbound, &sealed), Err(Refusal::Unauthentic));
+    let tagged = [
+        Suite::Aes128CmHmacSha1_80,
+        Suite::Aes128CmHmacSha1_32,
+        Suite::Aes256CmHmacSha1_80,
+        Suite::Aes256CmHmacSha1_32,
+    ];
+    let marks = [None, Some(Mki { value: 7, length: 1 })];
+    for (suite, mki) in tagged.into_iter().flat_map(|suite| marks.map(|mki| (suite, mki))) {
+        let (keys, mut key) = (keys_of(suite, mki), [0; 20]);
+        derive(&keys, Label::Rtcp.mac(), &mut key).unwrap();
+        let mut sealed = [&report()[..], &5u32.to_be_bytes()].concat();
+        let tag = Hmac::<Sha1>::new_from_slice(&key).unwrap().chain_update(&sealed).finalize().into_bytes();
+        sealed.extend(Marker::new(mki).octets());
+        sealed.extend(&tag[..TAG]);
+        let mut inbound = Inbound::new(&keys);
+        for at in 0..sealed.len() {
+            let mut forged = sealed.clone();
+            forged[at] ^= 0x80;
+            assert_eq!(unprotect_rtcp(&mut inbound, &forged), Err(Refusal::Unauthentic), "{suite:?} octet {at}");
+        }
+        assert_eq!(unprotect_rtcp(&mut inbound, &sealed), Ok(report()), "{suite:?}");
+        assert_eq!(unprotect_rtcp(&mut inbound, &sealed), Err(Refusal::Replayed), "{suite:?}");
+    }
 }
 
 #[test]
