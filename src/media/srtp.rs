@@ -112,7 +112,7 @@ impl Marker {
 }
 
 /// What is remembered of one authenticated source.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Source {
     ssrc: u32,
     rtp: Window,
