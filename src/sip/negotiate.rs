@@ -14,6 +14,7 @@
 //! | Optional     | RTP/AVP, crypto, tcap/pcfg RTP/SAVP  | any; SRTP where there is a key  | by choice  |
 //! | NotSupported | RTP/AVP                              | AVP; its crypto lines ignored   | RTP/AVP    |
 
+mod material;
 mod refusal;
 
 use std::fmt::Write;
@@ -22,9 +23,10 @@ use std::time::Duration;
 
 pub use refusal::{Reason, Refusal, Said, Warning};
 
+use material::Material;
+
 use crate::config::{Dtmf, SrtpMode, Trunk, TrunkKind};
 use crate::leg::{Terms, Wish};
-use crate::private::Secret;
 use crate::random::Random;
 use crate::session::{Codec, Digits, Direction, Keys, Remote, Srtp, Stream, Suites, TelephoneEvent, Watch};
 use crate::wire::sdp::{self, AddressFault, Audio, Crypto, Description, Encryption, Profile, Text};
@@ -130,8 +132,7 @@ impl Policy {
 pub struct Local {
     session: u64,
     version: u64,
-    /// What our keys are cut from, whichever suite is agreed.
-    secret: Secret<[u8; Keys::LONGEST]>,
+    material: Material,
     lines: Vec<Slot>,
     numbers: Numbers,
     rtcp_mux: bool,
@@ -200,7 +201,7 @@ impl Local {
         Local {
             session,
             version: 0,
-            secret: sdp::draw(random),
+            material: Material::draw(random),
             lines: vec![Slot::Ours],
             numbers: Numbers::FIRST,
             rtcp_mux: false,
@@ -215,6 +216,11 @@ impl Local {
         self.lines = offer.lines().enumerate().map(|(at, line)| slot(line, at == index)).collect();
         self.numbers.settle(&agreed.audio);
         self.rtcp_mux = agreed.audio.rtcp_mux();
+    }
+
+    /// Keeps what the peer's answer settles for the offers that follow.
+    pub fn accepted(&mut self, stream: &Stream) {
+        self.material.agreed(stream.srtp.as_ref());
     }
 
     /// Renders; the version counts up when the text differs from the one before.
@@ -350,7 +356,9 @@ pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
     let codecs: Vec<_> = terms.codecs.iter().map(|codec| (*codec, local.numbers.codec(*codec))).collect();
     let events = if policy.offers_events(terms) { local.numbers.events(&terms.codecs) } else { Vec::new() };
     let direction = policy.dialect.spoken(terms.direction);
-    let keys = policy.suites.first().map(|suite| Keys::cut(suite, &local.secret));
+    // A suite that is spoken is one that the peer knows.
+    let suite = local.material.suite().or(policy.suites.first());
+    let keys = suite.map(|suite| local.material.keys(suite));
     let text = local.say(&Line {
         local: terms.local,
         profile: Profile { secure: policy.srtp == SrtpMode::Required, feedback: false },
@@ -433,7 +441,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
     let agreed = first_usable(policy, offer, |audio| agree(policy, terms, audio))?;
     local.settle(offer, &agreed);
     let audio = &agreed.audio;
-    let send = agreed.crypto.map(|theirs| Keys::cut(theirs.keys.suite(), &local.secret).marked(theirs.keys.mki()));
+    let send = agreed.crypto.map(|theirs| local.material.keys(theirs.keys.suite()).marked(theirs.keys.mki()));
     let direction = policy.dialect.spoken(terms.direction.and(wanted(audio)));
     let events = events(policy, audio, agreed.codec.0, terms);
     let comfort_noise = noise(audio, terms);
@@ -452,6 +460,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
         configuration: potential.map_or(Configuration::None, Configuration::Chosen),
     });
     let srtp = agreed.crypto.zip(send).map(|(theirs, send)| Srtp { send, receive: theirs.keys });
+    local.material.agreed(srtp.as_ref());
     let digits = policy.digits(events);
     let stream =
         Stream { digits, comfort_noise, srtp, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };

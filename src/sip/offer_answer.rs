@@ -215,6 +215,7 @@ impl OfferAnswer {
         let Some(answer) = described(&self.policy, Said::Answer, message)? else { return Ok(None) };
         let Turn::Ours { offered, terms } = &self.turn else { return Err(Unusable::NoOffer) };
         let stream = negotiate::accept(&self.policy, offered, &answer.description)?;
+        self.local.accepted(&stream);
         let theirs = negotiate::wish(&self.policy, &answer.description).map_or(stream.direction, |wish| wish.direction);
         self.agreed = Some(Agreed { terms: terms.clone(), stream: stream.clone(), theirs });
         if firm {
@@ -305,7 +306,7 @@ impl OfferAnswer {
 mod tests {
     use super::*;
     use crate::config::{Dtmf, SrtpMode};
-    use crate::session::{Codec, Suites};
+    use crate::session::{Codec, Suite, Suites};
     use crate::sip::negotiate::Dialect;
 
     fn policy() -> Policy {
@@ -363,6 +364,24 @@ mod tests {
         assert_eq!(caller.hear(sdp(1, "0", "sendrecv")), Err(OutOfTurn::Glare));
         assert_eq!(caller.settle().unwrap().remote.rtp.port(), 6000);
         assert!(caller.answered(&message(7000, "8", "sendrecv"), true).is_err(), "nothing is open any more");
+    }
+
+    /// RFC 3711 section 9.1: a key that began anew would repeat its keystream.
+    #[test]
+    fn a_key_that_gave_way_to_plain_media_does_not_come_back() {
+        let policy = Policy { srtp: SrtpMode::Optional, suites: Suites::new(Suite::ALL), ..policy() };
+        let mut caller = OfferAnswer::new(policy, &mut Random::test(1), None);
+        let mut call = |answer: Message| {
+            caller.offer(&terms());
+            caller.answered(&answer, true).unwrap().unwrap().srtp.map(|srtp| srtp.send)
+        };
+        let crypto = "sendrecv\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+        let first = call(message(5000, "0", crypto));
+        assert!(first.is_some());
+        assert_eq!(call(message(5000, "0", crypto)), first);
+        assert_eq!(call(message(5000, "0", "sendrecv")), None);
+        let second = call(message(5000, "0", crypto));
+        assert!(second.is_some() && second != first);
     }
 
     #[test]

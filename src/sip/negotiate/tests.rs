@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cause::Guilty;
+use crate::private::Secret;
 use crate::session::{Opus, Suite};
 
 const KEY: &str = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
@@ -690,7 +691,7 @@ fn answers_that_are_taken() {
         let stream = accept(&policy, &offered, &says(line, under)).unwrap();
         assert_eq!(stream.srtp.is_some(), secure, "{mode:?} {line}");
         if let Some(srtp) = stream.srtp {
-            assert_eq!((srtp.send.octets(), srtp.send.mki()), (&local.secret.0[..30], None), "we said no MKI");
+            assert_eq!((srtp.send.octets(), srtp.send.mki()), (&local.material.secret.0[..30], None), "we said no MKI");
             assert!(srtp.receive.mki().is_some(), "the peer did");
         }
     }
@@ -708,6 +709,68 @@ fn only_what_was_offered_is_taken_from_an_answer() {
     assert_eq!(stream.direction, Direction::SendOnly);
     let refused = says("m=audio 4000 RTP/AVP 0", "");
     assert!(accept(&policy, &offered, &refused).is_err());
+}
+
+// --- keys of ours ---
+
+/// What a peer says that would have this suite, or plain media.
+fn secured(suite: Option<Suite>) -> Description {
+    let crypto = suite.map(|suite| Crypto { tag: 1, keys: Keys::cut(suite, &Secret([5; Keys::LONGEST])) });
+    let under = crypto.map(|crypto| format!("a=crypto:{}\r\n", crypto.wire())).unwrap_or_default();
+    says("m=audio 4000 RTP/AVP 0", &under)
+}
+
+#[test]
+fn a_key_of_ours_starts_once() {
+    const LONG: Option<Suite> = Some(Suite::Aes128CmHmacSha1_80);
+    const SHORT: Option<Suite> = Some(Suite::Aes128CmHmacSha1_32);
+    const GCM: Option<Suite> = Some(Suite::AeadAes256Gcm);
+    let policy = gateway(SrtpMode::Optional);
+    // Each offer of the peer's, and the number of our key in the answer.
+    for ladder in [
+        &[(LONG, 1), (LONG, 1), (SHORT, 2), (SHORT, 2), (LONG, 3), (GCM, 4), (LONG, 5)][..],
+        &[(LONG, 1), (None, 0), (None, 0), (LONG, 2), (LONG, 2), (None, 0), (GCM, 3)],
+        &[(None, 0), (GCM, 1), (GCM, 1)],
+    ] {
+        let (mut local, mut known) = (local(1), vec![]);
+        for (step, (suite, number)) in ladder.iter().enumerate() {
+            let answered = answer(&policy, &mut local, &terms(), &secured(*suite)).unwrap();
+            let send = answered.stream.srtp.map(|srtp| srtp.send);
+            assert_eq!(read(&answered.text).audio().next().unwrap().crypto().next().map(|line| line.keys), send);
+            assert_eq!(send.map(|keys| keys.suite()), *suite);
+            // What is cut for one suite begins as what is cut for another.
+            let master = send.map(|keys| keys.octets()[..16].to_vec());
+            if master.is_some() && !known.contains(&master) {
+                known.push(master.clone());
+            }
+            let at = known.iter().position(|known| *known == master).map_or(0, |at| at + 1);
+            assert_eq!(at, *number, "step {step} of {ladder:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_was_offered_only_may_be_offered_again() {
+    let policy = gateway(SrtpMode::Optional);
+    let (mut local, wide) = (local(1), Some(Suite::Aes128CmHmacSha1_80));
+    let keys = |local: &mut Local, answer: Option<Description>| {
+        let offered = offer(&policy, local, &terms());
+        if let Some(answer) = answer {
+            local.accepted(&accept(&policy, &offered, &answer).unwrap());
+        }
+        offered.keys.unwrap()
+    };
+    let first = keys(&mut local, None);
+    assert_eq!(keys(&mut local, Some(secured(None))), first, "refused");
+    assert_eq!(keys(&mut local, Some(secured(wide))), first, "answered with plain media");
+    assert_eq!(keys(&mut local, None), first, "in use");
+    assert_eq!(keys(&mut local, Some(secured(None))), first, "still in use");
+    let second = keys(&mut local, Some(secured(wide)));
+    assert_ne!(second.key(), first.key(), "no more in use");
+    let short = answer(&policy, &mut local, &terms(), &secured(Some(Suite::Aes128CmHmacSha1_32))).unwrap();
+    let third = short.stream.srtp.unwrap().send;
+    assert!(![first.key(), second.key()].contains(&third.key()));
+    assert_eq!(keys(&mut local, None), third, "we offer the suite that is spoken");
 }
 
 // --- both together ---
