@@ -423,6 +423,24 @@ pub struct Srtp {
     pub receive: Keys,
 }
 
+/// What one end of ICE is known by (RFC 8445 section 5.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The username fragment.
+    pub fragment: String,
+    /// The password.
+    pub password: Secret<String>,
+}
+
+/// ICE on one side: the peer checks the ways to us and nominates one; we are lite.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ice {
+    /// Ours.
+    pub local: Credentials,
+    /// The peer's; others are an ICE restart.
+    pub remote: Credentials,
+}
+
 /// Where the peer's media is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote {

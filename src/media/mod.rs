@@ -15,6 +15,7 @@ pub mod deadlines;
 pub mod dtmf;
 pub mod engine;
 pub mod io;
+pub mod ice;
 pub mod jitter;
 pub mod load;
 pub mod packetize;
