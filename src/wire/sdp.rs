@@ -6,6 +6,7 @@
 //! `sip::negotiate`'s.
 
 mod crypto;
+mod ice;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,8 +14,9 @@ use std::net::{IpAddr, SocketAddr};
 use sdp_types::{Attribute, Connection, Media, Session};
 
 pub use crypto::{Crypto, draw};
+pub use ice::{Candidate, Kind, draw_credentials};
 
-use crate::session::{Codec, Direction, Opus};
+use crate::session::{Codec, Credentials, Direction, Opus};
 
 /// Longest description read, in octets.
 pub const MAX_LENGTH: usize = 65_536;
@@ -332,6 +334,22 @@ impl<'a> Audio<'a> {
         }
     }
 
+    /// What the peer is known by in ICE; `None` when it does not speak ICE.
+    pub fn credentials(&self) -> Option<Credentials> {
+        let said = |name| self.own(name).or(first(&self.session.attributes, name));
+        ice::credentials(said("ice-ufrag")?, said("ice-pwd")?)
+    }
+
+    /// Does the peer check nothing itself (`a=ice-lite`)?
+    pub fn ice_lite(&self) -> bool {
+        self.session.attributes.iter().any(|attribute| is(attribute, "ice-lite"))
+    }
+
+    /// Where the peer may be reached over UDP, in its order.
+    pub fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
+        self.own_all("candidate").filter_map(Candidate::parse)
+    }
+
     /// The potential configuration that turns this stream into RTP/SAVP and asks for nothing else
     /// (RFC 5939): the value of the `a=acfg` that chooses it, `1 t=1`.
     pub fn secure_configuration(&self) -> Option<String> {
@@ -417,14 +435,16 @@ impl fmt::Debug for Text {
     }
 }
 
-/// The text with every key taken out: `inline:` keys (RFC 4568) and `k=` lines. The rest, lifetime
+/// The text with every key and password taken out: `inline:` keys (RFC 4568), `k=` lines, `a=ice-pwd`. The rest, lifetime
 /// and MKI included, stays: it is what faults are found by.
 pub fn redacted(text: &str) -> String {
+    const SECRETS: [(&str, &str); 2] = [("k=", "k=(secret)"), ("a=ice-pwd", "a=ice-pwd:(secret)")];
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let (line, end) = line.split_at(line.trim_end_matches(['\r', '\n']).len());
-        match line.strip_prefix("k=") {
-            Some(_) => out.push_str("k=(secret)"),
+        let begins = |name: &str| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        match SECRETS.into_iter().find(|(name, _)| begins(name)) {
+            Some((_, shown)) => out.push_str(shown),
             None => redact_line(line, &mut out),
         }
         out.push_str(end);

@@ -242,8 +242,28 @@ fn no_key_reaches_a_log() {
         "a=crypto:1 X INLINE:(secret);inline:(secret)"
     );
     assert_eq!(redacted("no key\n\r\n"), "no key\n\r\n");
+    assert_eq!(redacted("a=ice-ufrag:8hhY\r\nA=ICE-PWD :s3cret\n"), "a=ice-ufrag:8hhY\r\na=ice-pwd:(secret)\n");
     assert!(!format!("{:?} {:?}", read(&text), Text(text.clone())).contains(KEY));
     assert_eq!(Text(text.clone()).wire(), text);
+}
+
+#[test]
+fn a_client_is_known_by_its_ice_whatever_stands_beside_it() {
+    first(CLIENT, |audio| {
+        let credentials = audio.credentials().unwrap();
+        assert_eq!((&*credentials.fragment, &*credentials.password.0), ("oKSs", "dJXyyFHdCBdUnU0pCKqXd1vR"));
+        let candidates: Vec<_> = audio.candidates().map(|candidate| candidate.address.to_string()).collect();
+        assert_eq!((candidates, audio.ice_lite()), (vec!["10.2.0.9:5370".into()], false), "the old draft is foreign");
+    });
+    // Office Communicator: all that it is known by stands in its candidates.
+    first(&audio("a=candidate:cCt8Y3 1 zqLrM6 UDP 0.830 10.1.2.3 50104\na=remote-candidate:x\n"), |audio| {
+        assert_eq!((audio.credentials(), audio.candidates().count()), (None, 0));
+    });
+    let session =
+        audio("a=ice-ufrag:mine\n").replace("m=", "a=ice-lite\na=ice-ufrag:all1\na=ice-pwd:0123456789012345678901\nm=");
+    first(&session, |audio| {
+        assert_eq!((&*audio.credentials().unwrap().fragment, audio.ice_lite()), ("mine", true));
+    });
 }
 
 #[test]
