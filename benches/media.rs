@@ -88,6 +88,7 @@ fn stream(socket: &UdpSocket, srtp: Option<Srtp>) -> Stream {
     Stream {
         // A reporting port that nobody reads keeps reports out of the figures.
         remote: Remote { rtp, rtcp: (Ipv4Addr::LOCALHOST, 9).into() },
+        ice: None,
         latch: false,
         direction: Direction::SendRecv,
         codec: Codec::Pcmu,

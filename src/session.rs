@@ -435,9 +435,9 @@ pub struct Credentials {
 /// ICE on one side: the peer checks the ways to us and nominates one; we are lite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ice {
-    /// Ours.
+    /// Ours; others are an ICE restart.
     pub local: Credentials,
-    /// The peer's; others are an ICE restart.
+    /// The peer's; others beside the same of ours are another peer that took the same offer.
     pub remote: Credentials,
 }
 
@@ -462,6 +462,8 @@ pub struct Watch {
 pub struct Stream {
     /// Where to send; packets from elsewhere are counted and dropped.
     pub remote: Remote,
+    /// When the peer checks the ways to us, it is where its checks come from, and not at `remote`.
+    pub ice: Option<Box<Ice>>,
     /// May the peer's address differ from what it signalled (NAT)? Then the first authenticated
     /// packet decides.
     pub latch: bool,
@@ -570,8 +572,12 @@ pub struct Counters {
     pub mos_received: Option<Mos>,
     /// What a listener there would say of the sound that we send, by the peer's reports.
     pub mos_sent: Option<Mos>,
-    /// From an address that signalling did not name.
+    /// From an address that signalling did not name, or that no check of the peer's came from.
     pub stranger: u64,
+    /// From anywhere, before the peer has checked any way (ICE).
+    pub unchecked: u64,
+    /// Checks that prove nothing: other credentials, or none (ICE).
+    pub unproven: u64,
     /// SRTP tag wrong.
     pub unauthentic: u64,
     /// SRTP sequence number seen before or too old.
@@ -596,6 +602,8 @@ impl Counters {
             mos_received: self.mos_received,
             mos_sent: self.mos_sent,
             stranger: self.stranger.saturating_sub(earlier.stranger),
+            unchecked: self.unchecked.saturating_sub(earlier.unchecked),
+            unproven: self.unproven.saturating_sub(earlier.unproven),
             unauthentic: self.unauthentic.saturating_sub(earlier.unauthentic),
             replayed: self.replayed.saturating_sub(earlier.replayed),
             malformed: self.malformed.saturating_sub(earlier.malformed),

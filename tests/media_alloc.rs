@@ -67,6 +67,7 @@ fn stream(rtp: &UdpSocket, codec: Codec, srtp: Option<Srtp>) -> Stream {
     let rtp = rtp.local_addr().unwrap();
     Stream {
         remote: Remote { rtp, rtcp: rtp },
+        ice: None,
         latch: false,
         direction: Direction::SendRecv,
         codec,

@@ -53,6 +53,7 @@ impl Peer {
         let [rtp, rtcp] = [&self.sockets[0], &self.sockets[1]].map(|socket| socket.local_addr().unwrap());
         Stream {
             remote: Remote { rtp, rtcp },
+            ice: None,
             latch: false,
             direction: Direction::SendRecv,
             codec: self.codec,

@@ -126,6 +126,10 @@ impl Bridge {
         sink: &mut impl FnMut(Output<'_>),
     ) -> Option<Outgoing> {
         let (from, to) = pair(&mut self.peers, side);
+        if from.is_check(&datagram) {
+            check(from, side, Channel::Rtp, datagram, now, sink);
+            return None;
+        }
         let heard = from.rtp(&mut datagram, now)?;
         let payload_type = match &mut self.ways[side.index()] {
             Way::Closed => return None,
@@ -151,8 +155,12 @@ impl Bridge {
     }
 
     /// A datagram on the RTCP port of `side`.
-    pub fn rtcp(&mut self, side: Side, mut datagram: Datagram<'_>, now: Moment) {
-        self.peers[side.index()].rtcp(&mut datagram, now);
+    pub fn rtcp(&mut self, side: Side, mut datagram: Datagram<'_>, now: Moment, sink: &mut impl FnMut(Output<'_>)) {
+        let peer = &mut self.peers[side.index()];
+        match peer.is_check(&datagram) {
+            true => check(peer, side, Channel::Rtcp, datagram, now, sink),
+            false => peer.rtcp(&mut datagram, now),
+        }
     }
 
     /// Signalling wants this digit pressed, as if it came from `side`. Where digits are tones or events on both sides,
@@ -226,6 +234,20 @@ fn pair(peers: &mut [Peer; 2], from: Side) -> (&mut Peer, &mut Peer) {
     }
 }
 
+/// Answers a check (ICE) on one of a side's ports, from there.
+fn check(
+    peer: &mut Peer,
+    side: Side,
+    channel: Channel,
+    mut datagram: Datagram<'_>,
+    now: Moment,
+    sink: &mut impl FnMut(Output<'_>),
+) {
+    if let Some(answer) = peer.check(channel, &mut datagram, now.at) {
+        send(side, (channel, answer), datagram.buffer, sink);
+    }
+}
+
 /// Says to the peer `to` what came of the sound of `side`.
 fn say(id: SessionId, to: &mut Peer, side: Side, said: &Said<'_>, now: Moment, sink: &mut impl FnMut(Output<'_>)) {
     match said {
@@ -248,6 +270,8 @@ fn send(
     sink(Output::Send(side, channel, outgoing.to, &buffer[outgoing.octets]));
 }
 
+#[cfg(test)]
+mod checks;
 #[cfg(test)]
 mod digits;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One side of a bridge: what comes from the peer, what goes to it, and what RTCP says of both.
 //!
-//! The way of a packet in: source address, header and payload type, SRTP, padding, statistics.
+//! The way of a packet in: source address (proven by checks where ICE is agreed), header and payload type, SRTP, padding, statistics.
 //! The way out: place in our stream, header, SRTP. A packet never leaves its buffer.
 
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::media::clock::Moment;
 use crate::media::io::{BUFFER, Datagram};
+use crate::media::ice::{Agent, Taken};
 use crate::media::packetize::Packet;
 use crate::media::quality::{Loss, Path};
 use crate::media::reception::{Arrival, Reception};
@@ -19,7 +20,7 @@ use crate::session::{Counters, Mos, Stream};
 use crate::time::{Instant, soonest};
 use crate::wire::rtcp::{self, Block, Sender};
 use crate::wire::rtp::{FIXED_HEADER, Header, is_rtcp};
-use crate::wire::telephone_event;
+use crate::wire::{stun, telephone_event};
 
 /// Mean time between two reports (RFC 3550 section 6.2: the fixed minimum).
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -70,6 +71,8 @@ pub struct Outgoing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropped {
     Stranger,
+    Unchecked,
+    Unproven,
     Unauthentic,
     Replayed,
     Malformed,
@@ -107,33 +110,78 @@ impl Latch {
     }
 }
 
+/// How it is known where the peer is.
+enum Whereabouts {
+    /// Signalling says so, of each port.
+    Signalled([Latch; 2]),
+    /// It checks the ways to us.
+    Checked(Box<Agent>),
+}
+
+impl Whereabouts {
+    fn new(stream: &Stream) -> Whereabouts {
+        let latch = |address| Latch { address, open: stream.latch };
+        match &stream.ice {
+            Some(ice) => Whereabouts::Checked(Box::new(Agent::new(ice))),
+            None => Whereabouts::Signalled([latch(stream.remote.rtp), latch(stream.remote.rtcp)]),
+        }
+    }
+
+    /// Takes over from `before` what did not change: latched addresses, ways that were checked.
+    fn keep(self, before: Whereabouts, old: &Stream, new: &Stream) -> Whereabouts {
+        match (before, &new.ice) {
+            (Whereabouts::Checked(agent), Some(ice)) => Whereabouts::Checked(Box::new(agent.renewed(ice))),
+            (before @ Whereabouts::Signalled(_), None) if (old.remote, old.latch) == (new.remote, new.latch) => before,
+            _ => self,
+        }
+    }
+
+    fn admit(&self, channel: Channel, from: SocketAddr) -> Result<(), Dropped> {
+        match self {
+            Whereabouts::Signalled(latches) if latches[channel as usize].admits(from) => Ok(()),
+            Whereabouts::Checked(agent) if agent.admits(channel, from) => Ok(()),
+            Whereabouts::Checked(agent) if agent.destination(channel).is_none() => Err(Dropped::Unchecked),
+            Whereabouts::Signalled(_) | Whereabouts::Checked(_) => Err(Dropped::Stranger),
+        }
+    }
+
+    /// A good packet came from there.
+    fn fix(&mut self, channel: Channel, from: SocketAddr) {
+        if let Whereabouts::Signalled(latches) = self {
+            latches[channel as usize].fix(from);
+        }
+    }
+
+    fn destination(&self, channel: Channel) -> Option<SocketAddr> {
+        match self {
+            Whereabouts::Signalled(latches) => latches[channel as usize].reachable(),
+            Whereabouts::Checked(agent) => agent.destination(channel),
+        }
+    }
+}
+
 /// What offer and answer agreed.
 struct Agreed {
     stream: Stream,
-    rtp: Latch,
-    rtcp: Latch,
+    whereabouts: Whereabouts,
     inbound: Option<srtp::Inbound>,
     outbound: Option<srtp::Outbound>,
 }
 
 impl Agreed {
     fn new(stream: &Stream) -> Agreed {
-        let latch = |address| Latch { address, open: stream.latch };
         Agreed {
-            rtp: latch(stream.remote.rtp),
-            rtcp: latch(stream.remote.rtcp),
+            whereabouts: Whereabouts::new(stream),
             inbound: stream.srtp.map(|srtp| srtp::Inbound::new(&srtp.receive)),
             outbound: stream.srtp.map(|srtp| srtp::Outbound::new(&srtp.send)),
             stream: stream.clone(),
         }
     }
 
-    /// Takes over from `before` what did not change: latched addresses, and the state of each key.
+    /// Takes over from `before` what did not change: where the peer was found, and the state of each key.
     fn keep(mut self, before: Agreed) -> Agreed {
         let (old, new) = (&before.stream, &self.stream);
-        if (old.remote, old.latch) == (new.remote, new.latch) {
-            (self.rtp, self.rtcp) = (before.rtp, before.rtcp);
-        }
+        self.whereabouts = self.whereabouts.keep(before.whereabouts, old, new);
         if let Some((old, new)) = old.srtp.zip(new.srtp) {
             // A mark names a key and is no part of it. A key that began anew would repeat its keystream.
             if old.receive.marked(None) == new.receive.marked(None) {
@@ -146,13 +194,13 @@ impl Agreed {
         self
     }
 
-    /// Do RTP and RTCP share a port (RFC 5761)?
-    fn is_muxed(&self) -> bool {
-        self.stream.remote.rtp == self.stream.remote.rtcp
+    /// Where RTCP goes: RTP's port when both share it (RFC 5761).
+    fn rtcp_channel(&self) -> Channel {
+        if self.is_muxed() { Channel::Rtp } else { Channel::Rtcp }
     }
 
-    fn rtcp_latch(&mut self) -> &mut Latch {
-        if self.is_muxed() { &mut self.rtp } else { &mut self.rtcp }
+    fn is_muxed(&self) -> bool {
+        self.stream.remote.rtp == self.stream.remote.rtcp
     }
 
     fn events(&self) -> Option<u8> {
@@ -265,6 +313,29 @@ impl Peer {
         self.splice.cut();
     }
 
+    /// Is this a check of the peer's (RFC 7983), and no media?
+    pub fn is_check(&self, datagram: &Datagram<'_>) -> bool {
+        let checks = |agreed: &Agreed| matches!(agreed.whereabouts, Whereabouts::Checked(_));
+        stun::is_stun(&datagram.buffer[..datagram.length]) && self.agreed.as_ref().is_some_and(checks)
+    }
+
+    /// Takes a check; the answer to it, to leave from the port where it came.
+    pub fn check(&mut self, channel: Channel, datagram: &mut Datagram<'_>, now: Instant) -> Option<Outgoing> {
+        let Whereabouts::Checked(agent) = &mut self.agreed.as_mut()?.whereabouts else { return None };
+        let octets = match agent.take(channel, datagram.from, datagram.buffer, datagram.length, now) {
+            Taken::Kept => return None,
+            Taken::Proven(octets) => {
+                self.hear(now);
+                Some(octets)
+            }
+            Taken::Refused(octets) => {
+                self.count(Dropped::Unproven);
+                octets
+            }
+        };
+        octets.map(|octets| Outgoing { octets, to: datagram.from })
+    }
+
     /// Takes a datagram from the RTP port; the packet in it when it may be relayed.
     pub fn rtp(&mut self, datagram: &mut Datagram<'_>, now: Moment) -> Option<Heard> {
         let muxed = self.agreed.as_ref().is_some_and(Agreed::is_muxed);
@@ -283,9 +354,7 @@ impl Peer {
 
     fn take_rtp(&mut self, datagram: &mut Datagram<'_>, now: Instant) -> Result<Option<Heard>, Dropped> {
         let agreed = self.agreed.as_mut().ok_or(Dropped::Stranger)?;
-        if !agreed.rtp.admits(datagram.from) {
-            return Err(Dropped::Stranger);
-        }
+        agreed.whereabouts.admit(Channel::Rtp, datagram.from)?;
         let packet = &mut datagram.buffer[..datagram.length];
         let header = Header::read(packet).ok_or(Dropped::Malformed)?;
         let kind = agreed.kind(header.payload_type).ok_or(Dropped::Malformed)?;
@@ -297,7 +366,7 @@ impl Peer {
         if kind == Kind::Event && payload.len() < telephone_event::LENGTH {
             return Err(Dropped::Malformed);
         }
-        agreed.rtp.fix(datagram.from);
+        agreed.whereabouts.fix(Channel::Rtp, datagram.from);
         self.hear(now);
         let arrival = self.reception.packet(header.ssrc, header.sequence);
         if arrival == Arrival::Doubtful {
@@ -320,16 +389,15 @@ impl Peer {
 
     fn take_rtcp(&mut self, datagram: &mut Datagram<'_>) -> Result<usize, Dropped> {
         let agreed = self.agreed.as_mut().ok_or(Dropped::Stranger)?;
-        if !agreed.rtcp_latch().admits(datagram.from) {
-            return Err(Dropped::Stranger);
-        }
+        let channel = agreed.rtcp_channel();
+        agreed.whereabouts.admit(channel, datagram.from)?;
         let packet = &mut datagram.buffer[..datagram.length];
         let length = match &mut agreed.inbound {
             None => packet.len(),
             Some(inbound) => inbound.rtcp(packet)?,
         };
         rtcp::packets(&packet[..length]).next().ok_or(Dropped::Malformed)?;
-        agreed.rtcp_latch().fix(datagram.from);
+        agreed.whereabouts.fix(channel, datagram.from);
         Ok(length)
     }
 
@@ -361,6 +429,8 @@ impl Peer {
     fn count(&mut self, dropped: Dropped) {
         let counter = match dropped {
             Dropped::Stranger => &mut self.counters.stranger,
+            Dropped::Unchecked => &mut self.counters.unchecked,
+            Dropped::Unproven => &mut self.counters.unproven,
             Dropped::Unauthentic => &mut self.counters.unauthentic,
             Dropped::Replayed => &mut self.counters.replayed,
             Dropped::Malformed => &mut self.counters.malformed,
@@ -376,7 +446,7 @@ impl Peer {
         buffer: &mut [u8; BUFFER],
         now: Instant,
     ) -> Option<Outgoing> {
-        let to = self.agreed.as_ref()?.rtp.reachable()?;
+        let to = self.agreed.as_ref()?.whereabouts.destination(Channel::Rtp)?;
         if heard.first {
             self.splice.cut();
         }
@@ -396,7 +466,7 @@ impl Peer {
     /// agreed on nothing that this could be.
     pub fn speak(&mut self, packet: &Packet<'_>, buffer: &mut [u8; BUFFER], now: Instant) -> Option<Outgoing> {
         let agreed = self.agreed.as_ref()?;
-        let (to, payload_type) = (agreed.rtp.reachable()?, agreed.number(packet.kind)?);
+        let (to, payload_type) = (agreed.whereabouts.destination(Channel::Rtp)?, agreed.number(packet.kind)?);
         let room = buffer.get_mut(FIXED_HEADER..)?.get_mut(..packet.payload.len())?;
         room.copy_from_slice(packet.payload);
         // No source of a peer's has the SSRC 0 of ours: a new one was cut off before.
@@ -479,7 +549,8 @@ impl Peer {
     fn write_report(&mut self, now: Moment, goodbye: bool, buffer: &mut [u8; BUFFER]) -> Option<(Channel, Outgoing)> {
         let sender = self.sender(now);
         let agreed = self.agreed.as_mut()?;
-        let to = agreed.rtcp_latch().reachable()?;
+        let channel = agreed.rtcp_channel();
+        let to = agreed.whereabouts.destination(channel)?;
         let block = self.reception.block().map(|block| match self.report.filter(|report| report.ssrc == block.ssrc) {
             None => block,
             Some(report) => Block {
@@ -499,7 +570,6 @@ impl Peer {
             Some(outbound) => outbound.rtcp(self.ssrc, buffer, octets.len())?,
         };
         self.counters.rtcp_sent += 1;
-        let channel = if agreed.is_muxed() { Channel::Rtp } else { Channel::Rtcp };
         Some((channel, Outgoing { octets: 0..length, to }))
     }
 

@@ -147,6 +147,7 @@ impl Call {
         let sides = [&a, &b].map(|end| {
             Some(Stream {
                 remote: end.remote(),
+                ice: None,
                 latch: false,
                 direction: Direction::SendRecv,
                 codec: Codec::Pcmu,

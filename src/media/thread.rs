@@ -47,6 +47,7 @@ pub struct Seat {
 }
 
 /// What the engine tells a thread. Seats are numbered by the engine.
+#[allow(clippy::large_enum_variant, reason = "a report is passed on without an allocation")]
 pub enum Command {
     /// Take this session.
     Open(usize, Box<Newcomer>),
@@ -140,11 +141,11 @@ impl<S: Sockets> Running<S> {
         while let Some(arrival) = self.sockets.next() {
             let (at, side, channel) = of_number(arrival.at);
             let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
+            let post = arrival.post;
+            let mut sink = |output: Output<'_>| send(post, at, output);
             match channel {
-                Channel::Rtcp => seat.bridge.rtcp(side, arrival.datagram, now),
+                Channel::Rtcp => seat.bridge.rtcp(side, arrival.datagram, now, &mut sink),
                 Channel::Rtp => {
-                    let post = arrival.post;
-                    let mut sink = |output: Output<'_>| send(post, at, output);
                     if let Some(outgoing) = seat.bridge.rtp(side, arrival.datagram, now, &mut sink) {
                         self.sockets.pass(number(at, side.other(), Channel::Rtp), outgoing.octets, outgoing.to);
                     }

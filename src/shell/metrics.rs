@@ -111,7 +111,7 @@ impl Metrics {
         registry.register("trunk_up", "1 while the trunk answers", self.trunk_up.clone());
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
-        registry.register("rtp_rejected_packets", "RTP packets refused", self.rejected.clone());
+        registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
         registry.register("tls_handshake_failures", "TLS handshakes that failed", self.handshakes.clone());
         registry.register(
             "certificate_expiry_timestamp_seconds",
@@ -153,6 +153,8 @@ impl Metrics {
         self.lost.get_or_create(&Side::of(side)).inc_by(grown.lost);
         let reasons = [
             ("stranger", grown.stranger),
+            ("unchecked", grown.unchecked),
+            ("unproven", grown.unproven),
             ("unauthentic", grown.unauthentic),
             ("replayed", grown.replayed),
             ("malformed", grown.malformed),

@@ -17,6 +17,7 @@ use crate::session::{MediaOrder, MediaReport};
 use crate::sip::transaction::Ticket;
 
 /// What operators ask of the reactor.
+#[allow(clippy::large_enum_variant, reason = "the large one is what nearly all are")]
 pub enum Control {
     /// Something happened that only the shell knows: reload, drain.
     Event(Event),

@@ -575,6 +575,7 @@ fn stream(policy: &Policy, audio: &Audio<'_>, remote: Remote, codec: (Codec, u8)
     let direction = direction.and(wanted(audio));
     Stream {
         remote,
+        ice: None,
         latch: policy.latch,
         direction,
         codec: codec.0,

@@ -133,7 +133,7 @@ impl Judge {
         let passed = match channel {
             Channel::Rtp => self.bridge.rtp(side, datagram, self.now, &mut sink),
             Channel::Rtcp => {
-                self.bridge.rtcp(side, datagram, self.now);
+                self.bridge.rtcp(side, datagram, self.now, &mut sink);
                 None
             }
         };

@@ -24,6 +24,7 @@ pub(super) fn stream(side: Side) -> Stream {
     let port = 5000 + 10 * side.index() as u16;
     Stream {
         remote: Remote { rtp: address(port), rtcp: address(port + 1) },
+        ice: None,
         latch: false,
         direction: Direction::SendRecv,
         codec: Codec::Pcmu,
@@ -123,7 +124,8 @@ impl Rig {
     fn rtcp_from(&mut self, from: SocketAddr, side: Side, octets: &[u8]) {
         let mut buffer = [0; BUFFER];
         buffer[..octets.len()].copy_from_slice(octets);
-        self.bridge.rtcp(side, Datagram { from, buffer: &mut buffer, length: octets.len() }, self.now);
+        let datagram = Datagram { from, buffer: &mut buffer, length: octets.len() };
+        self.bridge.rtcp(side, datagram, self.now, &mut |output| panic!("{output:?}"));
     }
 
     /// A packet of sound from `side`, sent on.

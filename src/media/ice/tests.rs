@@ -37,11 +37,13 @@ impl Lead {
         let key = Key::new(&self.ice.local.password.0);
         let length = self.write(&mut buffer, nominates).integrity(&key).finish().unwrap();
         let now = Instant::at(Duration::from_millis(ms));
-        let answer = agent.take(Channel::Rtp, self.address, &mut buffer, length, now).unwrap();
-        let answered = Message::read(&buffer[answer.octets.clone()]).unwrap();
-        let integrity = if answer.proven { Integrity::Right } else { Integrity::Absent };
+        let (octets, integrity) = match agent.take(Channel::Rtp, self.address, &mut buffer, length, now) {
+            Taken::Proven(octets) => (octets, Integrity::Right),
+            Taken::Refused(Some(octets)) if octets.end <= length => (octets, Integrity::Absent),
+            taken => panic!("{taken:?}"),
+        };
+        let answered = Message::read(&buffer[octets]).unwrap();
         assert_eq!((answered.transaction(), answered.integrity(&key)), (TRANSACTION, integrity));
-        assert!(answer.proven || answer.octets.end <= length);
         answered.error().map_or_else(|| Ok(answered.mapped().unwrap()), Err)
     }
 }
@@ -56,7 +58,10 @@ fn a_check_opens_a_way_and_a_nomination_takes_it() {
     let (mut agent, peer) = (Agent::new(&ice), Lead::at(1, &ice));
     assert!(!agent.admits(Channel::Rtp, peer.address));
     assert_eq!(peer.check(&mut agent, 0, false), Ok(peer.address));
-    assert_eq!((agent.admits(Channel::Rtp, peer.address), destination(&agent)), (true, None));
+    assert_eq!((agent.admits(Channel::Rtp, peer.address), destination(&agent)), (true, Some(1)));
+    let better = Lead { priority: 101, ..Lead::at(2, &ice) };
+    better.check(&mut agent, 20, false).unwrap();
+    assert_eq!(destination(&agent), Some(2), "early media takes the best way");
     assert_eq!(peer.check(&mut agent, 50, true), Ok(peer.address));
     assert_eq!(destination(&agent), Some(1));
     assert_eq!(agent.destination(Channel::Rtcp), None, "the other port has ways of its own");
@@ -82,11 +87,30 @@ fn a_restart_keeps_the_old_way_until_a_new_one_is_nominated() {
     old.check(&mut agent, 0, true).unwrap();
     let mut agent = agent.renewed(&first).renewed(&second);
     assert_eq!((destination(&agent), agent.admits(Channel::Rtp, old.address)), (Some(1), true));
-    assert_eq!(old.check(&mut agent, 100, true), Err(401), "the old password is worth nothing");
+    let elsewhere = Lead::at(3, &first);
+    elsewhere.check(&mut agent, 100, true).unwrap();
+    assert!(!agent.admits(Channel::Rtp, elsewhere.address), "the old password keeps a way and opens none");
     new.check(&mut agent, 200, false).unwrap();
     assert_eq!(destination(&agent), Some(1));
     new.check(&mut agent, 300, true).unwrap();
     assert_eq!(destination(&agent), Some(2));
+    assert_eq!(old.check(&mut agent, 400, true), Err(401), "now the old password is worth nothing");
+}
+
+/// Two telephones of one callee, who each answer our offer.
+#[test]
+fn of_several_who_answer_the_one_that_signalling_has_chosen_counts() {
+    let (left, right) = (ice("ours", "left"), ice("ours", "right"));
+    let mut agent = Agent::new(&left);
+    let (rings, answers) = (Lead::at(1, &left), Lead { priority: 1, ..Lead::at(2, &right) });
+    answers.check(&mut agent, 0, true).unwrap();
+    assert_eq!((destination(&agent), agent.admits(Channel::Rtp, answers.address)), (None, false));
+    rings.check(&mut agent, 100, true).unwrap();
+    assert_eq!(destination(&agent), Some(1));
+    let mut agent = agent.renewed(&right);
+    assert_eq!(destination(&agent), Some(2), "it had nominated already");
+    rings.check(&mut agent, 200, true).unwrap();
+    assert_eq!((destination(&agent), agent.admits(Channel::Rtp, rings.address)), (Some(2), false));
 }
 
 #[test]
@@ -97,8 +121,11 @@ fn who_is_refused_changes_nothing() {
     let follows = Lead { role: Role::Controlled(1), ..Lead::at(1, &ice) };
     assert_eq!(follows.check(&mut agent, 0, true), Err(487));
     let length = peer.write(&mut buffer, true).finish().unwrap();
-    let answer = agent.take(Channel::Rtp, peer.address, &mut buffer, length, Instant::START).unwrap();
-    assert_eq!(Message::read(&buffer[answer.octets]).unwrap().error(), Some(400), "nothing proves it");
+    let Taken::Refused(Some(octets)) = agent.take(Channel::Rtp, peer.address, &mut buffer, length, Instant::START)
+    else {
+        panic!("a question of a stranger")
+    };
+    assert_eq!(Message::read(&buffer[octets]).unwrap().error(), Some(400), "nothing proves it");
     assert_eq!((destination(&agent), agent.admits(Channel::Rtp, peer.address)), (None, false));
 }
 
@@ -108,7 +135,18 @@ fn a_short_question_of_a_stranger_has_no_answer() {
     let mut buffer = [0; 500];
     let length = Writer::new(&mut buffer, Class::Request, &TRANSACTION).finish().unwrap();
     let from = SocketAddr::from(([192, 0, 2, 66], 6));
-    assert_eq!(agent.take(Channel::Rtp, from, &mut buffer, length, Instant::START), None);
+    assert_eq!(agent.take(Channel::Rtp, from, &mut buffer, length, Instant::START), Taken::Refused(None));
+}
+
+#[test]
+fn a_way_may_be_kept_open_by_who_has_checked_it() {
+    let ice = ice("ours", "theirs");
+    let (mut agent, peer, mut buffer) = (Agent::new(&ice), Lead::at(1, &ice), [0; 500]);
+    let length = Writer::new(&mut buffer, Class::Indication, &TRANSACTION).finish().unwrap();
+    let mut keep = |agent: &mut Agent| agent.take(Channel::Rtp, peer.address, &mut buffer, length, Instant::START);
+    assert_eq!(keep(&mut agent), Taken::Refused(None));
+    peer.check(&mut agent, 0, false).unwrap();
+    assert_eq!(keep(&mut agent), Taken::Kept);
 }
 
 #[test]
@@ -117,8 +155,11 @@ fn a_flood_of_strangers_moves_nothing() {
     let mut agent = Agent::new(&ice_);
     let peer = Lead::at(1, &ice_);
     peer.check(&mut agent, 0, true).unwrap();
+    let mut guessed = ice_.clone();
+    guessed.local.password = Secret("whoever guesses this password".into());
     for port in 1000..2000 {
-        assert_eq!(Lead::at(port, &ice("ours", "nobody")).check(&mut agent, 10, true), Err(401));
+        assert_eq!(Lead::at(port, &guessed).check(&mut agent, 10, true), Err(401));
+        assert_eq!(Lead::at(port, &ice("our", "theirs")).check(&mut agent, 10, true), Err(401));
     }
     assert_eq!((destination(&agent), agent.admits(Channel::Rtp, peer.address)), (Some(1), true));
 }
@@ -144,8 +185,10 @@ fn no_octets_make_it_panic_or_move() {
         buffer[2..4].copy_from_slice(&(length as u16 - 20).to_be_bytes());
         let from = SocketAddr::from(([192, 0, 2, 66], 6));
         let mut agent = Agent::new(&ice);
-        let answer = agent.take(Channel::Rtp, from, &mut buffer, length, Instant::START);
-        assert!(answer.is_none_or(|answer| !answer.proven && answer.octets.end <= length));
+        match agent.take(Channel::Rtp, from, &mut buffer, length, Instant::START) {
+            Taken::Refused(answer) => assert!(answer.is_none_or(|octets| octets.end <= length)),
+            taken => panic!("{taken:?}"),
+        }
         assert!(!agent.admits(Channel::Rtp, from) && destination(&agent).is_none());
     });
 }

@@ -29,6 +29,7 @@ fn stream(codec: Codec, ptime_ms: u8) -> Stream {
     let address = ([192, 0, 2, 1], 5000).into();
     Stream {
         remote: Remote { rtp: address, rtcp: address },
+        ice: None,
         latch: false,
         direction: Direction::SendRecv,
         codec,
