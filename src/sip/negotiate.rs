@@ -13,6 +13,10 @@
 //! | Required     | RTP/SAVP, crypto                     | SAVP + crypto, AVP + crypto     | RTP/SAVP   |
 //! | Optional     | RTP/AVP, crypto, tcap/pcfg RTP/SAVP  | any; SRTP where there is a key  | by choice  |
 //! | NotSupported | RTP/AVP                              | AVP; its crypto lines ignored   | RTP/AVP    |
+//!
+//! Toward Teams we are an ICE-lite agent with one host candidate a port (RFC 8839). Every offer of ours says so: Teams refuses
+//! one that does not where media bypasses its servers, and passes it over where not. An offer without ICE is answered
+//! without. Credentials stay those of the dialog's first description until the peer's change, which is an ICE restart.
 
 mod material;
 mod refusal;
@@ -25,11 +29,14 @@ pub use refusal::{Reason, Refusal, Said, Warning};
 
 use material::Material;
 
-use crate::config::{Dtmf, SrtpMode, Trunk, TrunkKind};
+use crate::config::{Dtmf, Profile as Generation, SrtpMode, Trunk, TrunkKind};
 use crate::leg::{Terms, Wish};
+use crate::private::Secret;
 use crate::random::Random;
-use crate::session::{Codec, Digits, Direction, Keys, Remote, Srtp, Stream, Suites, TelephoneEvent, Watch};
-use crate::wire::sdp::{self, AddressFault, Audio, Crypto, Description, Encryption, Profile, Text};
+use crate::session::{
+    Codec, Credentials, Digits, Direction, Ice, Keys, Remote, Srtp, Stream, Suites, TelephoneEvent, Watch,
+};
+use crate::wire::sdp::{self, AddressFault, Audio, Candidate, Crypto, Description, Encryption, Profile, Text};
 
 /// A silent peer counts as gone after this long (Microsoft's rule for missing RTCP).
 const SILENCE: Duration = Duration::from_secs(30);
@@ -72,6 +79,8 @@ pub struct Policy {
     pub suites: Suites,
     /// May the peer's address differ from what it signalled?
     pub latch: bool,
+    /// May the peer check the ways to us (ICE-lite)?
+    pub ice: bool,
     /// How digits travel.
     pub dtmf: Dtmf,
     /// Is a live call watched for silence?
@@ -92,6 +101,7 @@ impl Policy {
             srtp: if tls { trunk.srtp } else { SrtpMode::NotSupported },
             suites: trunk.suites,
             latch: trunk.switches.enable_rtp_latching,
+            ice: trunk.kind == TrunkKind::Microsoft(Generation::Teams),
             dtmf: trunk.switches.dtmf,
             watch_live: trunk.switches.rtcp_active_calls,
             watch_held: trunk.switches.rtcp_calls_on_hold,
@@ -136,7 +146,37 @@ pub struct Local {
     lines: Vec<Slot>,
     numbers: Numbers,
     rtcp_mux: bool,
+    ice: Checked,
     last: Option<Text>,
+}
+
+/// What the checks of the peer are made under.
+#[derive(Clone, Debug)]
+struct Checked {
+    /// What our next credentials are drawn from.
+    seed: Secret<[u8; 32]>,
+    ours: Option<Credentials>,
+    theirs: Option<Credentials>,
+}
+
+impl Checked {
+    fn ours(&mut self) -> Credentials {
+        if let Some(ours) = &self.ours {
+            return ours.clone();
+        }
+        let mut random = Random::seeded(self.seed.0);
+        self.seed = Secret(random.octets());
+        self.ours.insert(sdp::draw_credentials(&mut random)).clone()
+    }
+
+    /// Answers an offer: other credentials than before are a restart (RFC 8839 section 4.4.1.1.1).
+    fn answer(&mut self, theirs: Credentials) -> Ice {
+        if self.theirs.as_ref().is_some_and(|known| *known != theirs) {
+            self.ours = None;
+        }
+        self.theirs = Some(theirs.clone());
+        Ice { local: self.ours(), remote: theirs }
+    }
 }
 
 /// The dynamic numbers of our formats in one dialog: one that was used keeps its meaning (RFC 3264 section 8.3.2).
@@ -205,6 +245,7 @@ impl Local {
             lines: vec![Slot::Ours],
             numbers: Numbers::FIRST,
             rtcp_mux: false,
+            ice: Checked { seed: Secret(random.octets()), ours: None, theirs: None },
             last: None,
         }
     }
@@ -221,6 +262,9 @@ impl Local {
     /// Keeps what the peer's answer settles for the offers that follow.
     pub fn accepted(&mut self, stream: &Stream) {
         self.material.agreed(stream.srtp.as_ref());
+        if let Some(ice) = &stream.ice {
+            self.ice.theirs = Some(ice.remote.clone());
+        }
     }
 
     /// Renders; the version counts up when the text differs from the one before.
@@ -239,6 +283,9 @@ impl Local {
         let session = self.session;
         let mut out =
             format!("v=0\r\no=- {session} {version} IN {family} {ip}\r\ns=-\r\nc=IN {family} {ip}\r\nt=0 0\r\n");
+        if ours.ice.is_some() {
+            out.push_str("a=ice-lite\r\n");
+        }
         for line in &self.lines {
             match line {
                 Slot::Ours => out.push_str(&ours.render()),
@@ -264,6 +311,7 @@ struct Line<'a> {
     events: &'a [TelephoneEvent],
     direction: Direction,
     rtcp: Rtcp,
+    ice: Option<Credentials>,
     crypto: Option<Crypto>,
     configuration: Configuration,
 }
@@ -297,6 +345,7 @@ impl Line<'_> {
         let mut lines = vec![format!("m=audio {port} {}{numbers}", self.profile.name())];
         lines.extend(self.configuration.render());
         lines.push(self.rtcp.render(port));
+        lines.extend(self.ice.as_ref().map(|ours| self.candidates(ours)));
         lines.extend(self.crypto.map(|crypto| format!("a=crypto:{}", crypto.wire())));
         lines.extend(self.codecs.iter().map(|(codec, number)| format_lines(*codec, *number)));
         lines.extend(noise.map(|number| format!("a=rtpmap:{number} CN/8000")));
@@ -305,6 +354,21 @@ impl Line<'_> {
         }));
         lines.push(format!("a=ptime:{PTIME_MS}\r\na={}", self.direction.attribute()));
         lines.join("\r\n") + "\r\n"
+    }
+}
+
+impl Line<'_> {
+    /// Our credentials and where the peer may check: RTP, and RTCP where it may have a port of its own.
+    fn candidates(&self, ours: &Credentials) -> String {
+        let (ip, port) = (self.local.ip(), self.local.port());
+        let rtp = Candidate::host(1, SocketAddr::new(ip, port)).wire();
+        let rtcp = Candidate::host(2, SocketAddr::new(ip, port.saturating_add(1))).wire();
+        let Credentials { fragment, password } = ours;
+        let own = format!("a=ice-ufrag:{fragment}\r\na=ice-pwd:{}\r\na=candidate:{rtp}", password.0);
+        match self.rtcp {
+            Rtcp::Shared => own,
+            Rtcp::Above | Rtcp::Either => format!("{own}\r\na=candidate:{rtcp}"),
+        }
     }
 }
 
@@ -348,6 +412,7 @@ pub struct Offered {
     srtp: SrtpMode,
     keys: Option<Keys>,
     rtcp_mux: bool,
+    ice: Option<Credentials>,
     line: usize,
 }
 
@@ -359,6 +424,9 @@ pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
     // A suite that is spoken is one that the peer knows.
     let suite = local.material.suite().or(policy.suites.first());
     let keys = suite.map(|suite| local.material.keys(suite));
+    let ice = policy.ice.then(|| local.ice.ours());
+    // Who checks ways checks one rather than two (RFC 5761 section 5.1.3).
+    let rtcp_mux = local.rtcp_mux || ice.is_some();
     let text = local.say(&Line {
         local: terms.local,
         profile: Profile { secure: policy.srtp == SrtpMode::Required, feedback: false },
@@ -366,15 +434,15 @@ pub fn offer(policy: &Policy, local: &mut Local, terms: &Terms) -> Offered {
         comfort_noise: terms.comfort_noise,
         events: &events,
         direction,
-        rtcp: if local.rtcp_mux { Rtcp::Either } else { Rtcp::Above },
+        rtcp: if rtcp_mux { Rtcp::Either } else { Rtcp::Above },
+        ice: ice.clone(),
         crypto: keys.filter(|_| policy.srtp != SrtpMode::NotSupported).map(|keys| Crypto { tag: TAG, keys }),
         configuration: match policy.srtp {
             SrtpMode::Optional => Configuration::Potential,
             SrtpMode::Required | SrtpMode::NotSupported => Configuration::None,
         },
     });
-    let (rtcp_mux, line) = (local.rtcp_mux, local.index());
-    Offered { text, terms: terms.clone(), direction, srtp: policy.srtp, keys, rtcp_mux, line }
+    Offered { text, terms: terms.clone(), direction, srtp: policy.srtp, keys, rtcp_mux, ice, line: local.index() }
 }
 
 /// Takes the peer's answer to our offer.
@@ -393,6 +461,7 @@ fn accepted(policy: &Policy, offered: &Offered, answer: &Description) -> Result<
         digits: policy.digits(events(policy, &audio, codec.0, &offered.terms)),
         comfort_noise: noise(&audio, &offered.terms),
         srtp: receive.zip(offered.keys).map(|(receive, send)| Srtp { send, receive }),
+        ice: checking(policy, &audio).zip(offered.ice.clone()).map(|(remote, local)| Box::new(Ice { local, remote })),
         ..stream(policy, &audio, remote, codec, offered.direction)
     })
 }
@@ -446,6 +515,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
     let events = events(policy, audio, agreed.codec.0, terms);
     let comfort_noise = noise(audio, terms);
     let secure = agreed.crypto.is_some();
+    let ice = checking(policy, audio).map(|theirs| Box::new(local.ice.answer(theirs)));
     let potential =
         audio.secure_configuration().filter(|_| secure && !agreed.profile.secure && !agreed.profile.feedback);
     let text = local.say(&Line {
@@ -456,6 +526,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
         events: events.as_slice(),
         direction,
         rtcp: if audio.rtcp_mux() { Rtcp::Shared } else { Rtcp::Above },
+        ice: ice.as_ref().map(|ice| ice.local.clone()),
         crypto: agreed.crypto.zip(send).map(|(theirs, keys)| Crypto { tag: theirs.tag, keys }),
         configuration: potential.map_or(Configuration::None, Configuration::Chosen),
     });
@@ -463,7 +534,7 @@ pub fn answer(policy: &Policy, local: &mut Local, terms: &Terms, offer: &Descrip
     local.material.agreed(srtp.as_ref());
     let digits = policy.digits(events);
     let stream =
-        Stream { digits, comfort_noise, srtp, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };
+        Stream { digits, comfort_noise, srtp, ice, ..stream(policy, audio, agreed.remote, agreed.codec, direction) };
     Ok(Answered { text, stream })
 }
 
@@ -533,10 +604,18 @@ fn slot(line: sdp::Line<'_>, ours: bool) -> Slot {
     Slot::Refused { media: line.media.into(), proto: line.proto.into(), format: format.into() }
 }
 
-/// Which way the peer would have sound go, seen from us. An unspecified address takes nothing
-/// (RFC 3264 section 8.4).
+/// The credentials of a peer that will check the ways to us. One that is lite as well checks nothing: media goes where it says.
+/// Its candidates are of no use to us, and a default destination that is none of them no harm: media goes nowhere but
+/// where checks come from.
+fn checking(policy: &Policy, audio: &Audio<'_>) -> Option<Credentials> {
+    audio.credentials().filter(|_| policy.ice && !audio.ice_lite())
+}
+
+/// Which way the peer would have sound go, seen from us. An unspecified address takes nothing (RFC 3264 section 8.4),
+/// unless it stands for one that ICE has yet to find (RFC 8839 section 4.2.1.2).
 fn wanted(audio: &Audio<'_>) -> Direction {
-    let held = audio.rtp().is_ok_and(|rtp| rtp.ip().is_unspecified());
+    let nowhere = |rtp: SocketAddr| rtp.ip().is_unspecified() && !(rtp.port() == 9 && audio.credentials().is_some());
+    let held = audio.rtp().is_ok_and(nowhere);
     let written = audio.direction().reversed();
     if held { written.and(Direction::RecvOnly) } else { written }
 }

@@ -316,6 +316,7 @@ mod tests {
             srtp,
             suites: Suites::new([]),
             latch: false,
+            ice: false,
             dtmf: Dtmf::Auto,
             watch_live: false,
             watch_held: false,

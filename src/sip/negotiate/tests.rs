@@ -14,6 +14,7 @@ fn policy(dialect: Dialect, srtp: SrtpMode) -> Policy {
         srtp,
         suites: Suites::new(Suite::ALL),
         latch: false,
+        ice: false,
         dtmf: Dtmf::Auto,
         watch_live: true,
         watch_held: false,
@@ -240,6 +241,110 @@ fn numbers_and_ports_last_as_long_as_the_dialog() {
     assert_eq!(apart.remote.rtcp.port(), 4001);
     let never_asked = offer(&policy, &mut super::tests::local(2), &terms());
     assert_eq!(accept(&policy, &never_asked, &theirs).unwrap().remote.rtcp.port(), 4001);
+}
+
+// --- ICE ---
+
+fn teams() -> Policy {
+    Policy { ice: true, ..microsoft(SrtpMode::Required) }
+}
+
+/// What Teams says with media bypass.
+fn checking_by(fragment: &str, more: &str) -> Description {
+    let ice = format!("a=ice-ufrag:{fragment}\r\na=ice-pwd:0123456789abcdef012345\r\n");
+    let candidates = "a=candidate:1 1 UDP 2130706431 10.9.0.1 4000 typ host\r\n\
+        a=candidate:2 1 UDP 1694498815 192.0.2.3 45664 typ srflx raddr 10.9.0.1 rport 4000\r\n";
+    says("m=audio 4000 RTP/SAVP 0", &(crypto(1, "") + &ice + candidates + more))
+}
+
+fn ice_of(stream: &Stream) -> Option<(String, String)> {
+    let ice = stream.ice.as_ref()?;
+    Some((ice.local.fragment.clone(), ice.remote.fragment.clone()))
+}
+
+#[test]
+fn teams_may_check_the_ways_to_us() {
+    let Answered { text, stream } = answered(&teams(), &checking_by("peer", "a=rtcp-mux\r\n"));
+    let (ours, theirs) = ice_of(&stream).unwrap();
+    assert_eq!(theirs, "peer");
+    assert_eq!(line(&text, "a=ice-ufrag"), Some(&*format!("a=ice-ufrag:{ours}")));
+    let session: Vec<_> = lines(&text).into_iter().take_while(|line| !line.starts_with("m=")).collect();
+    assert_eq!(session.last(), Some(&"a=ice-lite"));
+    let candidates =
+        |text: &Text| read(text).audio().next().unwrap().candidates().map(|c| c.wire()).collect::<Vec<_>>();
+    let rtp = "1 1 UDP 2130706431 10.0.0.1 40000 typ host";
+    assert_eq!((candidates(&text), line(&text, "a=rtcp")), (vec![rtp.into()], Some("a=rtcp-mux")));
+    let password = read(&text).audio().next().unwrap().credentials().unwrap().password;
+    assert_eq!(stream.ice.unwrap().local.password, password);
+    assert!(!format!("{text:?}").contains(&password.0));
+
+    let apart = answered(&teams(), &checking_by("peer", "")).text;
+    assert_eq!(candidates(&apart), [rtp, "1 2 UDP 2130706430 10.0.0.1 40001 typ host"]);
+    for (policy, offer) in [
+        (microsoft(SrtpMode::Required), checking_by("peer", "")),
+        (teams(), checking_by("who", "")),
+        (teams(), says("m=audio 4000 RTP/SAVP 0", &crypto(1, ""))),
+    ] {
+        let Answered { text, stream } = answered(&policy, &offer);
+        assert_eq!((stream.ice, text.wire().contains("ice"), text.wire().contains("candidate")), (None, false, false));
+    }
+}
+
+#[test]
+fn credentials_stay_until_the_peers_change() {
+    let (policy, mut local) = (teams(), local(1));
+    let mut said = |offer: &Description| answer(&policy, &mut local, &terms(), offer).unwrap();
+    let (early, firm) = (said(&checking_by("peer", "")), said(&checking_by("peer", "")));
+    assert_eq!(early.text, firm.text, "183 and 200 say the same");
+    let held = said(&checking_by("peer", "a=inactive\r\n"));
+    assert_eq!(held.stream.ice, firm.stream.ice);
+    let anew = said(&checking_by("anew", ""));
+    let [before, after] = [&firm, &anew].map(|said| said.stream.ice.clone().unwrap());
+    assert!(before.local.fragment != after.local.fragment && before.local.password != after.local.password);
+    assert_eq!(said(&checking_by("anew", "")).stream.ice, anew.stream.ice);
+    let ours = offer(&policy, &mut local, &terms());
+    assert_eq!(ours.ice, Some(after.local), "what we offer restarts nothing");
+}
+
+#[test]
+fn every_offer_to_teams_lets_it_check() {
+    let (policy, mut local) = (teams(), local(1));
+    let offered = offer(&policy, &mut local, &terms());
+    assert!(line(&offered.text, "a=ice-lite").is_some() && line(&offered.text, "a=rtcp-mux").is_some());
+    assert_eq!(offered.text.wire().matches("a=candidate").count(), 2);
+    // Two telephones take it; each has credentials of its own.
+    let took = |fragment: &str| accept(&policy, &offered, &checking_by(fragment, "")).unwrap();
+    let [left, right] = ["left", "right"].map(took);
+    assert_eq!(ice_of(&left).unwrap().0, ice_of(&right).unwrap().0);
+    local.accepted(&right);
+    let again = answer(&policy, &mut local, &terms(), &checking_by("right", "")).unwrap();
+    assert_eq!(ice_of(&again.stream), ice_of(&right), "the same credentials are no restart");
+
+    let plain = accept(&policy, &offered, &says("m=audio 4000 RTP/SAVP 0", &crypto(1, ""))).unwrap();
+    assert_eq!((plain.ice, plain.remote.rtcp.port()), (None, 4001), "its servers stay between");
+    let offered = offer(&microsoft(SrtpMode::Required), &mut super::tests::local(2), &terms());
+    assert_eq!((line(&offered.text, "a=ice"), line(&offered.text, "a=candidate")), (None, None));
+}
+
+#[test]
+fn of_two_lite_agents_nobody_checks() {
+    let offer = read(&super::offer(&teams(), &mut local(1), &terms()).text);
+    let Answered { text, stream } = answer(&teams(), &mut local(2), &terms(), &offer).unwrap();
+    assert_eq!((stream.ice, line(&text, "a=ice")), (None, None));
+}
+
+#[test]
+fn an_address_that_is_yet_to_be_found_is_no_hold() {
+    let nowhere = |text: &str| Description::parse(text.replace("10.9.0.1", "0.0.0.0").as_bytes()).unwrap();
+    let said = format!(
+        "{}m=audio 9 RTP/SAVP 0\r\n{}",
+        "v=0\r\no=- 5 1 IN IP4 10.9.0.1\r\ns=-\r\nc=IN IP4 10.9.0.1\r\nt=0 0\r\n",
+        crypto(1, "")
+    );
+    assert_eq!(answered(&teams(), &nowhere(&said)).stream.direction, Direction::Inactive);
+    let found = said + "a=ice-ufrag:peer\r\na=ice-pwd:0123456789abcdef012345\r\n";
+    let stream = answered(&teams(), &nowhere(&found)).stream;
+    assert_eq!((stream.direction, stream.ice.is_some()), (Direction::SendRecv, true));
 }
 
 #[test]
@@ -827,7 +932,7 @@ fn no_key_prints() {
 
 #[test]
 fn a_policy_without_tls_knows_no_keys() {
-    use crate::config::{Peers, Profile, Switches};
+    use crate::config::{Peers, Switches};
     let trunk = Trunk {
         id: crate::hop::TrunkId(1),
         name: "Gateway1".into(),
@@ -859,8 +964,10 @@ fn a_policy_without_tls_knows_no_keys() {
     };
     assert_eq!(Policy::of(&trunk, true), Policy { latch: true, ..gateway(SrtpMode::Required) });
     assert_eq!(Policy::of(&trunk, false), Policy { latch: true, ..gateway(SrtpMode::NotSupported) });
-    let lync = Trunk { kind: TrunkKind::Microsoft(Profile::Teams), ..trunk };
-    assert_eq!(Policy::of(&lync, true).dialect, Dialect::Microsoft);
+    let lync = Trunk { kind: TrunkKind::Microsoft(Generation::Teams), ..trunk };
+    assert_eq!(Policy::of(&lync, true), Policy { latch: true, ..teams() });
+    let lync = Trunk { kind: TrunkKind::Microsoft(Generation::Sfb2019), ..lync };
+    assert!(!Policy::of(&lync, true).ice, "Lync answers by an early draft");
 }
 
 #[test]
@@ -890,7 +997,7 @@ fn no_offer_makes_it_fall_over() {
         "-1",
         "a=ptime:",
     ];
-    let base = offer(&microsoft(SrtpMode::Optional), &mut local(1), &terms());
+    let base = offer(&Policy { ice: true, ..microsoft(SrtpMode::Optional) }, &mut local(1), &terms());
     let (mut taken, mut refused) = (0, 0);
     for _ in 0..4_000 {
         let mut text = base.text.wire().to_string();
@@ -899,7 +1006,8 @@ fn no_offer_makes_it_fall_over() {
             let until = (at + random.below(4) as usize).min(text.len());
             text.replace_range(at..until, words[random.below(words.len() as u64) as usize]);
         }
-        for policy in [microsoft(SrtpMode::Required), gateway(SrtpMode::Optional)] {
+        let text = if random.below(2) == 0 { text.replace("a=ice-lite", "a=x") } else { text };
+        for policy in [teams(), microsoft(SrtpMode::Required), gateway(SrtpMode::Optional)] {
             let Ok(peer) = policy.read(Said::Offer, text.as_bytes()) else { continue };
             let _ = wish(&policy, &peer);
             match answer(&policy, &mut local(2), &terms(), &peer) {
