@@ -1,5 +1,5 @@
 //! On the way of an RTP packet nothing is allocated: 10,000 packets from SRTP to RTP and as many back, counted by
-//! the allocator itself.
+//! the allocator itself, and the checks of a peer that speaks ICE among them.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -14,9 +14,11 @@ use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Codec, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp, Stream, Suite,
+    Codec, Credentials, Digits, Direction, Ice, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp,
+    Stream, Suite,
 };
 use demarc::wire::rtp::Header;
+use demarc::wire::stun::{self, Class, Key, Message, Writer};
 use tokio::sync::mpsc::channel;
 
 /// Counts what threads other than the test's own allocate.
@@ -104,6 +106,26 @@ fn hear(socket: &UdpSocket, octets: &mut [u8; 300]) -> usize {
     }
 }
 
+fn ice() -> Ice {
+    let end = |name: &str| Credentials { fragment: name.into(), password: Secret("known to both".into()) };
+    Ice { local: end("ours"), remote: end("theirs") }
+}
+
+/// The peer checks the way again, and is answered.
+fn check(socket: &UdpSocket, to: SocketAddr) {
+    let mut octets = [0; 300];
+    let request = Writer::new(&mut octets, Class::Request, &[7; 12]).username("ours:theirs").nominating();
+    let length = request.integrity(&Key::new("known to both")).finish().unwrap();
+    socket.send_to(&octets[..length], to).unwrap();
+    let length = loop {
+        let length = socket.recv(&mut octets).expect("an answer");
+        if stun::is_stun(&octets[..length]) {
+            break length;
+        }
+    };
+    assert_eq!(Message::read(&octets[..length]).unwrap().mapped(), socket.local_addr().ok());
+}
+
 /// One after the other: all count on one counter.
 #[test]
 fn a_packet_on_its_way_allocates_nothing() {
@@ -137,7 +159,8 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
     let mut random = Random::test(1);
     let [send, receive] = [(); 2].map(|()| Keys::cut(suite, &Secret(random.octets())));
     let (a, b) = (socket(), socket());
-    let sides = [Some(stream(&a, Codec::Pcmu, Some(Srtp { send, receive }))), Some(stream(&b, codec, None))];
+    let checked = Stream { ice: Some(Box::new(ice())), ..stream(&a, Codec::Pcmu, Some(Srtp { send, receive })) };
+    let sides = [Some(checked), Some(stream(&b, codec, None))];
     engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides }))).unwrap();
 
     let (mut outbound, mut inbound) = (Outbound::new(&receive), Inbound::new(&send));
@@ -148,6 +171,9 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
     for step in 0..3000 {
         if step == 500 {
             before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        if step % 50 == 0 {
+            check(&a, to_a);
         }
         let (header, mut octets) = packet(step);
         let length = outbound.rtp(&header, &mut octets, 172).unwrap();
