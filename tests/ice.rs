@@ -26,6 +26,9 @@ const LYNC_NUMBER: &str = "+13125550100";
 /// The crypto line in the peer's descriptions.
 const CRYPTO: &str = "1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^31";
 
+/// Six checks without an answer end a connection of the agent's. This is time enough for them.
+const CONSENT: Duration = Duration::from_secs(6);
+
 /// aioice, behind a pipe.
 struct FullAgent {
     child: Child,
@@ -306,7 +309,7 @@ fn teams_calls_and_media_bypasses_its_servers() {
     let anew = Said::read(&answer.body);
     assert!(anew.credentials != said.credentials && anew.candidates == said.candidates);
     stage.talk("first", nominated, &mut media);
-    sleep(seconds(3));
+    sleep(CONSENT);
     assert!(stage.agent.alive("first"), "the old way is kept until there is a new one");
     let elsewhere = stage.agent.check("second", &anew, false);
     assert_ne!(elsewhere, nominated);
@@ -389,8 +392,7 @@ fn teams_holds_and_resumes() {
         taken.acknowledge(&answer);
         let again = Said::read(&answer.body);
         assert_eq!(again.credentials, said.credentials);
-        // Ten checks: six without an answer would have ended the connection.
-        sleep(seconds(3));
+        sleep(CONSENT);
         assert!(stage.agent.alive("callee"), "while {direction}");
     }
     let nominated = called.nominated;
