@@ -399,3 +399,44 @@ fn teams_holds_and_resumes() {
     called.stage.talk("callee", nominated, &mut called.media);
     called.hang_up();
 }
+
+/// Two telephones of one callee: the first is heard before anybody answers, the second answers. Both check as soon as they
+/// ring, under the same credentials of ours.
+#[test]
+fn of_two_telephones_the_one_that_answers_is_heard() {
+    let Some(mut stage) = Stage::set() else { return };
+    let mut gateway = Peer::gateway(stage.lab.net.host(3));
+    let link = gateway.connect(stage.demarc.trunk);
+    let mut call = gateway.call(&link, LYNC_NUMBER, &Sdp::plain(gateway.host, "sendrecv"));
+    let invite = stage.teams.expect("INVITE");
+    let said = Said::read(&invite.body);
+    let said = Said { candidates: said.candidates[..1].to_vec(), ..said };
+    let contact = format!("Contact: <sip:lab@{};transport=tls>\r\n", stage.teams.address);
+    let descriptions = ["left", "right"].map(|name| {
+        let host = stage.hosts()[usize::from(name == "right")];
+        let ice = stage.agent.open(name, &[host], 1) + "a=rtcp-mux\r\n";
+        stage.sdp(&ice, "sendrecv")
+    });
+    let says = |status, reason, tag, sdp: &str| {
+        invite.link().send(invite.message.reply(status, reason, tag, &contact, sdp));
+    };
+    says(183, "Session Progress", "left", &descriptions[0]);
+    gateway.expect("183 INVITE");
+    let left = stage.agent.check("left", &said, true);
+    let right = stage.agent.check("right", &said, true);
+    // Their keys are the same: a packet of the wrong one is refused for where it comes from alone.
+    let mut media = Media::new(&said);
+    stage.talk("left", left, &mut media);
+    says(200, "OK", "right", &descriptions[1]);
+    stage.teams.expect("ACK");
+    call.acknowledge(&gateway.expect("200 INVITE"));
+    stage.talk("right", right, &mut media);
+    let packet = media.packet();
+    stage.agent.send("left", 1, &packet);
+    until(seconds(8), "the other one is a stranger", || (stage.rejected("stranger") == 1.0).then_some(()));
+
+    call.request("BYE", "", "");
+    gateway.expect("200 BYE");
+    stage.teams.expect("BYE").answer(200, "OK", "");
+    stage.demarc.idle();
+}
