@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
-use crate::media::io::{BUFFER, Datagram};
 use crate::media::ice::{Agent, Taken};
+use crate::media::io::{BUFFER, Datagram};
 use crate::media::packetize::Packet;
 use crate::media::quality::{Loss, Path};
 use crate::media::reception::{Arrival, Reception};

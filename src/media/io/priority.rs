@@ -66,7 +66,7 @@ mod tests {
     fn a_thread_stays_on_its_core() {
         let run = std::thread::spawn(|| {
             let all = sched_getaffinity(Pid::from_raw(0)).unwrap();
-            let core = (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap()).last().unwrap();
+            let core = (0..CpuSet::count()).rfind(|core| all.is_set(*core).unwrap()).unwrap();
             pin(core).unwrap();
             let cores = sched_getaffinity(Pid::from_raw(0)).unwrap();
             (0..CpuSet::count()).all(|other| cores.is_set(other).unwrap() == (other == core))
