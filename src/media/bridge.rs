@@ -171,6 +171,11 @@ impl Bridge {
         }
     }
 
+    /// The one address that the RTP port of `side` has to do with, once its peer was met there.
+    pub fn settled(&self, side: Side) -> Option<SocketAddr> {
+        self.peers[side.index()].settled()
+    }
+
     /// Is there sound of our own making, which has deadlines of its own?
     pub fn transcodes(&self) -> bool {
         self.ways.iter().any(|way| matches!(way, Way::Transcode(_)))

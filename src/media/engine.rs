@@ -191,7 +191,7 @@ impl Engine {
             Err(error) => return self.tell(MediaReport::Refused(id, error.to_string())),
         };
         let bridge = Bridge::new(id, self.patience, &mut self.random, self.clock.now().at);
-        let session = Box::new(Newcomer { sockets, seat: Box::new(Seat { ports, bridge }) });
+        let session = Box::new(Newcomer { sockets, seat: Box::new(Seat { ports, bridge, settled: [None; 2] }) });
         self.threads[thread].free.pop();
         self.threads[thread].weight += RELAYED;
         self.places.insert(id, Place { thread, seat, ports, weight: RELAYED, closing: false });

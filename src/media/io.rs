@@ -8,6 +8,7 @@
 pub mod poll;
 pub mod priority;
 pub mod ring;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -69,6 +70,9 @@ pub trait Sockets {
 
     /// From now on this non-blocking socket has that number, which was free.
     fn watch(&mut self, at: usize, socket: UdpSocket) -> io::Result<()>;
+
+    /// From now on the socket hears this peer alone; `None`: everybody.
+    fn settle(&mut self, at: usize, peer: Option<SocketAddr>);
 
     /// Closes the socket, whose port is free when this returns. What was sent from it before is on its way.
     fn forget(&mut self, at: usize);

@@ -93,6 +93,8 @@ impl From<Refusal> for Dropped {
 struct Latch {
     address: SocketAddr,
     open: bool,
+    /// A good packet came from there.
+    met: bool,
 }
 
 impl Latch {
@@ -101,7 +103,7 @@ impl Latch {
     }
 
     fn fix(&mut self, from: SocketAddr) {
-        *self = Latch { address: from, open: false };
+        *self = Latch { address: from, open: false, met: true };
     }
 
     /// The address, unless it is the nowhere of an old style hold (RFC 3264 section 8.4).
@@ -120,7 +122,7 @@ enum Whereabouts {
 
 impl Whereabouts {
     fn new(stream: &Stream) -> Whereabouts {
-        let latch = |address| Latch { address, open: stream.latch };
+        let latch = |address| Latch { address, open: stream.latch, met: false };
         match &stream.ice {
             Some(ice) => Whereabouts::Checked(Box::new(Agent::new(ice))),
             None => Whereabouts::Signalled([latch(stream.remote.rtp), latch(stream.remote.rtcp)]),
@@ -149,6 +151,14 @@ impl Whereabouts {
     fn fix(&mut self, channel: Channel, from: SocketAddr) {
         if let Whereabouts::Signalled(latches) = self {
             latches[channel as usize].fix(from);
+        }
+    }
+
+    /// Where all that is admitted on the RTP port comes from, and all goes.
+    fn settled(&self) -> Option<SocketAddr> {
+        match self {
+            Whereabouts::Signalled([rtp, _]) if rtp.met => rtp.reachable(),
+            Whereabouts::Signalled(_) | Whereabouts::Checked(_) => None,
         }
     }
 
@@ -306,6 +316,11 @@ impl Peer {
             (Some(_), None) => Some(now + about(REPORT_INTERVAL / 2, random)),
             (Some(_), due) => due,
         };
+    }
+
+    /// Where all that is admitted on the RTP port comes from, and all goes, once it was met there.
+    pub fn settled(&self) -> Option<SocketAddr> {
+        self.agreed.as_ref()?.whereabouts.settled()
     }
 
     /// Whatever comes from the other side next is not the continuation of what came before.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct Seat {
     pub ports: [u16; 2],
     /// What is done with their packets.
     pub bridge: Bridge,
+    /// By side: the one address that the RTP port was told to have to do with.
+    pub settled: [Option<SocketAddr>; 2],
 }
 
 /// What the engine tells a thread. Seats are numbered by the engine.
@@ -149,6 +151,7 @@ impl<S: Sockets> Running<S> {
                     if let Some(outgoing) = seat.bridge.rtp(side, arrival.datagram, now, &mut sink) {
                         self.sockets.pass(number(at, side.other(), Channel::Rtp), outgoing.octets, outgoing.to);
                     }
+                    settle(&mut self.sockets, at, side, seat);
                     // A packet that is passed on puts deadlines off at most: that is seen when they come.
                     if seat.bridge.transcodes() {
                         self.deadlines.set(at, seat.bridge.due());
@@ -205,6 +208,7 @@ impl<S: Sockets> Running<S> {
     fn apply(&mut self, at: usize, session: &Session, now: Moment) {
         let Some(Some(seat)) = self.seats.get_mut(at) else { return };
         seat.bridge.apply(session, now.at, &mut self.thread.random);
+        Side::BOTH.into_iter().for_each(|side| settle(&mut self.sockets, at, side, seat));
         self.deadlines.set(at, seat.bridge.due());
     }
 
@@ -242,6 +246,14 @@ impl<S: Sockets> Running<S> {
             });
             self.deadlines.set(at, seat.bridge.due());
         }
+    }
+}
+
+/// Lets the RTP port have to do with its peer alone, once that was met.
+fn settle(sockets: &mut impl Sockets, at: usize, side: Side, seat: &mut Seat) {
+    let peer = seat.bridge.settled(side);
+    if std::mem::replace(&mut seat.settled[side.index()], peer) != peer {
+        sockets.settle(number(at, side, Channel::Rtp), peer);
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::EventFd;
 use socket2::{SockAddr, SockAddrStorage};
 
+use super::socket::Socket;
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Sockets served in one wake-up.
@@ -39,7 +40,7 @@ pub struct Poll {
 
 /// Sends at once: a packet of our own making is mostly the only one of its socket.
 pub struct Direct {
-    sockets: Vec<Option<UdpSocket>>,
+    sockets: Vec<Option<Socket>>,
 }
 
 impl Poll {
@@ -73,9 +74,15 @@ impl Sockets for Poll {
     fn watch(&mut self, at: usize, socket: UdpSocket) -> io::Result<()> {
         self.epoll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
         if let Some(place) = self.direct.sockets.get_mut(at) {
-            *place = Some(socket);
+            *place = Some(Socket::new(socket));
         }
         Ok(())
+    }
+
+    fn settle(&mut self, at: usize, peer: Option<SocketAddr>) {
+        if let Some(Some(socket)) = self.direct.sockets.get_mut(at) {
+            socket.settle(peer);
+        }
     }
 
     fn forget(&mut self, at: usize) {
@@ -132,7 +139,7 @@ impl Sockets for Poll {
 impl Post for Direct {
     fn send(&mut self, from: usize, to: SocketAddr, octets: &[u8]) {
         if let Some(Some(socket)) = self.sockets.get(from) {
-            let _ = socket.send_to(octets, to);
+            socket.send(to, octets);
         }
     }
 }
@@ -151,7 +158,8 @@ struct Batch {
 struct Queued {
     buffer: usize,
     octets: Range<usize>,
-    to: SockAddr,
+    to: SocketAddr,
+    name: SockAddr,
 }
 
 impl Batch {
@@ -163,7 +171,7 @@ impl Batch {
 
     /// Takes what waits on a non-blocking socket; how many datagrams. An error is no datagram: it would be
     /// about an earlier one that was sent.
-    fn receive(&mut self, socket: &UdpSocket) -> usize {
+    fn receive(&mut self, socket: &Socket) -> usize {
         self.queued.clear();
         let mut names: [MaybeUninit<SockAddrStorage>; BATCH] = [const { MaybeUninit::zeroed() }; BATCH];
         let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
@@ -182,7 +190,7 @@ impl Batch {
         // with LONGEST < BUFFER octets; all of them outlive the call. No timeout is given.
         let count = unsafe {
             libc::recvmmsg(
-                socket.as_raw_fd(),
+                socket.raw(),
                 headers.as_mut_ptr(),
                 BATCH as libc::c_uint,
                 libc::MSG_DONTWAIT,
@@ -208,13 +216,13 @@ impl Batch {
     /// These octets of the buffer of datagram `at` shall go to `to`. A datagram is sent once at most.
     fn queue(&mut self, at: usize, octets: Range<usize>, to: SocketAddr) {
         if at < BATCH && octets.start <= octets.end && octets.end <= BUFFER && self.queued.len() < BATCH {
-            self.queued.push(Queued { buffer: at, octets, to: to.into() });
+            self.queued.push(Queued { buffer: at, octets, to, name: to.into() });
         }
     }
 
     /// Sends what is queued; how many datagrams the kernel took. What it does not take at once is lost, as
     /// late sound is worth nothing.
-    fn send(&mut self, socket: &UdpSocket) -> usize {
+    fn send(&mut self, socket: &Socket) -> usize {
         let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
         // SAFETY: a header of zeroes (null pointers, lengths 0) is valid.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { std::mem::zeroed() };
@@ -223,8 +231,10 @@ impl Batch {
             *piece = libc::iovec { iov_base: octets.as_mut_ptr().cast(), iov_len: octets.len() };
             header.msg_hdr.msg_iov = piece;
             header.msg_hdr.msg_iovlen = 1;
-            header.msg_hdr.msg_name = queued.to.as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_namelen = queued.to.len();
+            if socket.needs(queued.to) {
+                header.msg_hdr.msg_name = queued.name.as_ptr().cast_mut().cast();
+                header.msg_hdr.msg_namelen = queued.name.len();
+            }
         }
         let (mut next, mut sent) = (0, 0);
         while next < self.queued.len() {
@@ -233,7 +243,7 @@ impl Batch {
             // `self` owns and that outlives the call; the kernel only reads it.
             let count = unsafe {
                 libc::sendmmsg(
-                    socket.as_raw_fd(),
+                    socket.raw(),
                     rest.as_mut_ptr(),
                     rest.len() as libc::c_uint,
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
@@ -257,80 +267,4 @@ unsafe fn address(name: MaybeUninit<SockAddrStorage>, length: libc::socklen_t) -
     }
     // SAFETY: the caller vouches for `name`; a storage is plain octets without invalid values.
     unsafe { SockAddr::new(name.assume_init(), length) }.as_socket()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn socket(address: &str) -> UdpSocket {
-        let socket = UdpSocket::bind(address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        socket
-    }
-
-    /// Sends from a second socket, so that the datagrams wait already: loopback delivers at once.
-    fn sent(to: &UdpSocket, from: &UdpSocket, octets: &[&[u8]]) {
-        octets
-            .iter()
-            .for_each(|octets| assert_eq!(from.send_to(octets, to.local_addr().unwrap()).unwrap(), octets.len()));
-    }
-
-    #[test]
-    fn what_came_is_changed_in_place_and_sent_on() {
-        for any in ["127.0.0.1:0", "[::1]:0"] {
-            let (ours, peer) = (socket(any), socket(any));
-            let mut batch = Batch::new();
-            assert_eq!(batch.receive(&ours), 0, "nothing waits");
-            sent(&ours, &peer, &[b"one", b"", b"three"]);
-            assert_eq!(batch.receive(&ours), 3);
-            for (at, length) in [(0, 3), (1, 0), (2, 5)] {
-                let datagram = batch.datagram(at).unwrap();
-                assert_eq!((datagram.from, datagram.length), (peer.local_addr().unwrap(), length));
-                datagram.buffer[length] = b'!';
-            }
-            batch.queue(2, 1..6, peer.local_addr().unwrap());
-            batch.queue(0, 0..4, peer.local_addr().unwrap());
-            assert_eq!(batch.send(&ours), 2);
-            let mut octets = [0; 16];
-            for expected in [&b"hree!"[..], b"one!"] {
-                let (length, from) = peer.recv_from(&mut octets).unwrap();
-                assert_eq!((&octets[..length], from), (expected, ours.local_addr().unwrap()));
-            }
-        }
-    }
-
-    #[test]
-    fn more_than_a_batch_comes_in_two() {
-        let (ours, peer) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
-        sent(&ours, &peer, &[&b"x"[..]; BATCH + 3]);
-        let mut batch = Batch::new();
-        assert_eq!([batch.receive(&ours), batch.receive(&ours), batch.receive(&ours)], [BATCH, 3, 0]);
-        assert!(batch.datagram(BATCH).is_none());
-    }
-
-    #[test]
-    fn a_datagram_that_is_too_long_counts_as_empty() {
-        let (ours, peer) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
-        sent(&ours, &peer, &[&[7; LONGEST + 1], &[7; LONGEST]]);
-        let mut batch = Batch::new();
-        assert_eq!(batch.receive(&ours), 2);
-        assert_eq!([0, 1].map(|at| batch.datagram(at).unwrap().length), [0, LONGEST]);
-    }
-
-    #[test]
-    fn one_refused_destination_does_not_stop_the_rest() {
-        let (ours, peer) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
-        let mut batch = Batch::new();
-        sent(&ours, &peer, &[b"a", b"b"]);
-        assert_eq!(batch.receive(&ours), 2);
-        batch.queue(0, 0..1, "[::1]:9".parse().unwrap());
-        batch.queue(1, 0..1, peer.local_addr().unwrap());
-        batch.queue(1, 0..BUFFER + 1, peer.local_addr().unwrap());
-        assert_eq!(batch.send(&ours), 1);
-        let mut octets = [0; 16];
-        assert_eq!((peer.recv(&mut octets).unwrap(), octets[0]), (1, b'b'));
-    }
 }

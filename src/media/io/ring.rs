@@ -20,6 +20,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use nix::sys::eventfd::EventFd;
 use socket2::SockAddr;
 
+use super::socket::Socket;
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Buffers for datagrams; what comes while all are in use waits in its socket. A power of two.
@@ -68,7 +69,7 @@ pub struct Mail {
 /// A place for a socket.
 #[derive(Default)]
 struct Place {
-    socket: Option<UdpSocket>,
+    socket: Option<Socket>,
     /// Tells a completion of the socket that had this number before.
     generation: u16,
     /// The kernel receives for it.
@@ -139,7 +140,7 @@ impl Ring {
     fn receive(&mut self, at: usize) {
         let Some(place) = self.mail.sockets.get(at) else { return };
         let Some(socket) = &place.socket else { return };
-        let receive = opcode::RecvMsgMulti::new(Fd(socket.as_raw_fd()), &raw const *self.template, GROUP).build();
+        let receive = opcode::RecvMsgMulti::new(Fd(socket.raw()), &raw const *self.template, GROUP).build();
         let matter = Matter::Receive(at, place.generation);
         // SAFETY: the template and the registered buffers live until the ring is dropped.
         let asked = unsafe { self.mail.ask(receive, matter) };
@@ -203,9 +204,16 @@ impl Sockets for Ring {
 
     fn watch(&mut self, at: usize, socket: UdpSocket) -> io::Result<()> {
         let place = self.mail.sockets.get_mut(at).ok_or(io::ErrorKind::InvalidInput)?;
-        place.socket = Some(socket);
+        place.socket = Some(Socket::new(socket));
         self.receive(at);
         Ok(())
+    }
+
+    fn settle(&mut self, at: usize, peer: Option<SocketAddr>) {
+        let Some(Place { socket: Some(socket), .. }) = self.mail.sockets.get_mut(at) else { return };
+        // What is queued goes where it was to go when it was.
+        let _ = self.mail.ring.submit();
+        socket.settle(peer);
     }
 
     fn forget(&mut self, at: usize) {
@@ -306,14 +314,15 @@ impl Mail {
     /// `length` octets from `start` must stay unchanged until the sending has completed.
     unsafe fn send(&mut self, from: usize, number: u16, start: *const u8, length: usize, to: SocketAddr) -> bool {
         let Some(Place { socket: Some(socket), .. }) = self.sockets.get(from) else { return false };
-        let name = &mut self.names[usize::from(number)];
-        *name = to.into();
         // It completes within the call that hands it over: what the kernel does not take at once is lost.
-        let send = opcode::Send::new(Fd(socket.as_raw_fd()), start, length as u32)
-            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-            .dest_addr(name.as_ptr().cast())
-            .dest_addr_len(name.len())
-            .build();
+        let mut send =
+            opcode::Send::new(Fd(socket.raw()), start, length as u32).flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+        if socket.needs(to) {
+            let name = &mut self.names[usize::from(number)];
+            *name = to.into();
+            send = send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len());
+        }
+        let send = send.build();
         // SAFETY: the caller vouches for the packet; the name is that of this buffer alone, and lives with it.
         let asked = unsafe { self.ask(send, Matter::Send(number)) };
         self.sending += usize::from(asked);

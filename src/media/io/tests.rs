@@ -179,6 +179,34 @@ on_both! {
         assert!(sockets.wait(Some(gather), None).packets > 0, "and what came is not waited for again");
     }
 
+    fn a_settled_socket_has_to_do_with_its_peer_alone(sockets, _wake) {
+        let (peer, other) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let [to_peer, to_other] = [&peer, &other].map(|socket| socket.local_addr().unwrap());
+        let free = watched(&mut sockets, 0, "127.0.0.1:0");
+        sockets.forget(0);
+        let local = watched(&mut sockets, 0, &free.to_string());
+        let mut heard = |settled, from: &[&UdpSocket]| {
+            sockets.post().send(0, to_peer, b"before");
+            sockets.settle(0, settled);
+            from.iter().for_each(|from| send(from, local, &[b"sound"]));
+            let came = collect(&mut sockets, 1);
+            let mut octets = [0; 16];
+            assert_eq!(peer.recv_from(&mut octets).unwrap(), (6, local), "queued before");
+            for to in [to_peer, to_other] {
+                sockets.post().send(0, to, b"after");
+            }
+            sockets.wait(None, Some(Duration::ZERO));
+            assert_eq!(peer.recv_from(&mut octets).unwrap(), (5, local), "whom it knows");
+            assert_eq!(other.recv_from(&mut octets).unwrap(), (5, local), "whom it does not");
+            came.len()
+        };
+        assert_eq!(heard(Some(to_peer), &[&peer]), 1);
+        assert_eq!(heard(Some(to_peer), &[&peer]), 1, "twice is once");
+        assert_eq!(heard(None, &[&other]), 1, "open again");
+        assert_eq!(heard(Some(to_peer), &[&other, &peer]), 1, "the other is not heard");
+        assert_eq!(heard(Some(to_other), &[&other]), 1, "it moved");
+    }
+
     fn ports_survive_quick_reuse(sockets, _wake) {
         let peer = socket("127.0.0.1:0");
         let ports: Vec<_> = (0..4).map(|at| watched(&mut sockets, at, "127.0.0.1:0")).collect();
