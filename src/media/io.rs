@@ -5,6 +5,7 @@
 //! lack or forbid io_uring. Either owns its buffers; a packet is changed where it was received and sent from there. All
 //! `unsafe` of system calls in the media plane is in this folder.
 
+pub mod alarm;
 pub mod poll;
 pub mod priority;
 pub mod ring;
@@ -50,7 +51,7 @@ pub struct Arrival<'a, P> {
 pub struct Gather {
     /// So many are enough.
     pub packets: usize,
-    /// The longest wait, once one has come.
+    /// The longest wait.
     pub most: Duration,
 }
 
@@ -59,6 +60,8 @@ pub struct Gather {
 pub struct Woken {
     /// About how many datagrams came.
     pub packets: usize,
+    /// They gathered, as was asked for.
+    pub gathered: bool,
     /// Somebody wrote to the eventfd.
     pub called: bool,
 }
@@ -77,7 +80,8 @@ pub trait Sockets {
     /// Closes the socket, whose port is free when this returns. What was sent from it before is on its way.
     fn forget(&mut self, at: usize);
 
-    /// Sends what is queued and waits: for a datagram, for somebody to write to the eventfd, or until the time is over.
+    /// Sends what is queued and waits: for a datagram, for somebody to write to the eventfd, or until the time is over, which
+    /// may be that of an earlier wait.
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken;
 
     /// The next of the datagrams that came; `None` when all were seen.

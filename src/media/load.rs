@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::media::io::Gather;
+use crate::media::io::{Gather, Woken};
 use crate::session::{Codec, Session};
 use crate::time::Instant;
 
@@ -63,16 +63,18 @@ impl Load {
     }
 }
 
-/// How long to let packets gather before the next wake-up. A packet of few is served at once. Where there are more, a
-/// wake-up for each costs a third of all work, as measured at 200 calls: 11 to 15 µs a packet, 8 with the pause. Where there
-/// are very many they gather by themselves, while others are served, and a pause only adds to it (500 calls: 5.9 µs, 7.4
-/// with the pause).
+/// Whether packets shall gather while the thread sleeps. A packet of few is served at once. Where there are more and they
+/// come evenly, a wake-up for each costs more than all other work; where they come in lumps, waiting for more finds nothing
+/// and costs a wake-up itself. So it is tried, and gone on with while it brings enough.
 #[derive(Debug, Default)]
 pub struct Pause {
     since: Instant,
     /// Packets a second, by the last wake-ups.
     rate: f32,
-    woken: bool,
+    /// Packets that gathered each time.
+    worth: f32,
+    /// It was not worth it: not before then.
+    rest: Instant,
 }
 
 impl Pause {
@@ -80,21 +82,30 @@ impl Pause {
     const MOST: Duration = Duration::from_micros(400);
     /// Packets that a wake-up shall find.
     const WANTED: usize = 12;
-    /// Packets a second between which one waits for others.
-    const SOME: std::ops::Range<f32> = 4000.0..30_000.0;
+    /// Packets a second from which on it is tried.
+    const SOME: f32 = 4000.0;
+    /// Packets that make it worth while.
+    const ENOUGH: f32 = 3.0;
+    /// From one trial to the next.
+    const REST: Duration = Duration::from_millis(200);
 
-    /// A wake-up found so many packets.
-    pub fn woken(&mut self, now: Instant, packets: usize) {
+    /// What a wake-up found.
+    pub fn woken(&mut self, now: Instant, woken: Woken) {
         let time = now.since(std::mem::replace(&mut self.since, now)).as_secs_f32().max(1e-6);
         // What a tenth of a second showed counts; a long silence counts at once.
         let weight = (time * 10.0).min(1.0);
-        self.rate += (packets as f32 / time - self.rate) * weight;
-        self.woken = packets > 0;
+        self.rate += (woken.packets as f32 / time - self.rate) * weight;
+        if woken.gathered {
+            self.worth += (woken.packets as f32 - self.worth) / 8.0;
+        }
+        if self.worth < Pause::ENOUGH {
+            (self.rest, self.worth) = (now + Pause::REST, 2.0 * Pause::ENOUGH);
+        }
     }
 
     /// What the next wake-up shall wait for.
     pub fn gather(&self) -> Option<Gather> {
-        let gathering = self.woken && Pause::SOME.contains(&self.rate);
+        let gathering = self.rate >= Pause::SOME && self.since >= self.rest;
         let most = Duration::from_secs_f32(Pause::WANTED as f32 / self.rate.max(1.0)).min(Pause::MOST);
         gathering.then_some(Gather { packets: Pause::WANTED, most })
     }
@@ -104,11 +115,14 @@ impl Pause {
 mod tests {
     use super::*;
 
-    /// The pause after a second of wake-ups of one packet each, so many a second.
-    fn pause(rate: u64) -> Option<Duration> {
-        let mut pause = Pause::default();
-        for packet in 0..rate {
-            pause.woken(Instant::at(Duration::from_micros(1_000_000 * packet / rate)), 1);
+    /// The pause after two seconds of so many packets a second, of which so many gather each time.
+    fn pause(rate: u32, gathered: usize) -> Option<Duration> {
+        let (mut pause, mut now) = (Pause::default(), Duration::ZERO);
+        while now < Duration::from_secs(2) {
+            let gathers = pause.gather().is_some();
+            let packets = if gathers { gathered } else { 1 };
+            now += Duration::from_secs(1) * packets as u32 / rate;
+            pause.woken(Instant::at(now), Woken { packets, gathered: gathers, called: false });
         }
         pause.gather().map(|gather| gather.most)
     }
@@ -133,18 +147,31 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_waits_for_others_where_there_are_some() {
-        assert_eq!([50, 1000, 3500].map(pause), [None; 3]);
-        assert_eq!(pause(10_000), Some(Pause::MOST));
-        assert_eq!(pause(50_000), None, "they gather by themselves");
+    fn a_packet_waits_for_others_where_they_come() {
+        assert_eq!([50, 1000, 3500].map(|rate| pause(rate, 8)), [None; 3]);
+        assert_eq!(pause(10_000, 8), Some(Pause::MOST));
+        assert_eq!(pause(10_000, 1), None, "they do not");
+    }
+
+    #[test]
+    fn it_is_tried_again_after_a_rest() {
+        let (mut pause, mut trials) = (Pause::default(), 0);
+        for step in 0..10_000u64 {
+            let gathered = pause.gather().is_some();
+            trials += usize::from(gathered);
+            let packets = if gathered { 0 } else { 2 };
+            pause.woken(Instant::at(Duration::from_micros(100 * step)), Woken { packets, gathered, called: false });
+        }
+        assert!((10..60).contains(&trials), "{trials} in a second");
     }
 
     #[test]
     fn a_silence_ends_the_waiting() {
         let mut pause = Pause::default();
-        (0..1000).for_each(|packet| pause.woken(Instant::at(Duration::from_micros(100 * packet)), 1));
+        let woken = |packets| Woken { packets, gathered: false, called: false };
+        (0..4000).for_each(|packet| pause.woken(Instant::at(Duration::from_micros(100 * packet)), woken(1)));
         assert!(pause.gather().is_some());
-        pause.woken(Instant::at(Duration::from_secs(2)), 1);
+        pause.woken(Instant::at(Duration::from_secs(2)), woken(0));
         assert_eq!(pause.gather(), None);
     }
 }

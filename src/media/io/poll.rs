@@ -15,17 +15,20 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::EventFd;
 use socket2::{SockAddr, SockAddrStorage};
 
+use super::alarm::Alarm;
 use super::socket::Socket;
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Sockets served in one wake-up.
 const EVENTS: usize = 256;
-/// The wake-up call; sockets count from 0.
+/// The wake-up call and the alarm; sockets count from 0.
 const WAKE: u64 = u64::MAX;
+const ALARM: u64 = u64::MAX - 1;
 
 /// Sockets by epoll.
 pub struct Poll {
     epoll: Epoll,
+    alarm: Alarm,
     events: [EpollEvent; EVENTS],
     /// Which of the events are yet to be served.
     ready: Range<usize>,
@@ -48,8 +51,11 @@ impl Poll {
     pub fn new(sockets: usize, wake: &Arc<EventFd>) -> io::Result<Poll> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(wake.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let alarm = Alarm::new()?;
+        epoll.add(alarm.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, ALARM))?;
         Ok(Poll {
             epoll,
+            alarm,
             events: [EpollEvent::empty(); EVENTS],
             ready: 0..0,
             batch: Batch::new(),
@@ -58,6 +64,13 @@ impl Poll {
             from: 0,
             direct: Direct { sockets: (0..sockets).map(|_| None).collect() },
         })
+    }
+
+    /// What is ready within the time; how much.
+    fn look(&mut self, timeout: EpollTimeout) -> usize {
+        let count = self.epoll.wait(&mut self.events, timeout).unwrap_or(0);
+        self.ready = 0..count;
+        count
     }
 
     /// Sends what is queued.
@@ -91,16 +104,27 @@ impl Sockets for Poll {
     }
 
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
+        self.alarm.within(most);
+        let mut count = 0;
+        let mut gathered = false;
         if let Some(gather) = gather {
-            std::thread::sleep(most.map_or(gather.most, |most| most.min(gather.most)));
+            // What is there already is not kept waiting.
+            count = self.look(EpollTimeout::ZERO);
+            gathered = count == 0;
+            if gathered {
+                std::thread::sleep(gather.most);
+            }
         }
-        // Rounded up: a deadline is looked at when it is over.
-        let milliseconds = most.map(|most| u16::try_from(most.as_micros().div_ceil(1000)).unwrap_or(u16::MAX));
-        let timeout = milliseconds.map_or(EpollTimeout::NONE, EpollTimeout::from);
-        let count = self.epoll.wait(&mut self.events, timeout).unwrap_or(0);
-        self.ready = 0..count;
-        let called = self.events[..count].iter().any(|event| event.data() == WAKE);
-        Woken { packets: count - usize::from(called), called }
+        if count == 0 {
+            let at_once = most.is_some_and(|most| most.is_zero());
+            count = self.look(if at_once { EpollTimeout::ZERO } else { EpollTimeout::NONE });
+        }
+        let is = |token| self.events[..count].iter().any(|event| event.data() == token);
+        let (called, rang) = (is(WAKE), is(ALARM));
+        if rang {
+            self.alarm.rang();
+        }
+        Woken { packets: count - usize::from(called) - usize::from(rang), gathered, called }
     }
 
     fn next(&mut self) -> Option<Arrival<'_, Direct>> {

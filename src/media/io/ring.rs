@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use nix::sys::eventfd::EventFd;
 use socket2::SockAddr;
 
+use super::alarm::Alarm;
 use super::socket::Socket;
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
@@ -47,7 +48,9 @@ pub struct Ring {
     /// The buffer of the last datagram.
     current: Option<Slot>,
     called: bool,
+    rang: bool,
     wake: Arc<EventFd>,
+    alarm: Alarm,
     /// Receives that ended and are to be asked for again.
     ended: Vec<usize>,
     template: Box<libc::msghdr>,
@@ -90,7 +93,9 @@ enum Matter {
     Receive(usize, u16),
     /// Send the buffer of this number.
     Send(u16),
+    /// Somebody writes to the eventfd.
     Wake,
+    Alarm,
     Cancel,
 }
 
@@ -123,18 +128,21 @@ impl Ring {
             arrived: VecDeque::with_capacity(usize::from(SLOTS)),
             current: None,
             called: false,
+            rang: false,
             wake: wake.clone(),
+            alarm: Alarm::new()?,
             ended: Vec::with_capacity(sockets),
             template,
         };
-        ring.listen_for_wake();
+        ring.listen(ring.wake.as_raw_fd(), Matter::Wake);
+        ring.listen(ring.alarm.as_raw_fd(), Matter::Alarm);
         Ok(ring)
     }
 
-    fn listen_for_wake(&mut self) {
-        let poll = opcode::PollAdd::new(Fd(self.wake.as_raw_fd()), libc::POLLIN as u32).multi(true).build();
-        // SAFETY: the eventfd lives as long as the ring.
-        unsafe { self.mail.ask(poll, Matter::Wake) };
+    fn listen(&mut self, file: RawFd, matter: Matter) {
+        let poll = opcode::PollAdd::new(Fd(file), libc::POLLIN as u32).multi(true).build();
+        // SAFETY: it points to nothing.
+        unsafe { self.mail.ask(poll, matter) };
     }
 
     fn receive(&mut self, at: usize) {
@@ -160,7 +168,14 @@ impl Ring {
                 Matter::Wake => {
                     self.called = true;
                     if !cqueue::more(entry.flags()) {
-                        self.listen_for_wake();
+                        self.listen(self.wake.as_raw_fd(), Matter::Wake);
+                    }
+                }
+                Matter::Alarm => {
+                    self.rang = true;
+                    self.alarm.rang();
+                    if !cqueue::more(entry.flags()) {
+                        self.listen(self.alarm.as_raw_fd(), Matter::Alarm);
                     }
                 }
                 Matter::Cancel => (),
@@ -189,6 +204,16 @@ impl Ring {
             None => self.slots.give(Slot(number)),
             Some(letter) => self.mail.free.push(letter),
         }
+    }
+
+    /// Waits for so many completions; how many datagrams there were.
+    fn look(&mut self, wanted: usize, most: Option<Duration>) -> usize {
+        self.mail.enter(wanted, most);
+        self.settle()
+    }
+
+    fn is_called(&self) -> bool {
+        self.called || self.rang
     }
 
     /// Gives the last datagram's buffer back, unless it was passed on.
@@ -242,16 +267,21 @@ impl Sockets for Ring {
                 break;
             }
         }
-        let mut packets = 0;
+        self.alarm.within(most);
+        let (mut packets, mut gathered) = (0, false);
         if let Some(gather) = gather {
-            self.mail.enter(gather.packets, Some(most.map_or(gather.most, |most| most.min(gather.most))));
-            packets = self.settle();
+            // What is there already is not kept waiting.
+            packets = self.look(1, Some(Duration::ZERO));
+            gathered = packets == 0 && !self.is_called();
+            if gathered {
+                packets = self.look(gather.packets, Some(gather.most));
+            }
         }
-        if packets == 0 && !self.called {
-            self.mail.enter(1, most);
-            packets = self.settle();
+        if packets == 0 && !self.is_called() {
+            packets += self.look(1, most.filter(Duration::is_zero));
         }
-        Woken { packets, called: std::mem::take(&mut self.called) }
+        self.rang = false;
+        Woken { packets, gathered, called: std::mem::take(&mut self.called) }
     }
 
     fn next(&mut self) -> Option<Arrival<'_, Mail>> {
@@ -371,6 +401,7 @@ impl Matter {
             Matter::Send(number) => u64::from(number) << 8 | 1,
             Matter::Wake => 2,
             Matter::Cancel => 3,
+            Matter::Alarm => 4,
         }
     }
 
@@ -379,6 +410,7 @@ impl Matter {
             0 => Matter::Receive((number >> 24) as usize, (number >> 8) as u16),
             1 => Matter::Send((number >> 8) as u16),
             2 => Matter::Wake,
+            4 => Matter::Alarm,
             _ => Matter::Cancel,
         }
     }
@@ -490,6 +522,7 @@ mod tests {
             Matter::Receive(40_000, u16::MAX),
             Matter::Send(SLOTS + LETTERS),
             Matter::Wake,
+            Matter::Alarm,
             Matter::Cancel,
         ];
         assert_eq!(matters.map(|matter| Matter::read(matter.write())), matters);
