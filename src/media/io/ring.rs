@@ -107,6 +107,7 @@ impl Ring {
             .setup_cqsize(4 * REQUESTS)
             .setup_single_issuer()
             .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .setup_submit_all()
             .build(REQUESTS)?;
         let slots = Slots::register(&ring)?;
@@ -212,6 +213,16 @@ impl Ring {
         self.settle()
     }
 
+    /// What is there already; how many datagrams.
+    fn glance(&mut self) -> usize {
+        let _ = self.mail.ring.submit();
+        if self.mail.ring.submission().taskrun() {
+            // What came waits to be put into buffers: this makes the kernel do it.
+            let _ = self.mail.ring.submit();
+        }
+        self.settle()
+    }
+
     fn is_called(&self) -> bool {
         self.called || self.rang
     }
@@ -271,14 +282,17 @@ impl Sockets for Ring {
         let (mut packets, mut gathered) = (0, false);
         if let Some(gather) = gather {
             // What is there already is not kept waiting.
-            packets = self.look(1, Some(Duration::ZERO));
+            packets = self.glance();
             gathered = packets == 0 && !self.is_called();
             if gathered {
                 packets = self.look(gather.packets, Some(gather.most));
             }
         }
         if packets == 0 && !self.is_called() {
-            packets += self.look(1, most.filter(Duration::is_zero));
+            packets += match most {
+                Some(Duration::ZERO) => self.glance(),
+                _ => self.look(1, None),
+            };
         }
         self.rang = false;
         Woken { packets, gathered, called: std::mem::take(&mut self.called) }
