@@ -29,6 +29,7 @@ pub mod speech;
 pub mod splice;
 pub mod srtp;
 pub mod thread;
+pub mod tone;
 pub mod transcode;
 
 #[cfg(test)]
