@@ -1,7 +1,7 @@
 //! The tones of the world's networks (ITU-T E.180 and its supplement 2): ringing, busy, congestion, special information.
 //!
-//! The national figures are those of the supplement as open telephony toolkits carry them. A few differ by exchange
-//! (Australia, South Africa, Japan); the one most heard is given.
+//! The national figures are the supplement's as open telephony toolkits give them, not read from its own table. Where those
+//! list several for a country (Australia, South Africa) the first is taken; France's congestion is their guess.
 
 use std::f32::consts::TAU;
 
