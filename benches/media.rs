@@ -126,7 +126,7 @@ fn relay(calls: u16) {
         ports.push(opened.map(|port| SocketAddr::from((address, port))));
         let srtp = Srtp { send: keys(1), receive: keys(2) };
         let sides = [Some(stream(&a, Some(srtp))), Some(stream(&b, None))];
-        engine.order(MediaOrder::Apply(SessionId(id), Box::new(Session { sides }))).unwrap();
+        engine.order(MediaOrder::Apply(SessionId(id), Box::new(Session { sides, ..Session::default() }))).unwrap();
     }
 
     let start = Instant::now();

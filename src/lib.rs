@@ -1,7 +1,7 @@
 //! demarc: an open mediation server.
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
-//! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`leg`]);
+//! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`tone`], [`leg`]);
 //! texts and bytes ([`config`], `wire`); protocol machines (`sip`); calls (`call`). `media` has
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
@@ -19,4 +19,5 @@ pub mod session;
 pub mod shell;
 pub mod sip;
 pub mod time;
+pub mod tone;
 pub mod wire;

@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::private::Secret;
+use crate::tone::Cadence;
 
 /// The engine's name for a call's media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -487,11 +489,60 @@ pub struct Stream {
     pub watch: Option<Watch>,
 }
 
+/// A recording, one channel of 16-bit samples.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sound {
+    narrow: Box<[i16]>,
+    wide: Box<[i16]>,
+}
+
+impl Sound {
+    /// The rates that it is kept at, Hz: those of telephone lines and of wideband speech. More would be three times the
+    /// memory for what few telephones play.
+    pub const RATES: [u32; 2] = [8000, 16_000];
+
+    /// The same sound at both rates. `None` when there is none, or one is not twice as long as the other.
+    pub fn new(narrow: Vec<i16>, wide: Vec<i16>) -> Option<Sound> {
+        let fits = !narrow.is_empty() && wide.len() == 2 * narrow.len();
+        fits.then(|| Sound { narrow: narrow.into(), wide: wide.into() })
+    }
+
+    /// The best of it for who plays up to `rate` Hz, and its own rate.
+    pub fn at(&self, rate: u32) -> (u32, &[i16]) {
+        let [narrow, wide] = Sound::RATES;
+        if rate < wide { (narrow, &self.narrow) } else { (wide, &self.wide) }
+    }
+
+    /// How long it is.
+    pub fn length(&self) -> Duration {
+        Duration::from_secs(1) * self.narrow.len() as u32 / Sound::RATES[0]
+    }
+}
+
+impl fmt::Debug for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sound({:?})", self.length())
+    }
+}
+
+/// What a peer hears from ourselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Play {
+    /// A tone, while nothing is heard from the other side (RFC 3960 section 3.2).
+    Tone(Cadence),
+    /// This sound over and over, while nothing is heard from the other side.
+    Music(Arc<Sound>),
+    /// This sound once, in place of whatever the other side says meanwhile.
+    Announcement(Arc<Sound>),
+}
+
 /// The media of a call; a side is `None` until its peer's address is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     /// Indexed by [`Side::index`].
     pub sides: [Option<Stream>; 2],
+    /// What the peer of each side hears from ourselves; it acts only where we may send.
+    pub plays: [Option<Play>; 2],
 }
 
 /// What signalling tells the engine.

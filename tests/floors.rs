@@ -33,6 +33,7 @@ const MAP: &[(&str, Floor)] = &[
     ("random", Values),
     ("session", Values),
     ("time", Values),
+    ("tone", Values),
     ("config", Wire),
     ("wire", Wire),
     ("sip", Machines),

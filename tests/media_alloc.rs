@@ -161,7 +161,7 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
     let (a, b) = (socket(), socket());
     let checked = Stream { ice: Some(Box::new(ice())), ..stream(&a, Codec::Pcmu, Some(Srtp { send, receive })) };
     let sides = [Some(checked), Some(stream(&b, codec, None))];
-    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides }))).unwrap();
+    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides, ..Session::default() }))).unwrap();
 
     let (mut outbound, mut inbound) = (Outbound::new(&receive), Inbound::new(&send));
     let mut heard = [0; 300];

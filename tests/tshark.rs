@@ -166,7 +166,7 @@ fn call(codecs: [Codec; 2]) {
     let Some(MediaReport::Opened(_, ports)) = reports.blocking_recv() else { panic!("not opened") };
     let mut peers = codecs.map(Peer::new);
     let sides = [&peers[0], &peers[1]].map(|peer| Some(peer.stream()));
-    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides }))).unwrap();
+    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides, ..Session::default() }))).unwrap();
 
     let start = Instant::now();
     for frame in 0..FRAMES {

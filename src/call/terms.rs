@@ -52,7 +52,7 @@ pub(super) fn session(streams: &[Option<Stream>; 2], switches: [&Switches; 2], a
         let watch = watch(stream.direction, switches[side.index()]).filter(|_| answered);
         Some(Stream { watch, ..stream.clone() })
     };
-    Session { sides: [side(Side::A), side(Side::B)] }
+    Session { sides: [side(Side::A), side(Side::B)], ..Session::default() }
 }
 
 /// Our media address on a port.

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crate::media::clock::Moment;
 use crate::media::io::{BUFFER, Datagram};
-use crate::media::peer::{Channel, Kind, Outgoing, Peer};
+use crate::media::packetize::Packet;
+use crate::media::peer::{Channel, Kind, Origin, Outgoing, Peer};
+use crate::media::source::Source;
 use crate::media::speech::Said;
 use crate::media::transcode::Transcoder;
 use crate::random::Random;
-use crate::session::{Counters, Digit, Digits, MediaReport, Session, SessionId, Side};
+use crate::session::{Counters, Digit, Digits, MediaReport, Play, Session, SessionId, Side};
 use crate::time::{Instant, soonest};
 
 /// Time between two [`MediaReport::Counted`].
@@ -69,6 +71,24 @@ impl Way {
     }
 }
 
+/// What is to be played to a peer, and whether it goes on where the one before stood. It may allocate, as a way may.
+fn source(
+    play: Option<&Play>,
+    to: &Peer,
+    heard: bool,
+    before: Option<Box<Source>>,
+    now: Instant,
+) -> (Option<Box<Source>>, bool) {
+    let Some((play, to)) = play.zip(to.stream().filter(|to| to.direction.sends())) else {
+        return (None, true);
+    };
+    match before {
+        Some(source) if source.suits(play, to) => (Some(source), true),
+        // It fails where a codec finds no memory to work in.
+        _ => (Source::new(play, to, heard, now).ok().map(Box::new), false),
+    }
+}
+
 /// What a bridge wants done.
 #[derive(Debug)]
 pub enum Output<'a> {
@@ -84,6 +104,8 @@ pub struct Bridge {
     peers: [Peer; 2],
     /// Indexed by the side that packets come from.
     ways: [Way; 2],
+    /// What is played in place of its packets, indexed as they are.
+    sources: [Option<Box<Source>>; 2],
     patience: Duration,
     count_due: Instant,
 }
@@ -92,7 +114,8 @@ impl Bridge {
     /// Nothing agreed yet. Where sound is transcoded, a missing packet is waited for at most for `patience`.
     pub fn new(id: SessionId, patience: Duration, random: &mut Random, now: Instant) -> Bridge {
         let peers = [Peer::new(random), Peer::new(random)];
-        Bridge { id, peers, ways: [Way::Closed, Way::Closed], patience, count_due: now + COUNT_INTERVAL }
+        let (ways, sources) = ([Way::Closed, Way::Closed], [None, None]);
+        Bridge { id, peers, ways, sources, patience, count_due: now + COUNT_INTERVAL }
     }
 
     /// Its name.
@@ -109,10 +132,15 @@ impl Bridge {
             let before = std::mem::replace(&mut self.ways[side.index()], Way::Closed);
             let (from, to) = pair(&mut self.peers, side);
             let (way, goes_on) = Way::between(from, to, before, self.patience);
-            if !goes_on {
+            let play = session.plays[side.other().index()].as_ref();
+            let heard = !matches!(way, Way::Closed);
+            let before = self.sources[side.index()].take();
+            let (source, plays_on) = source(play, to, heard, before, now);
+            if !goes_on || !plays_on {
                 to.cut();
             }
             self.ways[side.index()] = way;
+            self.sources[side.index()] = source;
         }
     }
 
@@ -131,6 +159,11 @@ impl Bridge {
             return None;
         }
         let heard = from.rtp(&mut datagram, now)?;
+        if let Some(source) = self.sources[side.index()].as_mut()
+            && !source.admits(heard.kind, now.at)
+        {
+            return None;
+        }
         let payload_type = match &mut self.ways[side.index()] {
             Way::Closed => return None,
             Way::Transcode(transcoder) => {
@@ -181,11 +214,20 @@ impl Bridge {
         self.ways.iter().any(|way| matches!(way, Way::Transcode(_)))
     }
 
+    /// When the sound of a side, or what is played in its place, has something to do.
+    fn sound_due(&self, from: Side) -> Option<Instant> {
+        match &self.sources[from.index()] {
+            Some(source) if source.is_ours() => source.due(),
+            Some(source) => soonest(source.due(), self.ways[from.index()].due()),
+            None => self.ways[from.index()].due(),
+        }
+    }
+
     /// When [`Bridge::tick`] has something to do.
     pub fn due(&self) -> Instant {
         let peers = soonest(self.peers[0].due(), self.peers[1].due());
-        let ways = soonest(self.ways[0].due(), self.ways[1].due());
-        soonest(peers, ways).map_or(self.count_due, |due| due.min(self.count_due))
+        let sound = soonest(self.sound_due(Side::A), self.sound_due(Side::B));
+        soonest(peers, sound).map_or(self.count_due, |due| due.min(self.count_due))
     }
 
     /// Does what is due: sound in place of what was lost, reports to the peers, the watch, the counters.
@@ -193,8 +235,17 @@ impl Bridge {
     pub fn tick(&mut self, now: Moment, load: u8, random: &mut Random, mut sink: impl FnMut(Output<'_>)) {
         let mut buffer = [0; BUFFER];
         for side in Side::BOTH {
+            let (_, to) = pair(&mut self.peers, side);
+            if let Some(source) = &mut self.sources[side.index()] {
+                source.adapt(to.loss(), load);
+                source.tick(now.at, &mut |packet| {
+                    speak(Origin::Ourselves, to, side, &packet, now, &mut sink);
+                });
+                if source.is_ours() {
+                    continue;
+                }
+            }
             if let Way::Transcode(transcoder) = &mut self.ways[side.index()] {
-                let (_, to) = pair(&mut self.peers, side);
                 let id = self.id;
                 transcoder.adapt(to.loss(), load);
                 transcoder.tick(now.at, &mut |said| say(id, to, side, &said, now, &mut sink));
@@ -256,13 +307,22 @@ fn check(
 /// Says to the peer `to` what came of the sound of `side`.
 fn say(id: SessionId, to: &mut Peer, side: Side, said: &Said<'_>, now: Moment, sink: &mut impl FnMut(Output<'_>)) {
     match said {
-        Said::Packet(packet) => {
-            let mut buffer = [0; BUFFER];
-            if let Some(outgoing) = to.speak(packet, &mut buffer, now.at) {
-                sink(Output::Send(side.other(), Channel::Rtp, outgoing.to, &buffer[outgoing.octets]));
-            }
-        }
+        Said::Packet(packet) => speak(Origin::OtherSide, to, side, packet, now, sink),
         Said::Digit(digit, length) => sink(Output::Report(MediaReport::Digit(id, side, *digit, *length))),
+    }
+}
+
+fn speak(
+    origin: Origin,
+    to: &mut Peer,
+    side: Side,
+    packet: &Packet<'_>,
+    now: Moment,
+    sink: &mut impl FnMut(Output<'_>),
+) {
+    let mut buffer = [0; BUFFER];
+    if let Some(outgoing) = to.speak(origin, packet, &mut buffer, now.at) {
+        sink(Output::Send(side.other(), Channel::Rtp, outgoing.to, &buffer[outgoing.octets]));
     }
 }
 
@@ -281,5 +341,7 @@ mod checks;
 mod digits;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod plays;
 #[cfg(test)]
 mod tests;

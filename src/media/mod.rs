@@ -25,6 +25,8 @@ pub mod ports;
 pub mod quality;
 pub mod reception;
 pub mod resample;
+pub mod sound;
+pub mod source;
 pub mod speech;
 pub mod splice;
 pub mod srtp;

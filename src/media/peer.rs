@@ -45,6 +45,15 @@ pub enum Kind {
     Noise,
 }
 
+/// Where a packet of our own making comes from: each counts its packets for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The other side's sound, transcoded.
+    OtherSide,
+    /// What we play ourselves.
+    Ourselves,
+}
+
 /// A good RTP packet, still in its buffer.
 #[derive(Clone, Debug)]
 pub struct Heard {
@@ -479,13 +488,19 @@ impl Peer {
 
     /// Makes a packet of our own making the peer's, in this buffer. `None` when the peer cannot be reached, or has
     /// agreed on nothing that this could be.
-    pub fn speak(&mut self, packet: &Packet<'_>, buffer: &mut [u8; BUFFER], now: Instant) -> Option<Outgoing> {
+    pub fn speak(
+        &mut self,
+        origin: Origin,
+        packet: &Packet<'_>,
+        buffer: &mut [u8; BUFFER],
+        now: Instant,
+    ) -> Option<Outgoing> {
         let agreed = self.agreed.as_ref()?;
         let (to, payload_type) = (agreed.whereabouts.destination(Channel::Rtp)?, agreed.number(packet.kind)?);
         let room = buffer.get_mut(FIXED_HEADER..)?.get_mut(..packet.payload.len())?;
         room.copy_from_slice(packet.payload);
-        // No source of a peer's has the SSRC 0 of ours: a new one was cut off before.
-        let place = self.splice.place(0, packet.sequence, packet.timestamp, now)?;
+        // No source of a peer's has an SSRC of ours: a new one was cut off before.
+        let place = self.splice.place(origin as u32, packet.sequence, packet.timestamp, now)?;
         let marker = packet.marker || place.first && packet.kind == Kind::Sound;
         let length = self.seal(place, payload_type, marker, buffer, packet.payload.len())?;
         Some(Outgoing { octets: 0..length, to })

@@ -160,7 +160,7 @@ impl Call {
                 watch: None,
             })
         });
-        let mut call = Call { engine, reports, session: Session { sides }, a, b };
+        let mut call = Call { engine, reports, session: Session { sides, ..Session::default() }, a, b };
         call.apply();
         call
     }

@@ -46,7 +46,7 @@ impl Rig {
     fn new(change: impl FnOnce(&mut Stream)) -> Rig {
         let mut random = Random::test(1);
         let bridge = Bridge::new(SessionId(7), PATIENCE, &mut random, Instant::START);
-        let mut session = Session { sides: Side::BOTH.map(|side| Some(stream(side))) };
+        let mut session = Session { sides: Side::BOTH.map(|side| Some(stream(side))), ..Session::default() };
         let now = Moment { at: Instant::START, ntp: 1 << 63 };
         let checking = session.sides[0].as_mut().unwrap();
         checking.ice = Some(Box::new(ice(1)));

@@ -51,7 +51,7 @@ impl Judge {
     fn new() -> Judge {
         let mut random = Random::test(1);
         let bridge = Bridge::new(SessionId(1), PATIENCE, &mut random, Instant::START);
-        let session = Session { sides: Side::BOTH.map(|side| Some(stream(side))) };
+        let session = Session { sides: Side::BOTH.map(|side| Some(stream(side))), ..Session::default() };
         Judge { bridge, random, now: Moment { at: Instant::START, ntp: 1 << 63 }, session, last: [(0, 0); 2] }
     }
 

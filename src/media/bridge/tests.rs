@@ -13,7 +13,7 @@ pub(super) struct Rig {
     pub(super) bridge: Bridge,
     random: Random,
     pub(super) now: Moment,
-    session: Session,
+    pub(super) session: Session,
     reports: Vec<(Side, Channel, SocketAddr, Vec<u8>)>,
     pub(super) told: Vec<MediaReport>,
     /// Packets of our own making, by the side that they go to.
@@ -66,11 +66,11 @@ impl Rig {
         rig
     }
 
-    fn apply(&mut self) {
+    pub(super) fn apply(&mut self) {
         self.bridge.apply(&self.session, self.now.at, &mut self.random);
     }
 
-    fn change(&mut self, side: Side, change: impl FnOnce(&mut Stream)) {
+    pub(super) fn change(&mut self, side: Side, change: impl FnOnce(&mut Stream)) {
         change(self.session.sides[side.index()].as_mut().unwrap());
         self.apply();
     }
@@ -129,7 +129,7 @@ impl Rig {
     }
 
     /// A packet of sound from `side`, sent on.
-    fn sound(&mut self, side: Side, ssrc: u32, sequence: u16) -> Option<Header> {
+    pub(super) fn sound(&mut self, side: Side, ssrc: u32, sequence: u16) -> Option<Header> {
         self.rtp(side, &packet(0, ssrc, sequence, &[1; 160])).map(|(header, _)| header)
     }
 
