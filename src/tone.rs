@@ -54,7 +54,7 @@ pub const COUNTRY_NAMES: &[&str] = &{
 
 /// All that we know.
 #[rustfmt::skip]
-pub const COUNTRIES: [Tones; 24] = [
+pub static COUNTRIES: [Tones; 24] = [
     Tones { country: "us", ring: &[(Two(440, 480), 2000), (Silence, 4000)], busy: AMERICAN_BUSY, congestion: AMERICAN_CONGESTION },
     Tones { country: "ca", ring: &[(Two(440, 480), 2000), (Silence, 4000)], busy: AMERICAN_BUSY, congestion: AMERICAN_CONGESTION },
     Tones { country: "uk", ring: BRITISH_RING, busy: &[(One(400), 375), (Silence, 375)],

@@ -48,6 +48,16 @@ impl Stage {
 
     /// The same with the codecs of each telephone, and `allowed` on both trunks.
     fn speaking(line: Line, lync: &str, gateway: &str, allowed: &'static str) -> Option<Stage> {
+        Stage::with_media(line, [lync, gateway], allowed, |_| Vec::new())
+    }
+
+    /// The same with further lines of `[Media]`, and the files that they name.
+    fn with_media(
+        line: Line,
+        [lync, gateway]: [&str; 2],
+        allowed: &'static str,
+        media: impl Fn(&Lab) -> Vec<String>,
+    ) -> Option<Stage> {
         if !lab::installed("baresip", "baresip-core") {
             return None;
         }
@@ -59,7 +69,8 @@ impl Stage {
         let protocol = if line == Line::Udp { "UDP" } else { "TCP" };
         let codecs = vec![format!("Codecs={allowed}")];
         let trunk = Gateway { more: codecs, ..Gateway::new(gateway.address, protocol) };
-        let demarc = Setup { codecs: allowed, ..Setup::new(lync.address, &[trunk]) }.start(&lab);
+        let media = media(&lab);
+        let demarc = Setup { codecs: allowed, media, ..Setup::new(lync.address, &[trunk]) }.start(&lab);
         Some(Stage { lync, gateway, demarc, said_by_lync, said_by_gateway, _lab: lab })
     }
 
@@ -235,6 +246,65 @@ fn the_lync_side_holds_and_resumes() {
 #[test]
 fn the_gateway_holds_and_resumes() {
     hold_and_resume(Side::Gateway);
+}
+
+/// How much of a sound is at this many Hz, 0 to 1.
+fn share(sound: &[i16], hertz: f64, rate: f64) -> f64 {
+    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 1.0);
+    for (at, sample) in sound.iter().enumerate() {
+        let (turn, sample) = (std::f64::consts::TAU * hertz * at as f64 / rate, f64::from(*sample));
+        (real, imaginary, power) =
+            (real + sample * turn.cos(), imaginary + sample * turn.sin(), power + sample * sample);
+    }
+    2.0 * (real * real + imaginary * imaginary) / sound.len() as f64 / power
+}
+
+/// The music is 1000 Hz: 4 s of speech, 4 s of that, 4 s of speech.
+fn hold_with_music(holder: Side, lync: &str, gateway: &str) {
+    const MUSIC: f64 = 1000.0;
+    let music = |lab: &Lab| {
+        let sample = |at: u32| (f64::from(at) * MUSIC / 8000.0 * std::f64::consts::TAU).sin() * 8000.0;
+        let samples: Vec<i16> = (0..8000 * 3).map(|at| sample(at) as i16).collect();
+        vec![format!("HoldMusic={}", lab::recording(lab, "music", &samples).display())]
+    };
+    let Some(mut stage) = Stage::with_media(Line::Udp, [lync, gateway], "opus G722 PCMU PCMA", music) else { return };
+    stage.connect(Side::Lync);
+    sleep(seconds(4));
+    for command in ["hold", "resume"] {
+        match holder {
+            Side::Lync => stage.lync.command(command, ""),
+            Side::Gateway => stage.gateway.command(command, ""),
+        }
+        sleep(seconds(4));
+    }
+    stage.hang_up(holder);
+    let held = if holder == Side::Lync { stage.gateway.heard() } else { stage.lync.heard() };
+    let mut held = hound::WavReader::open(held).unwrap();
+    let (rate, channels) = (held.spec().sample_rate as usize, usize::from(held.spec().channels));
+    let heard: Vec<i16> = held.samples::<i16>().step_by(channels).map(Result::unwrap).collect();
+    let tenths: Vec<bool> = heard.chunks_exact(rate / 10).map(|part| share(part, MUSIC, rate as f64) > 0.8).collect();
+    let first = tenths.iter().position(|music| *music).expect("music is heard");
+    let last = tenths.iter().rposition(|music| *music).unwrap();
+    let music = tenths.iter().filter(|music| **music).count();
+    println!("{} tenths of a second: music in {music} of {first} to {last}", tenths.len());
+    assert!((30..45).contains(&music) && last - first < music + 3, "music all the while, and only then: {tenths:?}");
+    let speech = |sound: &[i16]| {
+        sound.iter().map(|sample| f64::from(*sample).abs()).sum::<f64>() / sound.len().max(1) as f64 > 100.0
+    };
+    let tenth = rate / 10;
+    assert!(speech(&heard[..first * tenth]) && speech(&heard[(last + 1) * tenth..]), "speech before and after");
+}
+
+#[test]
+fn a_held_gateway_hears_music_and_then_speech_again() {
+    hold_with_music(Side::Lync, PCMU, PCMU);
+    hold_with_music(Side::Lync, PCMU, "g722/16000/1");
+}
+
+#[test]
+fn the_held_lync_side_hears_music_and_then_speech_again() {
+    hold_with_music(Side::Gateway, PCMU, PCMA);
+    hold_with_music(Side::Gateway, "opus/48000/2", PCMU);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use demarc::config::{
-    Config, Level, Logging, Media, Peers, Profile, SrtpMode, Switches, TlsIdentity, Trace, Trunk, TrunkKind,
+    Config, Level, Logging, Media, Peers, Profile, Sounds, SrtpMode, Switches, TlsIdentity, Trace, Trunk, TrunkKind,
     TrunkListen, Web,
 };
 use demarc::hop::{Flow, Hop, Target, Transport, TrunkId};
@@ -19,6 +19,7 @@ use demarc::shell::transport::{
     Bound, Closed, Event, IdentityError, Limits, Listener, NoAddress, Options, Read, Reader, Refusal, Refused, Role,
     StartError, Transports, Unsent, Warning,
 };
+use demarc::tone::COUNTRIES;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};
@@ -273,6 +274,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
             cores: Vec::new(),
             socket_io: Default::default(),
         },
+        sounds: Sounds { hold_music: None, tones: &COUNTRIES[0] },
         routes: Vec::new(),
         web: Web { listen: None, token_file: None },
         trace: Trace { keep: 0 },

@@ -22,7 +22,7 @@ use crate::hop::{Flow, Hop, TrunkId};
 use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
 use crate::random::Random;
 use crate::route::Attempt;
-use crate::session::{Counters, Digit, Digits, MediaOrder, SessionId, Side, Stream};
+use crate::session::{Counters, Digit, Digits, Direction, MediaOrder, Play, SessionId, Side, Sound, Stream};
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
@@ -77,7 +77,7 @@ pub(super) enum Heard {
 enum State {
     Opening { until: Instant },
     Hunting { silence: Option<Instant>, until: Instant },
-    Alerting { until: Instant },
+    Alerting { until: Instant, ringing: bool },
     Connected { change: Option<Change> },
     Ending { release: Release, by: &'static str, media: Closing },
 }
@@ -264,7 +264,7 @@ impl Call {
     /// When the call or one of its legs wants [`Call::tick`].
     pub(super) fn timeout(&self) -> Option<Instant> {
         let own = match &self.state {
-            State::Opening { until } | State::Alerting { until } => Some(*until),
+            State::Opening { until } | State::Alerting { until, .. } => Some(*until),
             State::Hunting { silence, until } => soonest(*silence, Some(*until)),
             State::Ending { media: Closing::Waiting { until }, .. } => Some(*until),
             State::Connected { .. } | State::Ending { .. } => None,
@@ -335,7 +335,7 @@ impl Call {
 
     /// The call as operators see it.
     pub(super) fn view(&self, now: Now) -> CallView {
-        let stream = |side: Side| self.streams[side.index()].as_ref();
+        let stream = |side: Side| self.stream(side);
         let name = |key| self.half(key).map(|half| half.trunk.name.clone());
         CallView {
             id: self.id.clone(),
@@ -467,7 +467,7 @@ impl Call {
         match word {
             Word::Change(wish) => self.change_asked(side, wish, around),
             Word::Changed(stream) => self.changed(side, stream, around),
-            Word::Unchanged(_) => self.unchanged(side, around),
+            Word::Unchanged(_) => self.unchanged(around),
             Word::Digit(digit, length) => self.dialled(side, digit, length, around),
             Word::Transfer => self.note("a transfer was asked for and refused: this box does not transfer yet", around),
             Word::Progress { .. } | Word::Answer { .. } | Word::Media(_) | Word::Released(_) => {}
@@ -479,11 +479,13 @@ impl Call {
             return;
         }
         let until = around.now.mono + RINGING;
-        self.state = State::Alerting { until };
+        self.state = State::Alerting { until, ringing: stage == Stage::Ringing };
         self.attempts.clear();
         let terms = media.as_ref().and_then(|stream| self.mirrored(stream, Side::A));
-        if let Some(stream) = media {
-            self.streams[Side::B.index()] = Some(stream);
+        if media.is_some() {
+            self.streams[Side::B.index()] = media;
+        }
+        if self.streams.iter().any(Option::is_some) {
             self.apply(around);
         }
         self.order(CALLER, Order::Progress { stage, fork, terms }, around);
@@ -519,35 +521,46 @@ impl Call {
         if change.is_some() {
             return self.order(asker, Order::Deny(later("both sides want a change at once")), around);
         }
-        *change = Some(Change { asked, wish: wish.clone() });
-        let terms = terms::offer_to(&wish, &trunk, self.local(asked.other()));
+        let passed_on = match self.hold_music() {
+            Some(_) if self.stream(asked.other()).is_some_and(|other| terms::stays(other, &wish)) => {
+                return self.grant(asked, Some(wish.direction), around);
+            }
+            Some(_) if terms::holds(&wish) => Wish { direction: Direction::SendRecv, ..wish.clone() },
+            _ => wish.clone(),
+        };
+        self.state = State::Connected { change: Some(Change { asked, wish }) };
+        let terms = terms::offer_to(&passed_on, &trunk, self.local(asked.other()));
         self.order(other, Order::Change(terms), around);
     }
 
+    /// The other side has agreed to what it was offered. With music it holds or listens as it likes, and so does the asker.
     fn changed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
-        let terms = self.mirrored(&stream, side.other());
         self.agreed(side, stream, around);
-        let asker = self.take_change().and_then(|change| self.key_of(change.asked));
-        if let (Some(asker), Some(terms)) = (asker, terms) {
-            self.order(asker, Order::Grant(terms), around);
-        }
+        let Some(change) = self.take_change() else { return };
+        let direction = self.hold_music().map(|_| change.wish.direction);
+        self.grant(change.asked, direction, around);
     }
 
     /// The other side refused and stays as it was. The asker has its way all the same: this box simply stops or
     /// goes on sending, and transcodes.
-    fn unchanged(&mut self, side: Side, around: &mut Around<'_>) {
-        let Some(change) = self.take_change() else { return };
-        let stream = self.streams[side.index()].as_ref();
-        let terms = stream.and_then(|stream| self.mirrored(stream, change.asked));
-        if let (Some(asker), Some(terms)) = (self.key_of(change.asked), terms) {
-            self.order(asker, Order::Grant(Terms { direction: change.wish.direction, ..terms }), around);
+    fn unchanged(&mut self, around: &mut Around<'_>) {
+        if let Some(change) = self.take_change() {
+            self.grant(change.asked, Some(change.wish.direction), around);
+        }
+    }
+
+    /// Grants a change: as the other side is by now, but for the direction if there is one.
+    fn grant(&mut self, asked: Side, direction: Option<Direction>, around: &mut Around<'_>) {
+        let terms = self.stream(asked.other()).and_then(|other| self.mirrored(other, asked));
+        if let (Some(asker), Some(terms)) = (self.key_of(asked), terms) {
+            let direction = direction.unwrap_or(terms.direction);
+            self.order(asker, Order::Grant(Terms { direction, ..terms }), around);
         }
     }
 
     /// A digit came in signalling: the other side hears of it in its own way.
     fn dialled(&mut self, side: Side, digit: Digit, length: Duration, around: &mut Around<'_>) {
-        let stream = self.streams[side.other().index()].as_ref();
-        match (stream.map(|stream| stream.digits), self.key_of(side.other())) {
+        match (self.stream(side.other()).map(|stream| stream.digits), self.key_of(side.other())) {
             (Some(Digits::Info), Some(other)) => self.order(other, Order::Digit(digit, length), around),
             (Some(_), _) => around.out.push(Act::Media(MediaOrder::Press(self.session(), side, digit, length))),
             (None, _) => {}
@@ -616,7 +629,7 @@ impl Call {
                 self.end(Release::new(Guilty::Us, Cause::NO_RESOURCE, why), "us", around);
             }
             State::Hunting { silence, .. } if passed(*silence, now) => self.give_up_on_silence(around),
-            State::Hunting { until, .. } | State::Alerting { until } if *until <= now.mono => {
+            State::Hunting { until, .. } | State::Alerting { until, .. } if *until <= now.mono => {
                 self.end(Release::new(Guilty::Nobody, Cause::NO_ANSWER, "nobody answered"), "us", around);
             }
             State::Ending { media, .. } if matches!(*media, Closing::Waiting { until } if until <= now.mono) => {
@@ -670,8 +683,25 @@ impl Call {
         let switches = |key: Option<LegKey>| self.half(key).map(|half| half.trunk.clone());
         let (Some(a), Some(b)) = (switches(Some(CALLER)), switches(self.called)) else { return };
         let both: [&Switches; 2] = [&a.switches, &b.switches];
-        let session = terms::session(&self.streams, both, self.answered.is_some());
+        let session = terms::session(&self.streams, self.plays(), both, self.answered.is_some());
         around.out.push(Act::Media(MediaOrder::Apply(self.session(), Box::new(session))));
+    }
+
+    /// What each side hears from ourselves.
+    fn plays(&self) -> [Option<Play>; 2] {
+        match (&self.state, self.hold_music()) {
+            (State::Alerting { ringing: true, .. }, _) => terms::ringing(&self.streams, self.config.sounds.tones.ring),
+            (State::Connected { .. }, Some(music)) => terms::held(&self.streams, music),
+            _ => [None, None],
+        }
+    }
+
+    fn hold_music(&self) -> Option<&Arc<Sound>> {
+        self.config.sounds.hold_music.as_ref().and_then(|file| file.sound.as_ref())
+    }
+
+    fn stream(&self, side: Side) -> Option<&Stream> {
+        self.streams[side.index()].as_ref()
     }
 
     fn note(&self, text: impl Into<Cow<'static, str>>, around: &mut Around<'_>) {

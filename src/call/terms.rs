@@ -3,13 +3,18 @@
 //!
 //! Both sides speaking the same codec comes first: then packets are only passed on. Whatever else a trunk
 //! speaks stands behind that, for the media plane transcodes between any two.
+//!
+//! A hold is passed on, unless there is hold music: then the held side stays as it is and hears that. To Microsoft it could
+//! not be said otherwise, for whom a held call has no media at all.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Switches, Trunk};
 use crate::leg::{Terms, Wish};
-use crate::session::{Codec, Direction, Session, Side, Stream, Watch};
+use crate::session::{Codec, Direction, Play, Session, Side, Sound, Stream, Watch};
+use crate::tone::Cadence;
 
 /// A peer from which neither RTP nor RTCP came for this long is gone (Microsoft KB 981218).
 pub(super) const DEAD_MEDIA: Duration = Duration::from_secs(30);
@@ -45,14 +50,43 @@ pub(super) fn mirror(agreed: &Stream, own: &Trunk, local: SocketAddr) -> Terms {
     }
 }
 
+/// Does this wish mean that the peer does not listen: a hold?
+pub(super) fn holds(wish: &Wish) -> bool {
+    !wish.direction.sends()
+}
+
+/// Can the other side, which speaks `agreed`, stay as it is? With music it need not know of a hold.
+pub(super) fn stays(agreed: &Stream, wish: &Wish) -> bool {
+    wish.codecs.contains(&agreed.codec) && (holds(wish) || agreed.direction == wish.direction.reversed())
+}
+
+/// What each side hears from ourselves, once answered: this music while the other side does not listen.
+pub(super) fn held(streams: &[Option<Stream>; 2], music: &Arc<Sound>) -> [Option<Play>; 2] {
+    let sends = |side: Side| streams[side.index()].as_ref().map(|stream| stream.direction.sends());
+    let hears = |side: Side| sends(side) == Some(true) && sends(side.other()) == Some(false);
+    [Side::A, Side::B].map(|side| hears(side).then(|| Play::Music(music.clone())))
+}
+
+/// What each side hears from ourselves while the called telephone rings: the caller, if it has early media, its tone.
+pub(super) fn ringing(streams: &[Option<Stream>; 2], ring: Cadence) -> [Option<Play>; 2] {
+    let [caller, _] = streams;
+    let hears = caller.as_ref().is_some_and(|stream| stream.direction.sends());
+    [hears.then_some(Play::Tone(ring)), None]
+}
+
 /// The media of a call from what both sides agreed, each watched by its own trunk's switches.
-pub(super) fn session(streams: &[Option<Stream>; 2], switches: [&Switches; 2], answered: bool) -> Session {
+pub(super) fn session(
+    streams: &[Option<Stream>; 2],
+    plays: [Option<Play>; 2],
+    switches: [&Switches; 2],
+    answered: bool,
+) -> Session {
     let side = |side: Side| {
         let stream = streams[side.index()].as_ref()?;
         let watch = watch(stream.direction, switches[side.index()]).filter(|_| answered);
         Some(Stream { watch, ..stream.clone() })
     };
-    Session { sides: [side(Side::A), side(Side::B)], ..Session::default() }
+    Session { sides: [side(Side::A), side(Side::B)], plays }
 }
 
 /// Our media address on a port.

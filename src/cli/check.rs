@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::config::{self, Finding, Report, Severity, keys};
+use crate::shell::configuration;
 
 /// The configuration cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
@@ -42,10 +43,7 @@ impl Check {
             return Ok(true);
         }
         let name = file.to_string_lossy();
-        let report = match std::fs::read(file) {
-            Ok(bytes) => config::check(&bytes, &name),
-            Err(error) => unreadable(&name, &error),
-        };
+        let report = configuration::check(file).unwrap_or_else(|error| unreadable(&name, &error));
         match self.json {
             true => write_json(&report, out)?,
             false => out.write_all(config::render(&report, &name, colour).as_bytes())?,

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
-use crate::shell::daemon;
+use crate::shell::configuration;
 
 /// Good.
 pub const GOOD: u8 = 0;
@@ -90,7 +90,7 @@ pub fn main() -> ExitCode {
 
 /// Asks the running daemon and prints what it says.
 fn asked(file: &std::path::Path, ask: impl FnOnce(&Config) -> Result<String, ask::Unanswered>) -> u8 {
-    let config = match daemon::load(file) {
+    let config = match configuration::load_text(file) {
         Ok((config, _)) => config,
         Err(faults) => {
             eprintln!("{faults}");

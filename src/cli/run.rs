@@ -8,12 +8,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::{BAD, GOOD, WRONG};
 use crate::config::Level;
-use crate::shell::daemon::{self, Daemon};
-use crate::shell::demo;
+use crate::shell::daemon::Daemon;
+use crate::shell::{configuration, demo};
 
 /// The daemon in the foreground.
 pub fn run(file: &Path) -> u8 {
-    let (config, warnings) = match daemon::load(file) {
+    let (config, warnings) = match configuration::load(file) {
         Ok((config, warnings)) => (Arc::new(config), warnings),
         Err(faults) => {
             eprintln!("{faults}");

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::value::{Form, nearest};
+use crate::tone::COUNTRY_NAMES;
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
@@ -282,6 +283,8 @@ pub static KEYS: &[Key] = &[
     key(Media, "Ports", Ports, "49152-57500", NewCalls, "First and last port for RTP and RTCP. A call takes four."),
     key(Media, "Codecs", Choices(CODECS), "opus G722 PCMU PCMA", NewCalls, "Codecs, the preferred one first: toward the Microsoft side all of them, toward gateways its G.711 (see Codecs of a gateway). Siren and RTAudio are never spoken: no open decoder exists."),
     key(Media, "JitterBuffer", Time(Duration::from_millis(20), SECOND), "120ms", Restart, "How long a packet that is missing is waited for at most where sound is transcoded; how long really follows the jitter that is seen. What both sides code alike is passed on at once."),
+    key(Media, "HoldMusic", Path, "", NewCalls, "A sound file that each side hears while the other side holds: WAV (PCM of 8 to 32 bits or floating point, at any usual rate) or Ogg Opus, of up to 10 minutes; several channels are mixed, a minute takes 3 MB of memory. With it a hold is not passed on, so that the held side can listen; what the holder plays itself comes first. Without it a hold is passed on as it is, and what the held side hears is its own affair. A relative path counts from this file's directory."),
+    key(Media, "Tones", Choice(COUNTRY_NAMES), "us", NewCalls, "The country (ISO 3166, but uk) whose ringing tone a caller hears while the called telephone rings, where there is early media but nothing in it."),
     key(Media, "Threads", Auto(1, 256), "auto", Restart, "Media threads; auto lets the machine decide."),
     key(Media, "Cores", Numbers(0, 1023), "", Restart, "The processor cores that media threads keep to, counted from 0: the first thread to the first of these, and so on in turn. Without this key the system places them, which is better unless these cores are kept free of all else."),
     key(Media, "SocketIo", Choice(SOCKET_IO), "auto", Restart, "How media threads talk to their sockets. auto: by io_uring where the system has it and allows it, else by epoll; the log says which."),

@@ -24,6 +24,7 @@ pub mod voice_routes;
 mod tests;
 
 pub use finding::{Finding, Severity};
+pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
 
@@ -33,7 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hop::{Target, Transport, TrunkId, in_uri};
-use crate::session::{Codec, Suites};
+use crate::session::{Codec, Sound, Suites};
+use crate::tone::Tones;
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ pub struct Config {
     pub trunk_listen: TrunkListen,
     /// Media addresses, ports and codecs.
     pub media: Media,
+    /// What we play ourselves.
+    pub sounds: Sounds,
     /// `[HybridVoiceRoutes]` in file order: the first whose pattern matches takes the call.
     pub routes: Vec<Route>,
     /// The page, the JSON interface, metrics.
@@ -266,6 +270,26 @@ pub enum SocketIo {
     Uring,
     /// By epoll.
     Epoll,
+}
+
+/// `[Media]`: what we play ourselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sounds {
+    /// What a held side hears; without it a hold is passed on.
+    pub hold_music: Option<SoundFile>,
+    /// Of the country where our callers are.
+    pub tones: &'static Tones,
+}
+
+/// A sound file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoundFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the configuration names it, for who finds it wanting.
+    pub named_at: Extent,
+    /// What is in it; filled in by who may read files, `None` when it cannot be played.
+    pub sound: Option<Arc<Sound>>,
 }
 
 /// One line of `[HybridVoiceRoutes]` with the gateways that take it.

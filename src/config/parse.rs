@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::Codec;
+use crate::tone::{COUNTRIES, COUNTRY_NAMES};
 
-use super::ini::{self, Entry, Source};
+use super::ini::{self, Entry, Extent, Source};
 use super::keys::{LEVELS, NUMBERS, SOCKET_IO, Section};
 use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
-    Config, Finding, Level, Logging, Media, SocketIo, TlsIdentity, Trace, TrunkListen, Web, cloud_connector,
-    voice_routes,
+    Config, Finding, Level, Logging, Media, SocketIo, SoundFile, Sounds, TlsIdentity, Trace, TrunkListen, Web,
+    cloud_connector, voice_routes,
 };
 
 const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];
@@ -31,6 +32,16 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Present unless a finding is an error.
     pub config: Option<Config>,
+}
+
+impl Report {
+    /// Adds what only reading a file that is named at `at` can show: the configuration can be used, but hardly as meant.
+    pub fn warning(&mut self, file: &str, at: &Extent, what: String, why: String, instead: String) {
+        let mut findings = Findings::new(file, &self.source);
+        findings.warning(at, what, why, instead);
+        self.findings.extend(findings.into_list());
+        self.findings.sort_by_key(|finding| (finding.span.start, finding.severity));
+    }
 }
 
 /// Reads a configuration. `file` is how the file is named in findings; relative paths in it count
@@ -77,6 +88,7 @@ impl Builder<'_, '_> {
         let trunk_listen = self.trunk_listen();
         let fqdn = self.fqdn();
         let media = self.media(lync_listen);
+        let sounds = self.sounds();
         let web = self.web();
         self.conflicts(lync_listen, &trunk_listen, &web, media.as_ref());
         self.note_files();
@@ -102,6 +114,7 @@ impl Builder<'_, '_> {
             identity: self.identity(fqdn?)?,
             trunk_listen,
             media: media?,
+            sounds,
             routes,
             web,
             trace: self.trace()?,
@@ -225,6 +238,16 @@ impl Builder<'_, '_> {
         let choice = |text: &str| value::choice(text, SOCKET_IO);
         let socket_io = SOCKET_IO_VALUES[self.settings.value(Section::Media, "SocketIo", choice).unwrap_or_default()];
         Some(Media { address: self.media_address(lync_listen)?, ports, threads, jitter, cores, socket_io })
+    }
+
+    fn sounds(&self) -> Sounds {
+        let hold_music = self.settings.filled(Section::Media, "HoldMusic").map(|entry| SoundFile {
+            path: self.directory.join(&entry.value.text),
+            named_at: entry.value.span.clone(),
+            sound: None,
+        });
+        let country = self.settings.value(Section::Media, "Tones", |text| value::choice(text, COUNTRY_NAMES));
+        Sounds { hold_music, tones: &COUNTRIES[country.unwrap_or_default()] }
     }
 
     fn media_address(&mut self, lync_listen: Option<SocketAddr>) -> Option<IpAddr> {

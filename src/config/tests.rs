@@ -73,6 +73,7 @@ fn the_least_is_complete() {
             socket_io: SocketIo::Auto,
         }
     );
+    assert_eq!((&config.sounds.hold_music, config.sounds.tones.country), (&None, "us"));
     assert_eq!(config.web.listen.map(|listen| listen.to_string()).as_deref(), Some("127.0.0.1:8085"));
     assert_eq!(config.trace.keep, 5000);
     assert_eq!(config.drain_timeout, Duration::from_secs(60));
@@ -465,6 +466,16 @@ Hep=
     assert_eq!(good(text).gateways()[0].max_calls, Some(23));
     // One note for each thing that nothing reads yet: six keys of the gateway, five sections.
     assert_eq!(notes(text).len(), 11, "{:#?}", notes(text));
+}
+
+#[test]
+fn music_is_looked_for_beside_the_file_and_tones_by_country() {
+    let config = good(&LEAST.replace("[Media]\n", "[Media]\nHoldMusic=music/hold.opus\nTones=DE\n"));
+    let music = config.sounds.hold_music.unwrap();
+    assert_eq!(music.path, Path::new("/etc/demarc/music/hold.opus"));
+    assert_eq!((music.named_at.len(), music.sound), ("music/hold.opus".len(), None));
+    assert_eq!(config.sounds.tones.country, "de");
+    assert!(good(&LEAST.replace("[Media]\n", "[Media]\nHoldMusic=\n")).sounds.hold_music.is_none());
 }
 
 #[test]

@@ -65,10 +65,10 @@ pub fn load(file: &Path) -> Result<Sound, SoundError> {
 }
 
 fn read(mut file: impl Read + Seek) -> Result<Sound, SoundError> {
-    let mut magic = [0; 4];
-    file.read_exact(&mut magic).map_err(|_| SoundError::Unknown)?;
+    let mut magic = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut magic)?;
     file.seek(SeekFrom::Start(0))?;
-    let sound = match &magic {
+    let sound = match &magic[..] {
         b"RIFF" => wav(file),
         b"OggS" => ogg_opus(file),
         _ => Err(SoundError::Unknown),

@@ -8,7 +8,7 @@
 //!    a second SIGTERM ends them at once.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +20,14 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::clock::Clock;
+use super::configuration;
 use super::observe::{News, Observer};
 use super::reactor::{Control, Reactor};
 use super::sip_reader::SipReader;
 use super::transport::{self, Options, Transports};
 use super::web::{self, Order, Pages};
 use crate::call::{Event, Switch};
-use crate::config::{self, Config, Finding, Severity, SocketIo};
+use crate::config::{Config, SocketIo};
 use crate::media::{self, Backend, Engine, Pace, Standing};
 use crate::random::Random;
 
@@ -152,7 +153,8 @@ impl Daemon {
     }
 
     async fn try_reload(&mut self) -> Result<String, String> {
-        let loaded = load(&self.file).map_err(|faults| format!("reload refused, nothing changed:\n{faults}"));
+        let loaded =
+            configuration::load(&self.file).map_err(|faults| format!("reload refused, nothing changed:\n{faults}"));
         let (config, warnings) = loaded?;
         warnings.iter().for_each(|finding| warn!("{finding}"));
         let config = Arc::new(config);
@@ -212,17 +214,6 @@ impl Daemon {
         // Only a reactor that has ended does not listen, and then nothing is left to tell.
         let _ = self.control.send(control).await;
     }
-}
-
-/// Reads and checks a configuration: it, and what works but hardly as meant; the rendered faults
-/// when it is bad.
-pub fn load(file: &Path) -> Result<(Config, Vec<Finding>), String> {
-    let bytes = std::fs::read(file).map_err(|fault| format!("{} cannot be read: {fault}", file.display()))?;
-    let name = file.display().to_string();
-    let report = config::check(&bytes, &name);
-    let faults = config::render(&report, &name, false);
-    let warnings = report.findings.into_iter().filter(|finding| finding.severity == Severity::Warning).collect();
-    report.config.map(|config| (config, warnings)).ok_or(faults)
 }
 
 async fn serve_pages(

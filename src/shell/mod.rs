@@ -2,6 +2,7 @@
 //! and say what to do; this floor carries it out.
 
 pub mod clock;
+pub mod configuration;
 pub mod daemon;
 pub mod demo;
 mod ladder;

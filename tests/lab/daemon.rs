@@ -47,6 +47,8 @@ pub struct Setup {
     pub ports: (u16, u16),
     /// `[Media] Codecs`.
     pub codecs: &'static str,
+    /// Further lines of `[Media]`.
+    pub media: Vec<String>,
     /// Lines of `[TrunkConfiguration]`; the Microsoft side gets them too.
     pub trunk_configuration: Vec<String>,
     /// Further lines of `[Trunks]`.
@@ -64,6 +66,7 @@ impl Setup {
             gateways: gateways.to_vec(),
             ports: (18_000, 18_399),
             codecs: "PCMU PCMA",
+            media: Vec::new(),
             trunk_configuration: Vec::new(),
             trunks: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
@@ -86,7 +89,7 @@ impl Setup {
         let mut ini = format!(
             "[Lync]\nProfile={}\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
              TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen={us}:5067\nTcpListen={us}:5068\n\
-             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs={}\n\n[Web]\nListen={us}:8085\n\n",
+             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs={}\n{}\n\n[Web]\nListen={us}:8085\n\n",
             self.profile,
             self.next_hop,
             certificate.display(),
@@ -95,6 +98,7 @@ impl Setup {
             self.ports.0,
             self.ports.1,
             self.codecs,
+            self.media.join("\n"),
         );
         for (n, gateway) in self.gateways.iter().enumerate() {
             let n = n + 1;

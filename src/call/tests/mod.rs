@@ -8,6 +8,7 @@
 mod change;
 mod door;
 mod end;
+mod hold;
 mod hunt;
 mod ladder;
 mod walk;
@@ -19,10 +20,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Event, Output, Report, Snapshot, Switch};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SoundFile};
 use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
-use crate::session::{Digit, Direction, MediaOrder, MediaReport, Session, SessionId, Side, Stream};
+use crate::session::{Digit, Direction, MediaOrder, MediaReport, Play, Session, SessionId, Side, Sound, Stream};
 use crate::time::{Instant, Now};
 use crate::wire::sip::{Message, Method, Name};
 
@@ -80,6 +81,14 @@ fn ini(more: &[&str]) -> Arc<Config> {
         text.replace_range(at..end, &format!("{kept}{lines}\n"));
     }
     read(&text)
+}
+
+/// The same with hold music.
+fn with_music(mut config: Arc<Config>) -> Arc<Config> {
+    let sound = Sound::new(vec![0; 800], vec![0; 1600]).map(Arc::new);
+    let changed = Arc::make_mut(&mut config);
+    changed.sounds.hold_music = Some(SoundFile { path: "music.wav".into(), named_at: 0..0, sound });
+    config
 }
 
 /// [`INI`] without some sections.
@@ -293,6 +302,18 @@ impl World {
     fn directions(&self) -> [Option<Direction>; 2] {
         let session = self.sessions.values().next_back().unwrap();
         [0, 1].map(|side| session.sides[side].as_ref().map(|stream| stream.direction))
+    }
+
+    /// What both sides of the last call hear from ourselves, caller first: `music | -`.
+    fn plays(&self) -> String {
+        let session = self.sessions.values().next_back().unwrap();
+        let play = |play: &Option<Play>| match play {
+            None => "-".to_owned(),
+            Some(Play::Music(_)) => "music".to_owned(),
+            Some(Play::Tone(tone)) => format!("{:?}", tone[0].0),
+            Some(play) => format!("{play:?}"),
+        };
+        session.plays.iter().map(play).collect::<Vec<_>>().join(" | ")
     }
 
     /// The last call's end: its result, cause and who ended it.

@@ -32,6 +32,7 @@ use self::sound::{Speech, Voice};
 use self::stage::Stage;
 use self::telephone::Telephone;
 use super::clock::Clock;
+use super::configuration;
 use super::daemon::{self, Daemon};
 use super::observe::Ask;
 use super::transport;
@@ -130,7 +131,7 @@ impl Show {
         let gateway = telephone(GATEWAY, stage.gateway()?, TrunkId(1)).await?;
         progress.step("a telephone stands for the Lync pool, another for the telephone network's gateway");
         let file = stage.file();
-        let (config, _) = daemon::load(&file).map_err(Failure::Configuration)?;
+        let (config, _) = configuration::load(&file).map_err(Failure::Configuration)?;
         let daemon = Daemon::start(Arc::new(config), file, random.octets()).await?;
         let (microsoft, trunk) = (stage.microsoft, stage.trunk);
         progress.step(&format!("demarc is up: Microsoft side {microsoft} (mutual TLS), gateways {trunk} (TCP)"));
