@@ -283,7 +283,7 @@ fn hold_with_music(holder: Side, lync: &str, gateway: &str) {
     let (rate, channels) = (held.spec().sample_rate as usize, usize::from(held.spec().channels));
     let heard: Vec<i16> = held.samples::<i16>().step_by(channels).map(Result::unwrap).collect();
     let tenths: Vec<bool> = heard.chunks_exact(rate / 10).map(|part| share(part, MUSIC, rate as f64) > 0.8).collect();
-    let first = tenths.iter().position(|music| *music).expect("music is heard");
+    let first = tenths.iter().position(|music| *music).unwrap();
     let last = tenths.iter().rposition(|music| *music).unwrap();
     let music = tenths.iter().filter(|music| **music).count();
     println!("{} tenths of a second: music in {music} of {first} to {last}", tenths.len());
