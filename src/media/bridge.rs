@@ -159,13 +159,10 @@ impl Bridge {
             return None;
         }
         let heard = from.rtp(&mut datagram, now)?;
-        if let Some(source) = self.sources[side.index()].as_mut()
-            && !source.admits(heard.kind, now.at)
-        {
-            return None;
-        }
+        let source = &mut self.sources[side.index()];
         let payload_type = match &mut self.ways[side.index()] {
             Way::Closed => return None,
+            _ if source.as_mut().is_some_and(|source| !source.admits(heard.kind, now.at)) => return None,
             Way::Transcode(transcoder) => {
                 let payload = datagram.buffer.get(heard.payload.clone()).unwrap_or_default();
                 let id = self.id;

@@ -33,8 +33,10 @@ pub struct Source {
     packetizer: Packetizer,
     turn: Turn,
     sound: Box<[i16; LONGEST]>,
+    rate: u32,
     /// Of a packet.
     samples: usize,
+    began: Instant,
     /// Of the next sample, from the beginning.
     position: u64,
 }
@@ -79,7 +81,7 @@ impl Source {
         let waits = heard && !matches!(play, Play::Announcement(_));
         let turn = if waits { Turn::Theirs { until: now + SOUND } } else { Turn::Ours { due: now } };
         let (play, task, sound) = (play.clone(), Task::of(to), Box::new([0; LONGEST]));
-        Ok(Source { play, task, voice, packetizer, turn, sound, samples, position: 0 })
+        Ok(Source { play, task, voice, packetizer, turn, sound, rate, samples, began: now, position: 0 })
     }
 
     /// May it go on when this is to be played to this peer?
@@ -125,7 +127,7 @@ impl Source {
         if let Turn::Theirs { until } = self.turn
             && until <= now
         {
-            self.turn = Turn::Ours { due: now };
+            self.begin(now);
         }
         let packet = Duration::from_millis(self.packetizer.packet_ms().into());
         while let Turn::Ours { due } = self.turn
@@ -136,6 +138,17 @@ impl Source {
             self.position += u64::from(missed) * self.samples as u64;
             let due = due + packet * (missed + 1);
             self.turn = if self.say(out) { Turn::Ours { due } } else { Turn::Over };
+        }
+    }
+
+    /// Our turn: what we say next stands where it is said.
+    fn begin(&mut self, now: Instant) {
+        let passed = now.since(self.began).as_micros() as u64 * u64::from(self.rate) / 1_000_000;
+        self.position = self.position.max(passed);
+        self.turn = Turn::Ours { due: now };
+        if let (Voice::Tone(generator), Play::Tone(cadence)) = (&mut self.voice, &self.play) {
+            // In the middle of a step it would click, and may be silent for seconds.
+            *generator = Generator::new(cadence, self.rate);
         }
     }
 

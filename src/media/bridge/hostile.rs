@@ -1,12 +1,14 @@
 //! Whatever comes, from whomever, in whatever order: no panic, and nothing of a stranger's is heard.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tests::{PATIENCE, Rig, address, keys, stream};
 use super::*;
 use crate::media::clock::Moment;
-use crate::session::{Codec, Digits, Direction, Srtp, Stream, TelephoneEvent};
+use crate::session::{Codec, Digits, Direction, Sound, Srtp, Stream, TelephoneEvent};
+use crate::tone::SPECIAL_INFORMATION;
 use crate::wire::rtp::Header;
 
 #[test]
@@ -28,6 +30,8 @@ fn no_datagram_makes_it_panic() {
 enum Step {
     /// Signalling wants this of a side: codec, direction, packet time, ways of digits and pauses, keys.
     Agree { b: bool, codec: u8, direction: u8, ptime: u8, events: Option<u8>, noise: bool, keys: bool },
+    /// Signalling wants this side to hear something.
+    Play { b: bool, what: u8 },
     /// An RTP packet with any header and as many octets of one value.
     Rtp { b: bool, stranger: bool, number: u8, sequence: u16, timestamp: u32, ssrc: u8, octets: u16, value: u8 },
     /// The packet that follows the last one of this side.
@@ -73,6 +77,16 @@ impl Judge {
                 stream.digits = events.map_or(Digits::Tones, |number| numbered(number % 128));
                 stream.comfort_noise = noise.then_some(13);
                 stream.srtp = keyed.then(|| Srtp { send: keys(1), receive: keys(2) });
+                self.bridge.apply(&self.session, self.now.at, &mut self.random);
+            }
+            Step::Play { b, what } => {
+                let sound = Sound::new(vec![1000; 200], vec![1000; 400]).map(Arc::new).unwrap();
+                self.session.plays[side_of(*b).index()] = match what % 4 {
+                    0 => None,
+                    1 => Some(Play::Tone(SPECIAL_INFORMATION)),
+                    2 => Some(Play::Music(sound)),
+                    _ => Some(Play::Announcement(sound)),
+                };
                 self.bridge.apply(&self.session, self.now.at, &mut self.random);
             }
             Step::Rtp { b, stranger, number, sequence, timestamp, ssrc, octets, value } => {
