@@ -9,7 +9,7 @@
 
 mod lab;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 
 use lab::{Demarc, Gateway, Lab, Line, Phone, Setup, seconds};
@@ -248,15 +248,11 @@ fn the_gateway_holds_and_resumes() {
     hold_and_resume(Side::Gateway);
 }
 
-/// How much of a sound is at this many Hz, 0 to 1.
-fn share(sound: &[i16], hertz: f64, rate: f64) -> f64 {
-    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 1.0);
-    for (at, sample) in sound.iter().enumerate() {
-        let (turn, sample) = (std::f64::consts::TAU * hertz * at as f64 / rate, f64::from(*sample));
-        (real, imaginary, power) =
-            (real + sample * turn.cos(), imaginary + sample * turn.sin(), power + sample * sample);
-    }
-    2.0 * (real * real + imaginary * imaginary) / sound.len() as f64 / power
+/// A recording's first channel, and its rate in Hz.
+fn one_channel(recording: &Path) -> (Vec<i16>, usize) {
+    let mut recording = hound::WavReader::open(recording).unwrap();
+    let (rate, channels) = (recording.spec().sample_rate as usize, usize::from(recording.spec().channels));
+    (recording.samples::<i16>().step_by(channels).map(Result::unwrap).collect(), rate)
 }
 
 /// The music is 1000 Hz: 4 s of speech, 4 s of that, 4 s of speech.
@@ -279,10 +275,8 @@ fn hold_with_music(holder: Side, lync: &str, gateway: &str) {
     }
     stage.hang_up(holder);
     let held = if holder == Side::Lync { stage.gateway.heard() } else { stage.lync.heard() };
-    let mut held = hound::WavReader::open(held).unwrap();
-    let (rate, channels) = (held.spec().sample_rate as usize, usize::from(held.spec().channels));
-    let heard: Vec<i16> = held.samples::<i16>().step_by(channels).map(Result::unwrap).collect();
-    let tenths: Vec<bool> = heard.chunks_exact(rate / 10).map(|part| share(part, MUSIC, rate as f64) > 0.8).collect();
+    let (heard, rate) = one_channel(&held);
+    let tenths: Vec<bool> = heard.chunks_exact(rate / 10).map(|part| lab::share(part, MUSIC, rate) > 0.8).collect();
     let first = tenths.iter().position(|music| *music).unwrap();
     let last = tenths.iter().rposition(|music| *music).unwrap();
     let music = tenths.iter().filter(|music| **music).count();

@@ -4,8 +4,10 @@
 
 mod lab;
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
+use demarc::media::codec::g711::{self, Law};
 use lab::{Demarc, Dialog, Gateway, Lab, Message, Peer, Sdp, Setup, connect_from, demarc, get, seconds};
 use nix::sys::signal::Signal;
 
@@ -359,4 +361,38 @@ fn the_operator_may_have_numbers_in_the_log_and_never_keys() {
     stage.demarc.logs(&["call begins", LYNC_NUMBER]);
     stage.demarc.idle();
     assert!(!stage.demarc.log().contains("inline:"));
+}
+
+/// Early media is agreed on and nothing comes in it while the called telephone rings.
+#[test]
+fn a_caller_with_silent_early_media_hears_its_countrys_ringing() {
+    let lab = Lab::new();
+    let mut lync = Peer::lync(&lab);
+    let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), "TCP")]);
+    setup.media = vec!["Tones=de".to_owned()];
+    let demarc = setup.start(&lab);
+    let mut gateway = Peer::gateway(lab.net.host(3));
+    let ear = UdpSocket::bind((gateway.host, 30_000)).unwrap();
+    ear.set_read_timeout(Some(seconds(2))).unwrap();
+    let link = gateway.connect(demarc.trunk);
+    let mut call = gateway.call(&link, LYNC_NUMBER, &Sdp::plain(gateway.host, "sendrecv"));
+    let invite = lync.expect("INVITE");
+    invite.answer(183, "Session Progress", &Sdp::encrypted(lync.host, "sendrecv"));
+    gateway.expect("183 INVITE");
+    invite.answer(180, "Ringing", "");
+    gateway.expect("180 INVITE");
+    let mut heard = Vec::new();
+    while heard.len() < 8000 {
+        let mut packet = [0; 200];
+        assert_eq!((ear.recv(&mut packet).unwrap(), packet[1] & 0x7f), (172, 0), "20 ms of PCMU");
+        let mut sound = [0; 160];
+        g711::decode(Law::Mu, &packet[12..172], &mut sound);
+        heard.extend(sound);
+    }
+    assert!(lab::share(&heard, 425.0, 8000) > 0.9, "{}", lab::share(&heard, 425.0, 8000));
+    call.cancel();
+    lync.expect("CANCEL").answer(200, "OK", "");
+    invite.answer(487, "Request Terminated", "");
+    call.acknowledge_refusal(&gateway.expect("487 INVITE"));
+    demarc.idle();
 }

@@ -46,7 +46,7 @@ fn load_hold_music(report: &mut Report, name: &str) {
         Err(fault) => {
             let (path, at) = (music.path.display().to_string(), music.named_at.clone());
             let what = format!("`HoldMusic` cannot be played: {path}");
-            let instead = "WAV or Ogg Opus that this user may read, or no HoldMusic";
+            let instead = "a WAV file of plain samples (PCM) or Ogg Opus that this user may read, or no HoldMusic";
             report.warning(name, &at, what, fault.to_string(), instead.to_owned());
         }
     }
@@ -107,8 +107,8 @@ mod tests {
             let ini = directory.path().join("demarc.ini");
             let path = directory.path().join(file);
             let expected = format!(
-                "{}:{line}:11: warning: `HoldMusic` cannot be played: {}: {why}; WAV or Ogg Opus that this user may \
-                 read, or no HoldMusic",
+                "{}:{line}:11: warning: `HoldMusic` cannot be played: {}: {why}; a WAV file of plain samples (PCM) or \
+                 Ogg Opus that this user may read, or no HoldMusic",
                 ini.display(),
                 path.display()
             );

@@ -82,6 +82,17 @@ pub fn loudness(recording: &Path) -> f64 {
     (samples.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / samples.len().max(1) as f64).sqrt()
 }
 
+/// How much of a sound is at this many Hz, 0 to 1.
+pub fn share(sound: &[i16], hertz: f64, rate: usize) -> f64 {
+    let (mut real, mut imaginary, mut power) = (0.0, 0.0, 1.0);
+    for (at, sample) in sound.iter().enumerate() {
+        let (turn, sample) = (std::f64::consts::TAU * hertz * at as f64 / rate as f64, f64::from(*sample));
+        (real, imaginary, power) =
+            (real + sample * turn.cos(), imaginary + sample * turn.sin(), power + sample * sample);
+    }
+    2.0 * (real * real + imaginary * imaginary) / sound.len() as f64 / power
+}
+
 /// What the listening machine says.
 #[derive(Debug, serde::Deserialize)]
 pub struct Verdict {

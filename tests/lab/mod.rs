@@ -23,7 +23,7 @@ mod phone;
 mod pki;
 mod sipp;
 
-pub use audio::{Verdict, loudness, pesq, python, recording, samples, speech};
+pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, speech};
 pub use bad_line::BadLine;
 pub use child::Running;
 pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get};
