@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use audio_codec_algorithms::{decode_alaw, decode_ulaw, encode_alaw, encode_ulaw};
-use demarc::media::codec::g711::{Kernels, Law};
+use demarc::media::codec::g711::Law;
+use demarc::media::kernels::Kernels;
 use nix::time::{ClockId, clock_gettime};
 
 const PACKET: usize = 160;

@@ -1,4 +1,4 @@
-//! Decoding, encoding, concealing and resampling allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
+//! Decoding, encoding, concealing, resampling and mixing allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
 //! libopus.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 
 use demarc::media::codec::{Decoder, Encoder, MOST_SAMPLES, works_at};
+use demarc::media::mix::{Gain, Mixer};
 use demarc::media::resample::Resampler;
 use demarc::session::{Codec, Opus};
 
@@ -112,4 +113,21 @@ fn no_resampler_allocates_while_it_works() {
         });
         assert_eq!(work, 0, "{from} to {to}");
     }
+}
+
+#[test]
+fn no_mixer_allocates_while_it_works() {
+    let mut mixer = Mixer::new(20, 160);
+    let all: Vec<_> = (0..20).map(|_| mixer.join().unwrap()).collect();
+    mixer.set_heard(&all[3], &all[4], false);
+    let (noise, mut heard) = (noise(160), [0; 160]);
+    let work = allocations(|| {
+        for round in 0..30u8 {
+            mixer.set_gain(&all[5], Gain::of(f32::from(round) / 10.0));
+            mixer.begin();
+            all.iter().for_each(|participant| mixer.put(participant, &noise));
+            all.iter().for_each(|participant| mixer.hear(participant, &mut heard));
+        }
+    });
+    assert_eq!(work, 0);
 }

@@ -5,7 +5,7 @@
 //! [`peer`] (source, payload type, [`srtp`], [`reception`]) -> [`bridge`] (way) -> [`peer`] ([`splice`],
 //! [`srtp`]) -> [`io`] (out), in one buffer, without lock, allocation or log line. Where the sides speak
 //! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
-//! [`packetize`].
+//! [`packetize`]. [`mix`] is for more than two.
 
 pub mod bridge;
 pub mod clock;
@@ -17,7 +17,9 @@ pub mod engine;
 pub mod ice;
 pub mod io;
 pub mod jitter;
+pub mod kernels;
 pub mod load;
+pub mod mix;
 pub mod packetize;
 pub mod peer;
 pub mod playout;

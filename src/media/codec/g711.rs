@@ -1,12 +1,10 @@
 //! G.711: sound to µ-law and A-law, back, and from law to law.
 //!
 //! What each does to one sample is written once, without a branch and in lanes that stay 16 bits wide wherever they
-//! can, so that the compiler makes vectors of it; the loops around it are compiled for each set of instructions in
-//! [`Kernels::ALL`]. Sound has G.711's 14 (µ) or 13 (A) bits at the upper end of 16. The reference is the ITU-T
-//! software tool library (G.191): a negative sample counts by its one's complement.
-#![allow(unsafe_code)]
+//! can; [`Kernels`] are the loops around it. Sound has G.711's 14 (µ) or 13 (A) bits at the upper end of 16. The
+//! reference is the ITU-T software tool library (G.191): a negative sample counts by its one's complement.
 
-use std::fmt;
+use crate::media::kernels::{Kernels, kernels};
 
 /// Which of the two laws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,134 +30,27 @@ pub fn convert(from: Law, codes: &mut [u8]) {
     Kernels::best().convert(from, codes);
 }
 
-/// The loops compiled for one set of instructions; a value exists only where the machine has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kernels(Instructions);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Instructions {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl fmt::Display for Kernels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Instructions::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => "avx512bw",
-        })
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Kernels {
-    /// The fastest here. Asked once a packet: the answer is kept by the standard library, a load and a test away.
-    pub fn best() -> Kernels {
-        if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
-            Kernels(Instructions::Avx512)
-        } else if is_x86_feature_detected!("avx2") {
-            Kernels(Instructions::Avx2)
-        } else {
-            Kernels(Instructions::Portable)
-        }
-    }
-
-    /// All that run here, the plainest first.
-    pub fn all() -> Vec<Kernels> {
-        let sets = [Instructions::Portable, Instructions::Avx2, Instructions::Avx512];
-        let best = Kernels::best();
-        sets.into_iter().map(Kernels).take_while(|set| *set != best).chain([best]).collect()
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-impl Kernels {
-    /// The fastest here.
-    pub fn best() -> Kernels {
-        Kernels(Instructions::Portable)
-    }
-
-    /// All that run here, the plainest first.
-    pub fn all() -> Vec<Kernels> {
-        vec![Kernels::best()]
-    }
-}
-
-/// A face for each loop, and the loop compiled for each set of instructions.
-macro_rules! kernels {
-    ($($name:ident($law:ident: Law, $($argument:ident: $type:ty),*) { Mu => $mu:expr, A => $a:expr })*) => {
-        impl Kernels {
-            $(
-                #[doc = concat!("As the function [`", stringify!($name), "`].")]
-                pub fn $name(self, $law: Law, $($argument: $type),*) {
-                    match self.0 {
-                        Instructions::Portable => portable::$name($law, $($argument),*),
-                        // SAFETY: `best` and `all`, which alone make this value, saw AVX2.
-                        #[cfg(target_arch = "x86_64")]
-                        Instructions::Avx2 => unsafe { avx2::$name($law, $($argument),*) },
-                        // SAFETY: `best` and `all`, which alone make this value, saw AVX-512 BW and VL.
-                        #[cfg(target_arch = "x86_64")]
-                        Instructions::Avx512 => unsafe { avx512::$name($law, $($argument),*) },
-                    }
-                }
-            )*
-        }
-
-        mod portable {
-            use super::*;
-            $(
-                #[inline(always)]
-                pub(super) fn $name($law: Law, $($argument: $type),*) {
-                    match $law {
-                        Law::Mu => $mu,
-                        Law::A => $a,
-                    }
-                }
-            )*
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        mod avx2 {
-            use super::*;
-            $(
-                #[target_feature(enable = "avx2")]
-                pub(super) fn $name($law: Law, $($argument: $type),*) {
-                    portable::$name($law, $($argument),*);
-                }
-            )*
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        mod avx512 {
-            use super::*;
-            $(
-                #[target_feature(enable = "avx512bw,avx512vl")]
-                pub(super) fn $name($law: Law, $($argument: $type),*) {
-                    portable::$name($law, $($argument),*);
-                }
-            )*
-        }
-    };
-}
-
 kernels! {
+    /// As the function [`encode`].
     encode(law: Law, sound: &[i16], codes: &mut [u8]) {
-        Mu => each(sound, codes, encode_mu),
-        A => each(sound, codes, encode_a)
+        match law {
+            Law::Mu => each(sound, codes, encode_mu),
+            Law::A => each(sound, codes, encode_a),
+        }
     }
+    /// As the function [`decode`].
     decode(law: Law, codes: &[u8], sound: &mut [i16]) {
-        Mu => each(codes, sound, decode_mu),
-        A => each(codes, sound, decode_a)
+        match law {
+            Law::Mu => each(codes, sound, decode_mu),
+            Law::A => each(codes, sound, decode_a),
+        }
     }
+    /// As the function [`convert`].
     convert(from: Law, codes: &mut [u8]) {
-        Mu => codes.iter_mut().for_each(|code| *code = mu_to_a(*code)),
-        A => codes.iter_mut().for_each(|code| *code = a_to_mu(*code))
+        match from {
+            Law::Mu => codes.iter_mut().for_each(|code| *code = mu_to_a(*code)),
+            Law::A => codes.iter_mut().for_each(|code| *code = a_to_mu(*code)),
+        }
     }
 }
 
