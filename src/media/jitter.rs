@@ -26,8 +26,10 @@ const PATIENCE: (u32, u32) = (3, 2);
 /// After so many late packets in a row it is not the network that is wrong: nothing is concealed until the peer's
 /// timestamps keep up again.
 const LATE: u8 = 5;
-/// The fastest path is forgotten at this rate, so that it follows a peer whose clock is slower than ours: 500 ppm.
-const LEAK: u32 = 2000;
+/// The fastest path is the fastest of so many packets, so that it follows a peer whose clock is slower than ours.
+const WINDOW: u32 = 100;
+/// Of so many when all of them come later than any is waited for: the path has become longer.
+const DETOUR: u32 = 10;
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
@@ -226,6 +228,16 @@ impl Buffer {
         Some(Next::Lost { timestamp, ticks, next: None })
     }
 
+    /// When the sound that follows all that was played would come by the fastest path; `None` before any came.
+    pub fn expected(&self) -> Option<Instant> {
+        self.punctuality.expected(self.place?.timestamp)
+    }
+
+    /// How late nearly all packets are at most, within what is waited for.
+    pub fn lateness(&self) -> Duration {
+        self.punctuality.late.usual().min(self.punctuality.most)
+    }
+
     /// When [`Buffer::next`] has something to say though no packet comes.
     pub fn due(&self) -> Option<Instant> {
         let place = self.place.as_ref().filter(|place| place.ticks > 0 && !faded(place, &self.punctuality))?;
@@ -287,6 +299,9 @@ struct Punctuality {
     clock_rate: u32,
     most: Duration,
     reference: Option<Reference>,
+    /// Packets since the fastest path was last reconsidered, and by how much all of them were late.
+    noted: u32,
+    least: Duration,
     late: Lateness,
 }
 
@@ -299,11 +314,17 @@ struct Reference {
 
 impl Punctuality {
     fn new(clock_rate: u32, most: Duration) -> Punctuality {
-        Punctuality { clock_rate, most, reference: None, late: Lateness::default() }
+        let late = Lateness::default();
+        Punctuality { clock_rate, most, reference: None, noted: 0, least: Duration::MAX, late }
     }
 
     fn restart(&mut self) {
         self.reference = None;
+    }
+
+    fn begin(&mut self, timestamp: u32, at: Instant) {
+        self.reference = Some(Reference { timestamp, at });
+        (self.noted, self.least) = (0, Duration::MAX);
     }
 
     fn ticks(&self, time: Duration) -> u32 {
@@ -317,15 +338,16 @@ impl Punctuality {
     /// A packet with this timestamp came.
     fn note(&mut self, timestamp: u32, now: Instant) {
         let Some(expected) = self.expected(timestamp).filter(|expected| close(*expected, now)) else {
-            self.reference = Some(Reference { timestamp, at: now });
-            return;
+            return self.begin(timestamp, now);
         };
         let lateness = now.since(expected);
         self.late.note(lateness);
-        // Earlier than expected: this is the fastest path. Else a little of the lateness is taken for drift.
-        let since = self.reference.map_or(Duration::ZERO, |reference| expected.since(reference.at));
-        let at = if lateness.is_zero() { now } else { expected + lateness.min(since / LEAK) };
-        self.reference = Some(Reference { timestamp, at });
+        (self.noted, self.least) = (self.noted + 1, self.least.min(lateness));
+        if lateness.is_zero() {
+            self.begin(timestamp, now);
+        } else if self.noted >= WINDOW || self.noted >= DETOUR && self.least >= self.most {
+            self.begin(timestamp, expected + self.least);
+        }
     }
 
     /// When a packet with this timestamp would come by the fastest path.

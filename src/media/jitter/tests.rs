@@ -228,3 +228,29 @@ fn what_comes_in_time_is_played_once_and_in_order() {
         assert_eq!(played.len() as u64 + troubles.late + troubles.twice, coming.len() as u64);
     });
 }
+
+#[test]
+fn a_path_that_has_become_longer_for_good_is_got_used_to() {
+    for longer in [40, 150, 500, 1900] {
+        let mut rig = Rig::new();
+        (0..100).for_each(|number| rig.comes(20 * u64::from(number), number));
+        (100..1000).for_each(|number| rig.comes(20 * u64::from(number) + longer, number));
+        let Troubles { lost, late, .. } = rig.buffer.troubles();
+        assert!(lost <= 20 && late <= 20, "{longer} ms longer: {lost} lost, {late} late");
+    }
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_200_ppm_is_followed() {
+    for (ppm, name) in [(-200i64, "slow"), (200, "fast")] {
+        let mut rig = Rig::new();
+        // Ten minutes: 120 ms.
+        for number in 0..30_000u64 {
+            let at = 20 * number;
+            rig.comes(at.saturating_add_signed(-(at as i64 * ppm / 1_000_000)), number as u16);
+        }
+        assert_eq!(rig.buffer.troubles(), Troubles::default(), "{name}");
+        let ahead = rig.buffer.expected().map(|expected| expected.since(rig.at()).as_millis());
+        assert!(ahead.is_some_and(|ahead| (18..=21).contains(&ahead)), "{name}: {ahead:?}");
+    }
+}
