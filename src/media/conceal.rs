@@ -6,14 +6,12 @@
 //! 3. After 5 ms it fades by a fifth every 10 ms: before 60 ms nothing is left.
 //! 4. Beginnings, repetitions and the first sound that follows are joined by cross-fading.
 
-/// Milliseconds: the shortest and longest pitch period (200 and 66 Hz).
-const PITCH: (usize, usize) = (5, 15);
-/// What is compared to find it.
-const WINDOW: usize = 20;
+use crate::media::pitch::{self, LONGEST};
+
 /// Periods that are repeated at most.
 const PERIODS: usize = 3;
 /// What is remembered: the longest periods with the overlap before them.
-const HISTORY: usize = PITCH.1 * PERIODS + PITCH.1 / 4 + 1;
+const HISTORY: usize = LONGEST * PERIODS + LONGEST / 4 + 1;
 /// Another period is taken in, and a step of the fading is done, after each of these.
 const STEP: usize = 10;
 /// The loudness that a step takes, of the whole.
@@ -53,7 +51,7 @@ impl Concealer {
     pub fn new(rate: u32) -> Concealer {
         let unit = (rate as usize / 1000).clamp(1, MOST);
         let zeroes = |milliseconds: usize| vec![0.0; milliseconds * unit].into_boxed_slice();
-        let (history, periods, overlap) = (zeroes(HISTORY), zeroes(HISTORY), zeroes(REJOIN.0 + PITCH.1));
+        let (history, periods, overlap) = (zeroes(HISTORY), zeroes(HISTORY), zeroes(REJOIN.0 + LONGEST));
         Concealer { unit, history, loss: None, periods, overlap }
     }
 
@@ -82,7 +80,7 @@ impl Concealer {
     }
 
     fn begin(&mut self) {
-        let pitch = self.pitch();
+        let pitch = pitch::find(&self.history, self.unit).period;
         self.periods.copy_from_slice(&self.history);
         self.loss = Some(Loss { pitch, length: pitch, at: 0, done: 0 });
         self.smooth(pitch, pitch / 4);
@@ -136,31 +134,6 @@ impl Concealer {
         loss.at %= loss.pitch;
         let history = total - loss.length;
         self.smooth(loss.length, joining.min(history));
-    }
-
-    /// The lag in samples at which the end of the history resembles what was before it.
-    fn pitch(&self) -> usize {
-        let (shortest, longest, window) = (PITCH.0 * self.unit, PITCH.1 * self.unit, WINDOW * self.unit);
-        let stride = (self.unit / 4).max(1);
-        let coarse = self.best_lag((shortest..=longest).step_by(stride), window, stride);
-        let near = coarse.saturating_sub(stride - 1).max(shortest)..=(coarse + stride - 1).min(longest);
-        self.best_lag(near, window, 1)
-    }
-
-    fn best_lag(&self, lags: impl Iterator<Item = usize>, window: usize, stride: usize) -> usize {
-        let end = self.history.len();
-        let recent = &self.history[end - window..];
-        let likeness = |lag: usize| {
-            let before = &self.history[end - window - lag..end - lag];
-            let (mut product, mut energy) = (0.0f32, 1.0f32);
-            for (a, b) in recent.iter().zip(before).step_by(stride) {
-                product += a * b;
-                energy += b * b;
-            }
-            product / energy.sqrt()
-        };
-        let best = lags.map(|lag| (lag, likeness(lag))).reduce(|best, one| if one.1 > best.1 { one } else { best });
-        best.map_or(PITCH.1 * self.unit, |(lag, _)| lag)
     }
 
     fn remember(&mut self, sound: &[i16]) {

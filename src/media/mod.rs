@@ -5,7 +5,8 @@
 //! [`peer`] (source, payload type, [`srtp`], [`reception`]) -> [`bridge`] (way) -> [`peer`] ([`splice`],
 //! [`srtp`]) -> [`io`] (out), in one buffer, without lock, allocation or log line. Where the sides speak
 //! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
-//! [`packetize`]. [`mix`] is for more than two.
+//! [`packetize`]. Where nobody waits for a packet but a clock for its samples, [`pace`] stands behind the playout;
+//! [`mix`] is for more than two.
 
 pub mod bridge;
 pub mod clock;
@@ -20,8 +21,10 @@ pub mod jitter;
 pub mod kernels;
 pub mod load;
 pub mod mix;
+pub mod pace;
 pub mod packetize;
 pub mod peer;
+pub mod pitch;
 pub mod playout;
 pub mod ports;
 pub mod quality;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::media::codec::{CodecError, Decoder, MOST_SAMPLES, from_ticks, samples, ticks};
-use crate::media::jitter::{Arrival, Buffer, Next};
+use crate::media::jitter::{Arrival, Buffer, Next, Troubles};
 use crate::media::peer::{Heard, Kind};
 use crate::session::Codec;
 use crate::time::Instant;
@@ -148,6 +148,28 @@ impl Playout {
                 }
             }
         }
+    }
+
+    /// Plays what comes next though it would be waited for; `false` when nothing is expected.
+    pub fn demand(&mut self, now: Instant, out: &mut impl FnMut(Played<'_>)) -> bool {
+        let due = self.buffer.due();
+        due.into_iter().for_each(|due| self.play(due.max(now), out));
+        due.is_some()
+    }
+
+    /// What did not go smoothly so far.
+    pub fn troubles(&self) -> Troubles {
+        self.buffer.troubles()
+    }
+
+    /// When the sound that follows all that was played would come by the fastest path; `None` before any came.
+    pub fn expected(&self) -> Option<Instant> {
+        self.buffer.expected()
+    }
+
+    /// How late nearly all packets are at most, within what is waited for.
+    pub fn lateness(&self) -> Duration {
+        self.buffer.lateness()
     }
 
     /// Where the peer's sound would be now, if it went on.
