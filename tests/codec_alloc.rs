@@ -1,14 +1,19 @@
-//! Decoding, encoding, concealing, resampling and mixing allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
+//! Decoding, encoding, concealing, resampling, mixing and keeping the pace allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
 //! libopus.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::time::Duration;
 
 use demarc::media::codec::{Decoder, Encoder, MOST_SAMPLES, works_at};
 use demarc::media::mix::{Gain, Mixer};
+use demarc::media::pace::PacedPlayout;
+use demarc::media::peer::{Heard, Kind};
 use demarc::media::resample::Resampler;
 use demarc::session::{Codec, Opus};
+use demarc::time::Instant;
+use demarc::wire::rtp::Header;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -130,4 +135,39 @@ fn no_mixer_allocates_while_it_works() {
         }
     });
     assert_eq!(work, 0);
+}
+
+#[test]
+fn no_paced_playout_allocates_while_it_works() {
+    for codec in Codec::ALL {
+        let rate = codec.sound_rate();
+        let frame = rate as usize / 50;
+        let mut playout = PacedPlayout::new(codec, rate, Duration::from_millis(120)).unwrap();
+        let mut encoder = Encoder::new(codec, rate, &Opus::default()).unwrap();
+        let (mut payload, mut sound, noise) = ([0; 1500], vec![0; frame], noise(frame));
+        let octets = encoder.encode(&noise, &mut payload).unwrap();
+        let work = allocations(|| {
+            // The peer's clock is faster than ours by a tenth, and every 13th packet is lost.
+            for number in (0..1000u16).filter(|number| number % 13 != 0) {
+                let timestamp = u32::from(number) * (codec.clock_rate() / 50);
+                let header = Header {
+                    marker: false,
+                    payload_type: 0,
+                    sequence: number,
+                    timestamp,
+                    ssrc: 1,
+                    length: 12,
+                    padded: false,
+                };
+                let heard = Heard { kind: Kind::Sound, header, payload: 0..octets, first: number == 1 };
+                let now = Instant::at(Duration::from_millis(18 * u64::from(number)));
+                playout.hear(&heard, &payload[..octets], now, &mut |_| {});
+                if number % 10 != 0 {
+                    playout.tick(now, &mut sound, &mut |_| {});
+                }
+            }
+        });
+        assert_eq!(work, 0, "{codec:?}");
+        assert!(playout.adjustments().left_out > 0 && playout.troubles().lost > 0, "{codec:?}");
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Cursor;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +13,12 @@ use std::time::Duration;
 use demarc::config::Media;
 use demarc::media::Engine;
 use demarc::media::srtp::{GROWTH, Inbound, Outbound};
+use demarc::media::tap::recording;
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
     Codec, Credentials, Digits, Direction, Ice, Keys, MediaOrder, MediaReport, Opus, Play, Remote, Session, SessionId,
-    Sound, Srtp, Stream, Suite,
+    Side, Sound, Srtp, Stream, Suite,
 };
 use demarc::wire::rtp::Header;
 use demarc::wire::stun::{self, Class, Key, Message, Writer};
@@ -171,6 +173,9 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
     let checked = Stream { ice: Some(Box::new(ice())), ..stream(&a, Codec::Pcmu, Some(Srtp { send, receive })) };
     let sides = [Some(checked), Some(stream(&b, codec, None))];
     engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides, ..Session::default() }))).unwrap();
+    // Recorded as well: at first there is room, then packets are missed.
+    let (tap, _recorder) = recording(Cursor::new(Vec::new()), 8000).unwrap();
+    engine.tap(SessionId(1), Side::A, tap).unwrap();
 
     let (mut outbound, mut inbound) = (Outbound::new(&receive), Inbound::new(&send));
     let mut heard = [0; 300];

@@ -12,6 +12,7 @@ use crate::media::packetize::Packet;
 use crate::media::peer::{Channel, Kind, Origin, Outgoing, Peer};
 use crate::media::source::Source;
 use crate::media::speech::Said;
+use crate::media::tap::Tap;
 use crate::media::transcode::Transcoder;
 use crate::random::Random;
 use crate::session::{Counters, Digit, Digits, MediaReport, Play, Session, SessionId, Side};
@@ -142,6 +143,11 @@ impl Bridge {
             self.ways[side.index()] = way;
             self.sources[side.index()] = source;
         }
+    }
+
+    /// From now on, what this side says and hears passes by the tap.
+    pub fn tap(&mut self, side: Side, tap: Box<Tap>) {
+        self.peers[side.index()].tap(tap);
     }
 
     /// A datagram on the RTP port of `side`. What goes out in its own buffer, on the RTP port of the other side, is

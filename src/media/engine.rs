@@ -30,9 +30,10 @@ use crate::media::io::priority::{self, Pace};
 use crate::media::io::ring::Ring;
 use crate::media::load::{RELAYED, weight};
 use crate::media::ports::Ports;
+use crate::media::tap::Tap;
 use crate::media::thread::{Command, Newcomer, Pair, SOCKETS, Seat, Thread};
 use crate::random::Random;
-use crate::session::{MediaOrder, MediaReport, SessionId};
+use crate::session::{MediaOrder, MediaReport, SessionId, Side};
 
 /// Threads without configuration: more gain nothing before the telephony of a rack is exceeded.
 const MOST_THREADS: usize = 4;
@@ -176,6 +177,18 @@ impl Engine {
                 }
                 None => self.tell(MediaReport::Closed(id, Default::default())),
             },
+        }
+    }
+
+    /// From now on, what this side of a session says and hears passes by the tap; one before it ends. A tap for an unknown
+    /// session ends at once.
+    pub fn tap(&mut self, id: SessionId, side: Side, tap: Tap) -> Result<(), Behind> {
+        self.take_home();
+        match self.places.get(&id) {
+            Some(&Place { thread, seat, closing: false, .. }) => {
+                self.threads[thread].order(Command::Tap(seat, side, Box::new(tap)))
+            }
+            _ => Ok(()),
         }
     }
 

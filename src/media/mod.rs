@@ -6,7 +6,7 @@
 //! [`srtp`]) -> [`io`] (out), in one buffer, without lock, allocation or log line. Where the sides speak
 //! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
 //! [`packetize`]. Where nobody waits for a packet but a clock for its samples, [`pace`] stands behind the playout;
-//! [`mix`] is for more than two.
+//! [`mix`] is for more than two, [`tap`] for recordings.
 
 pub mod bridge;
 pub mod clock;
@@ -35,6 +35,7 @@ pub mod source;
 pub mod speech;
 pub mod splice;
 pub mod srtp;
+pub mod tap;
 pub mod thread;
 pub mod tone;
 pub mod transcode;

@@ -43,7 +43,7 @@ const JOIN: usize = 5;
 
 /// What was done to keep the pace, in samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Paced {
+pub struct Adjustments {
     /// Said twice.
     pub repeated: u64,
     /// Left out.
@@ -53,7 +53,7 @@ pub struct Paced {
 }
 
 /// A peer's sound at our own pace.
-pub struct Pace {
+pub struct PacedPlayout {
     playout: Playout,
     rate: u32,
     waiting: Waiting,
@@ -63,10 +63,10 @@ pub struct Pace {
     off: Option<Instant>,
 }
 
-impl Pace {
+impl PacedPlayout {
     /// Hears this codec as sound of `rate` Hz; a packet is waited for at most for `most`.
-    pub fn new(codec: Codec, rate: u32, most: Duration) -> Result<Pace, CodecError> {
-        Ok(Pace {
+    pub fn new(codec: Codec, rate: u32, most: Duration) -> Result<PacedPlayout, CodecError> {
+        Ok(PacedPlayout {
             playout: Playout::new(codec, rate, most)?,
             rate,
             waiting: Waiting::new(rate, most + ROOM),
@@ -77,8 +77,8 @@ impl Pace {
     }
 
     /// What was done so far to keep the pace.
-    pub fn paced(&self) -> Paced {
-        self.waiting.paced
+    pub fn adjustments(&self) -> Adjustments {
+        self.waiting.adjustments
     }
 
     /// What did not go smoothly on the way here.
@@ -88,20 +88,25 @@ impl Pace {
 
     /// A packet came. What is not sound goes to `out`.
     pub fn hear(&mut self, heard: &Heard, payload: &[u8], now: Instant, out: &mut impl FnMut(Played<'_>)) {
-        let Pace { playout, waiting, .. } = self;
+        let PacedPlayout { playout, waiting, .. } = self;
         playout.hear(heard, payload, now, &mut |played| waiting.take(played, out));
     }
 
     /// A tick: fills `sound` (10 to 60 ms) with what is to be heard now. What is not sound goes to `out`.
     pub fn tick(&mut self, now: Instant, sound: &mut [i16], out: &mut impl FnMut(Played<'_>)) {
-        let Pace { playout, waiting, .. } = self;
+        let PacedPlayout { playout, waiting, .. } = self;
         playout.play(now, &mut |played| waiting.take(played, out));
         self.begin_in_time(now, sound.len());
-        let Pace { playout, waiting, .. } = self;
+        let PacedPlayout { playout, waiting, .. } = self;
         while waiting.filled < sound.len() && playout.demand(now, &mut |played| waiting.take(played, out)) {}
         self.put_right(now, sound.len());
         self.waiting.play(sound);
         self.quiet = self.vad.hear(sound) != Activity::Sound;
+    }
+
+    /// Is there nothing to be heard but a pause?
+    pub fn pauses(&self) -> bool {
+        self.waiting.filled == 0 && self.playout.due().is_none()
     }
 
     /// How long sound waits here, from its arrival by the fastest path until a tick takes it.
@@ -203,7 +208,7 @@ struct Waiting {
     /// Pauses are noise, not silence.
     noisy: bool,
     noise: Generator,
-    paced: Paced,
+    adjustments: Adjustments,
     work: Box<[f32]>,
 }
 
@@ -221,7 +226,7 @@ impl Waiting {
             begins: None,
             noisy: false,
             noise: Generator::new(rate),
-            paced: Paced::default(),
+            adjustments: Adjustments::default(),
             work: vec![0.0; past].into_boxed_slice(),
         }
     }
@@ -268,7 +273,7 @@ impl Waiting {
             false => pause.fill(0),
         }
         self.filled += samples;
-        self.paced.filled += samples as u64;
+        self.adjustments.filled += samples as u64;
         let join = (JOIN * self.unit).min(self.filled - at);
         for step in 0..join {
             // What was before goes on backward: as loud, and without a step.
@@ -288,7 +293,7 @@ impl Waiting {
         }
         self.sound.copy_within(from + samples + joined..self.past + self.filled, from + joined);
         self.filled -= samples;
-        self.paced.left_out += samples as u64;
+        self.adjustments.left_out += samples as u64;
         true
     }
 
@@ -306,7 +311,7 @@ impl Waiting {
             self.sound[past + step] = faded(one, other, step, joined);
         }
         self.filled += samples;
-        self.paced.repeated += samples as u64;
+        self.adjustments.repeated += samples as u64;
         true
     }
 

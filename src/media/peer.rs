@@ -15,6 +15,7 @@ use crate::media::quality::{Loss, Path};
 use crate::media::reception::{Arrival, Reception};
 use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
+use crate::media::tap::{Course, Tap, Tapped};
 use crate::random::Random;
 use crate::session::{Counters, Mos, Stream};
 use crate::time::{Instant, soonest};
@@ -274,6 +275,7 @@ pub struct Peer {
     /// Of a hundred packets of ours, by the peer's last report.
     loss: u8,
     counters: Counters,
+    tap: Option<Box<Tap>>,
 }
 
 impl Peer {
@@ -297,7 +299,13 @@ impl Peer {
             silent: false,
             loss: 0,
             counters: Counters::default(),
+            tap: None,
         }
+    }
+
+    /// From now on, what comes from the peer and what goes to it passes by this tap.
+    pub fn tap(&mut self, tap: Box<Tap>) {
+        self.tap = Some(tap);
     }
 
     /// What is agreed, if anything.
@@ -368,7 +376,14 @@ impl Peer {
             return None;
         }
         match self.take_rtp(datagram, now.at) {
-            Ok(heard) => heard,
+            Ok(heard) => {
+                if let Some(Heard { kind, header, payload, first }) = &heard {
+                    let place = Position { sequence: header.sequence, timestamp: header.timestamp, first: *first };
+                    let payload = datagram.buffer.get(payload.clone()).unwrap_or_default();
+                    self.record(Course::Received, *kind, place, payload, now.at);
+                }
+                heard
+            }
             Err(dropped) => {
                 self.count(dropped);
                 None
@@ -401,6 +416,13 @@ impl Peer {
         }
         self.counters.received += 1;
         Ok(Some(Heard { kind, header, payload, first: arrival == Arrival::First }))
+    }
+
+    /// A packet passes by the tap, if there is one.
+    fn record(&mut self, course: Course, kind: Kind, place: Position, payload: &[u8], now: Instant) {
+        if let Some((tap, agreed)) = self.tap.as_mut().zip(self.agreed.as_ref()) {
+            tap.pass(Tapped { course, codec: agreed.stream.codec, kind, place, at: now }, payload);
+        }
     }
 
     /// Takes a datagram of RTCP.
@@ -482,6 +504,7 @@ impl Peer {
         };
         // A header is never shorter than its fixed part: there is room for ours before the payload.
         let start = heard.payload.start.checked_sub(FIXED_HEADER)?;
+        self.record(Course::Sent, heard.kind, place, buffer.get(heard.payload.start..)?.get(..payload)?, now);
         let length = self.seal(place, payload_type, marker, &mut buffer[start..], payload)?;
         Some(Outgoing { octets: start..start + length, to })
     }
@@ -502,6 +525,7 @@ impl Peer {
         // No source of a peer's has an SSRC of ours: a new one was cut off before.
         let place = self.splice.place(origin as u32, packet.sequence, packet.timestamp, now)?;
         let marker = packet.marker || place.first && packet.kind == Kind::Sound;
+        self.record(Course::Sent, packet.kind, place, packet.payload, now);
         let length = self.seal(place, payload_type, marker, buffer, packet.payload.len())?;
         Some(Outgoing { octets: 0..length, to })
     }

@@ -17,6 +17,8 @@ use crate::session::{
 use crate::wire::rtcp;
 use crate::wire::rtp::Header;
 
+mod recording;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST: u16 = 20_000;
 

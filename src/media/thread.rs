@@ -21,6 +21,7 @@ use crate::media::deadlines::Deadlines;
 use crate::media::io::{Post, Sockets};
 use crate::media::load::{Lateness, Load, Pause};
 use crate::media::peer::Channel;
+use crate::media::tap::Tap;
 use crate::random::Random;
 use crate::session::{Digit, MediaReport, Session, SessionId, Side};
 
@@ -57,6 +58,8 @@ pub enum Command {
     Apply(usize, Box<Session>),
     /// Press this digit, as if it came from this side.
     Press(usize, Side, Digit, Duration),
+    /// Let what this side says and hears pass by this tap.
+    Tap(usize, Side, Box<Tap>),
     /// End the session; its ports go home.
     Close(usize),
     /// Tell signalling, in order with all else.
@@ -169,6 +172,7 @@ impl<S: Sockets> Running<S> {
                 Command::Open(seat, newcomer) => self.open(seat, *newcomer),
                 Command::Apply(seat, session) => self.apply(seat, &session, now),
                 Command::Press(seat, side, digit, length) => self.press(seat, side, digit, length),
+                Command::Tap(seat, side, tap) => self.tap(seat, side, tap),
                 Command::Close(seat) => self.close(seat, now),
                 Command::Tell(report) => self.told.tell(report),
             }
@@ -216,6 +220,11 @@ impl<S: Sockets> Running<S> {
         let Some(Some(seat)) = self.seats.get_mut(at) else { return };
         seat.bridge.press(side, digit, length);
         self.deadlines.set(at, seat.bridge.due());
+    }
+
+    fn tap(&mut self, at: usize, side: Side, tap: Box<Tap>) {
+        let Some(Some(seat)) = self.seats.get_mut(at) else { return };
+        seat.bridge.tap(side, tap);
     }
 
     fn close(&mut self, at: usize, now: Moment) {

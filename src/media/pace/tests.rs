@@ -32,7 +32,7 @@ fn words(at: u64) -> f64 {
 }
 
 struct Rig {
-    pace: Pace,
+    pace: PacedPlayout,
     encoder: Encoder,
     /// How fast the peer's clock runs, in millionths.
     ppm: i64,
@@ -64,7 +64,7 @@ impl Rig {
 
     fn with(codec: Codec, rate: u32) -> Rig {
         Rig {
-            pace: Pace::new(codec, rate, MOST).unwrap(),
+            pace: PacedPlayout::new(codec, rate, MOST).unwrap(),
             encoder: Encoder::new(codec, rate, &Opus::default()).unwrap(),
             ppm: 0,
             says: tone,
@@ -135,9 +135,9 @@ impl Rig {
         if let Some(delay) = self.pace.delay(Instant::at(now)) {
             self.delay = (self.delay.0.min(delay), self.delay.1.max(delay));
         }
-        let before = self.pace.paced();
+        let before = self.pace.adjustments();
         self.pace.tick(Instant::at(now), &mut sound, &mut |_| panic!("no event"));
-        let Paced { repeated, left_out, .. } = self.pace.paced();
+        let Adjustments { repeated, left_out, .. } = self.pace.adjustments();
         if (repeated, left_out) != (before.repeated, before.left_out) {
             self.loudest_change = self.loudest_change.max(loudest(&sound));
         }
@@ -149,10 +149,10 @@ impl Rig {
     }
 
     /// What was heard so far is judged no more.
-    fn judge_from_here(&mut self) -> Paced {
+    fn judge_from_here(&mut self) -> Adjustments {
         self.heard.clear();
         (self.steepest, self.loudest_change, self.delay) = (0, 0, (Duration::MAX, Duration::ZERO));
-        self.pace.paced()
+        self.pace.adjustments()
     }
 }
 
@@ -184,7 +184,10 @@ fn sound_begins_after_the_delay_and_goes_on_unchanged() {
             .unwrap();
         let worst = rig.heard[shift..].iter().zip(&wanted).skip(100).map(off).max();
         assert!(worst < Some(300), "phase {phase}: {worst:?}");
-        assert_eq!((rig.pace.troubles(), rig.pace.paced().repeated, rig.pace.paced().left_out), Default::default());
+        assert_eq!(
+            (rig.pace.troubles(), rig.pace.adjustments().repeated, rig.pace.adjustments().left_out),
+            Default::default()
+        );
         assert_eq!(rig.pace.delay(Instant::at(rig.now + rig.phase)), Some(ms(25 - 20)), "after the tick took its part");
     }
 }
@@ -199,15 +202,15 @@ fn an_hour_at(ppm: i64, says: fn(u64) -> f64) -> Rig {
         rig.goes_on(ms(60_000), |number| Some(Duration::from_micros(random(number) % 3000)));
         rig.heard.clear();
     }
-    assert_eq!((rig.pace.paced().filled, rig.pace.troubles()), (before.filled, Troubles::default()), "{ppm}");
+    assert_eq!((rig.pace.adjustments().filled, rig.pace.troubles()), (before.filled, Troubles::default()), "{ppm}");
     rig
 }
 
 #[test]
 fn a_fast_clock_is_made_up_for_without_a_click_for_an_hour() {
     let rig = an_hour_at(200, tone);
-    let Paced { left_out, repeated, .. } = rig.pace.paced();
-    assert!((600..900).contains(&(left_out / 8)) && repeated < 200, "{:?}", rig.pace.paced());
+    let Adjustments { left_out, repeated, .. } = rig.pace.adjustments();
+    assert!((600..900).contains(&(left_out / 8)) && repeated < 200, "{:?}", rig.pace.adjustments());
     assert!(rig.steepest < STEEPEST, "{}", rig.steepest);
     assert!(rig.delay.0 >= ms(20) && rig.delay.1 <= ms(55), "{:?}", rig.delay);
 }
@@ -215,8 +218,8 @@ fn a_fast_clock_is_made_up_for_without_a_click_for_an_hour() {
 #[test]
 fn a_slow_clock_is_made_up_for_without_a_click_for_an_hour() {
     let rig = an_hour_at(-200, tone);
-    let Paced { left_out, repeated, .. } = rig.pace.paced();
-    assert!((600..900).contains(&(repeated / 8)) && left_out < 200, "{:?}", rig.pace.paced());
+    let Adjustments { left_out, repeated, .. } = rig.pace.adjustments();
+    assert!((600..900).contains(&(repeated / 8)) && left_out < 200, "{:?}", rig.pace.adjustments());
     assert!(rig.steepest < STEEPEST, "{}", rig.steepest);
     assert!(rig.delay.0 >= ms(20) && rig.delay.1 <= ms(55), "{:?}", rig.delay);
 }
@@ -247,7 +250,7 @@ fn what_waits_too_long_is_left_out_between_words() {
     rig.goes_on(ms(30_000), |number| Some(Duration::from_micros(random(number) % 40_000)));
     let before = rig.judge_from_here();
     rig.goes_on(ms(60_000), no_delay);
-    let left_out = rig.pace.paced().left_out - before.left_out;
+    let left_out = rig.pace.adjustments().left_out - before.left_out;
     assert!((200..400).contains(&left_out), "{left_out}");
     assert!(rig.delay.0 < ms(40) && rig.loudest_change < 300, "{:?} {}", rig.delay, rig.loudest_change);
     assert!(loudest(&rig.heard) > 7000);
@@ -259,7 +262,10 @@ fn lost_packets_are_concealed_and_move_nothing() {
     rig.goes_on(ms(3000), no_delay);
     let (before, delay) = (rig.judge_from_here(), rig.pace.delay(Instant::at(rig.now)));
     rig.goes_on(ms(2000), |number| (!(160..163).contains(&number)).then_some(Duration::ZERO));
-    assert_eq!((rig.pace.troubles().lost, rig.pace.paced(), rig.pace.delay(Instant::at(rig.now))), (3, before, delay));
+    assert_eq!(
+        (rig.pace.troubles().lost, rig.pace.adjustments(), rig.pace.delay(Instant::at(rig.now))),
+        (3, before, delay)
+    );
     assert!(rig.steepest < STEEPEST * 3 / 2, "{}", rig.steepest);
     assert_eq!(loudest(&rig.heard[16_000 - FRAME..]) / 100, 79, "it is back");
 }
@@ -274,7 +280,7 @@ fn packets_that_come_twice_or_swapped_are_said_once() {
         rig.comes(rig.now, number, 1);
     }
     rig.goes_on(ms(1000), no_delay);
-    assert!(rig.pace.paced().filled == before.filled && rig.steepest < STEEPEST, "{}", rig.steepest);
+    assert!(rig.pace.adjustments().filled == before.filled && rig.steepest < STEEPEST, "{}", rig.steepest);
     assert_eq!(rig.pace.troubles().lost, rig.pace.troubles().late - 10);
 }
 
@@ -353,7 +359,7 @@ fn any_packets_at_any_time_are_survived_and_ticks_are_full() {
 #[test]
 fn every_codec_keeps_the_pace_at_every_rate_it_has() {
     for (codec, rate) in [(Codec::Pcma, 8000), (Codec::G722, 16_000), (Codec::Opus, 8000), (Codec::Opus, 48_000)] {
-        let mut pace = Pace::new(codec, rate, MOST).unwrap();
+        let mut pace = PacedPlayout::new(codec, rate, MOST).unwrap();
         let mut encoder = Encoder::new(codec, rate, &Opus::default()).unwrap();
         let frame = rate as usize / 50;
         let step = std::f64::consts::TAU * 437.0 / f64::from(rate);
@@ -388,7 +394,7 @@ fn every_codec_keeps_the_pace_at_every_rate_it_has() {
             }
         }
         let own = (8000.0 * step) as i32;
-        assert!(pace.paced().left_out > 0, "{codec:?} {rate}: {:?}", pace.paced());
+        assert!(pace.adjustments().left_out > 0, "{codec:?} {rate}: {:?}", pace.adjustments());
         assert!(loudest > 7000 && steepest < own * 5 / 4 + 400, "{codec:?} {rate}: {loudest} {steepest} of {own}");
     }
 }
