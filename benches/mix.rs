@@ -1,8 +1,9 @@
-//! Mixing in ns for each participant and 20 ms frame at 8 kHz: every path that this machine has, and two plain ways.
+//! Mixing in ns for each participant and 20 ms frame at 8 kHz: every path that this machine has, and two plain ways. And
+//! what it costs to bring a participant's µ-law there at our own pace.
 //!
-//! All speak and all listen. Ours also measures energy and knows gains; the rivals are loops as one writes them, at the
-//! compiler's default instructions: one sum in 32 bits of which each listener's own is taken (as FreeSWITCH's conference
-//! does it), and each listener's own sum of all others. CPU time of this thread, all contenders in turn, the median of
+//! All speak and all listen. The rivals are loops as one writes them, at the compiler's default instructions: one sum in 32
+//! bits of which each listener's own is taken (the way of FreeSWITCH's conference; without gains and energies, so it is
+//! the limit), and each listener's own sum of all others. CPU time of this thread, all contenders in turn, the median of
 //! the rounds. Keeps a JSON line for each path and size.
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
@@ -12,6 +13,11 @@ use std::time::Duration;
 
 use demarc::media::kernels::Kernels;
 use demarc::media::mix::{Mixer, Participant};
+use demarc::media::pace::PacedPlayout;
+use demarc::media::peer::{Heard, Kind};
+use demarc::session::Codec;
+use demarc::time::Instant;
+use demarc::wire::rtp::Header;
 use nix::time::{ClockId, clock_gettime};
 
 const FRAME: usize = 160;
@@ -96,6 +102,25 @@ fn median(mut costs: Vec<f64>) -> f64 {
     costs[costs.len() / 2]
 }
 
+/// ns for each packet that is heard and the tick that plays it; the packets come in time, or a hundredth too often.
+fn paced(too_often: u64) -> f64 {
+    let mut playout = PacedPlayout::new(Codec::Pcmu, 8000, Duration::from_millis(120)).expect("µ-law");
+    let (payload, mut sound) = (Room::new(1).said.iter().map(|sample| *sample as u8).collect::<Vec<_>>(), [0; FRAME]);
+    let packets = WORK as u64;
+    let start = cpu();
+    for number in 0..packets {
+        let (sequence, timestamp) = (number as u16, number as u32 * FRAME as u32);
+        let header = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc: 1, length: 12, padded: false };
+        let heard = Heard { kind: Kind::Sound, header, payload: 0..FRAME, first: number == 0 };
+        let now = Instant::at(Duration::from_micros(number * (20_000 - 200 * too_often)));
+        playout.hear(&heard, &payload, now, &mut |_| {});
+        if too_often == 0 || number % 100 != 99 {
+            playout.tick(now, black_box(&mut sound), &mut |_| {});
+        }
+    }
+    (cpu() - start).as_nanos() as f64 / packets as f64
+}
+
 fn main() {
     let paths = Kernels::all();
     let names: String = paths.iter().map(|path| format!("{:>10}", path.to_string())).collect();
@@ -129,6 +154,12 @@ fn main() {
         }
         println!("{one_sum:>10.1}{each:>15.1}");
     }
+    let [in_time, too_often] = [0, 1].map(|often| median((0..5).map(|_| paced(often)).collect()));
+    println!("ns a packet and tick, paced: in time {in_time:.0}, with a clock that is 1 % too fast {too_often:.0}");
+    rows += &format!(
+        "{{\"name\":\"paced_in_time\",\"unit\":\"ns a packet\",\"ours\":{in_time:.0},\"runs\":5}}\n\
+         {{\"name\":\"paced_too_often\",\"unit\":\"ns a packet\",\"ours\":{too_often:.0},\"runs\":5}}\n"
+    );
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     let kept = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(folder.join("mix.jsonl"), rows));
     if let Err(fault) = kept {

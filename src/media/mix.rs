@@ -137,23 +137,24 @@ impl Mixer {
     pub fn put(&mut self, participant: &Participant, sound: &[i16]) {
         let Some(seat) = self.seats.get_mut(usize::from(participant.0)).filter(|seat| !seat.spoke) else { return };
         let sound = &sound[..sound.len().min(self.samples)];
-        seat.energy = self.kernels.energy(sound) / self.samples.max(1) as f32;
         let before = std::mem::replace(&mut seat.reached, seat.gain);
-        seat.spoke = before.max(seat.gain) > Gain::MUTE && seat.energy > 0.0;
-        if !seat.spoke {
-            return;
-        }
         let first = usize::from(participant.0) * self.samples;
         let (said, rest) = self.said[first..first + self.samples].split_at_mut(sound.len());
         rest.fill(0);
-        if before != seat.gain {
-            glide(before, seat.gain, sound, said);
-        } else if before == Gain::UNITY {
-            said.copy_from_slice(sound);
-        } else {
-            self.kernels.amplify(before, sound, said);
-        }
-        self.kernels.add(said, &mut self.sum);
+        let squares = match (before, seat.gain) {
+            (Gain::UNITY, Gain::UNITY) => self.kernels.take(sound, said, &mut self.sum),
+            (before, gain) => {
+                if before == gain {
+                    self.kernels.amplify(gain, sound, said);
+                } else {
+                    glide(before, gain, sound, said);
+                }
+                self.kernels.add(said, &mut self.sum);
+                self.kernels.energy(sound)
+            }
+        };
+        seat.energy = squares as f32 / self.samples.max(1) as f32;
+        seat.spoke = squares > 0;
     }
 
     /// The mean square of what a participant says in this frame, before its gain: who is muted can be told so.
@@ -194,6 +195,16 @@ fn glide(from: Gain, to: Gain, sound: &[i16], louder: &mut [i16]) {
 }
 
 kernels! {
+    /// Keeps sound as it is and adds it to a sum; the sum of all squares.
+    take(sound: &[i16], said: &mut [i16], sum: &mut [i32]) -> u64 {
+        let mut squares = 0;
+        for ((sample, said), sum) in sound.iter().zip(said).zip(sum) {
+            *said = *sample;
+            *sum += i32::from(*sample);
+            squares += square(*sample);
+        }
+        squares
+    }
     /// Adds sound to a sum.
     add(sound: &[i16], sum: &mut [i32]) {
         sum.iter_mut().zip(sound).for_each(|(sum, sample)| *sum += i32::from(*sample));
@@ -215,20 +226,14 @@ kernels! {
         heard.iter_mut().zip(sum).for_each(|(heard, sum)| *heard = saturate(*sum));
     }
     /// The sum of all squares.
-    energy(sound: &[i16]) -> f32 {
-        // As many sums as a vector has lanes: floats are not added in another order than written.
-        let mut lanes = [0.0f32; 16];
-        let (parts, rest) = sound.as_chunks::<16>();
-        for part in parts {
-            lanes.iter_mut().zip(part).for_each(|(lane, sample)| *lane += square(*sample));
-        }
-        lanes.iter().sum::<f32>() + rest.iter().map(|sample| square(*sample)).sum::<f32>()
+    energy(sound: &[i16]) -> u64 {
+        sound.iter().map(|sample| square(*sample)).sum()
     }
 }
 
 #[inline(always)]
-fn square(sample: i16) -> f32 {
-    (i32::from(sample) * i32::from(sample)) as f32
+fn square(sample: i16) -> u64 {
+    u64::from((i32::from(sample) * i32::from(sample)) as u32)
 }
 
 #[inline(always)]
@@ -378,10 +383,8 @@ mod tests {
         for kernels in Kernels::all() {
             let sound: Vec<i16> = (0..1000).map(|at| (at * 31 % 2000 - 1000) as i16).collect();
             for length in 0..70 {
-                let square = |sample: &i16| f64::from(*sample).powi(2);
-                let wanted: f64 = sound[..length].iter().map(square).sum();
-                let found = f64::from(kernels.energy(&sound[..length]));
-                assert!((found - wanted).abs() <= wanted * 1e-6, "{kernels} {length}: {found} for {wanted}");
+                let wanted = sound[..length].iter().map(|sample| i64::from(*sample).pow(2)).sum::<i64>();
+                assert_eq!(kernels.energy(&sound[..length]) as i64, wanted, "{kernels} {length}");
             }
         }
     }
