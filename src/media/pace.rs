@@ -10,8 +10,10 @@
 //! for a tick more. It is set anew, unheard, where sound begins after a pause. While sound goes on, a delay that is off
 //! (the network changed, or the peer's clock is not ours) is put right
 //!
-//! 1. in a gap between words, where a piece of noise more or less is not heard;
-//! 2. when there is none for long, by a pitch period that is left out or said twice.
+//! 1. in a gap between words, where a few milliseconds more or less are not heard;
+//! 2. when there is none for long, within a word.
+//!
+//! What is left out or said twice is a period of the sound, even of noise: PESQ finds that better than any other length.
 
 use std::time::Duration;
 
@@ -27,14 +29,17 @@ use crate::time::Instant;
 
 /// By how much sound may wait for too long: more than what is left out at once, so that it does not wait too short then.
 const SLACK: Duration = Duration::from_millis(LONGEST as u64 + 3);
-/// The same between words, where as little is left out as wanted.
-const SLACK_IN_QUIET: Duration = Duration::from_millis(5);
+/// The same between words.
+const SLACK_IN_QUIET: Duration = Duration::from_millis(10);
 /// Sound that waits longer than this and too long is made up for without patience.
 const URGENT: Duration = Duration::from_millis(60);
-/// How long a gap between words is waited for, when sound waits too long; and when it waits too short.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(3), Duration::from_millis(200)];
-/// A period that resembles the one before as little as this is better left alone, until patience has ended this often.
-const ALIKE: f32 = 0.8;
+/// How long a gap between words is waited for when sound waits too long.
+const PATIENCE_TO_LEAVE_OUT: Duration = Duration::from_secs(3);
+/// And when it waits too short: then every late packet is lost.
+const PATIENCE_TO_REPEAT: Duration = Duration::from_millis(200);
+/// In words, a period that resembles the one before less than this is better left alone, until patience has ended so
+/// often.
+const CLEAR: f32 = 0.8;
 const PATIENCE_ENDS: u32 = 4;
 /// Sound that can wait beyond the longest delay: more is dropped.
 const ROOM: Duration = Duration::from_millis(500);
@@ -137,42 +142,35 @@ impl PacedPlayout {
         let wanted = self.wanted(tick);
         let (long, short) = (delay.saturating_sub(wanted), wanted.saturating_sub(delay));
         let quiet = self.quiet && self.waiting.stays_quiet();
-        let slack = if quiet { 2 * SLACK_IN_QUIET } else { SLACK };
+        let slack = if quiet { SLACK_IN_QUIET } else { SLACK };
         if long <= slack && short.is_zero() {
             self.off = None;
             return;
         }
         let waited = now.since(*self.off.get_or_insert(now));
-        let done =
-            if short.is_zero() { self.leave_out(long, waited, quiet, tick) } else { self.repeat(short, waited, quiet) };
+        let done = if short.is_zero() { self.leave_out(long, waited, quiet, tick) } else { self.repeat(waited, quiet) };
         if done {
             self.off = None;
         }
     }
 
     fn leave_out(&mut self, long: Duration, waited: Duration, quiet: bool, tick: usize) -> bool {
-        let longest = LONGEST * self.waiting.unit;
-        let patient = waited < PATIENCE[0] && long < URGENT;
-        let samples = match quiet {
-            true => self.samples(long.saturating_sub(SLACK_IN_QUIET)).min(longest),
-            false if patient => 0,
-            false => self.waiting.pitch((LONGEST + WINDOW) * self.waiting.unit).map_or(0, alike(waited, PATIENCE[0])),
+        let patient = waited < PATIENCE_TO_LEAVE_OUT && long < URGENT;
+        let pitch = if patient && !quiet { None } else { self.waiting.pitch(self.waiting.past) };
+        let Some(Pitch { period, .. }) = pitch.filter(|pitch| quiet || pitch.is_clear(waited, PATIENCE_TO_LEAVE_OUT))
+        else {
+            return false;
         };
-        // What is left has to last for this tick.
-        let lasts = samples + tick <= self.waiting.filled;
-        samples > 0 && lasts && self.waiting.leave_out(longest - samples, samples, samples)
+        // What is left has to last for this tick, and shall not wait too short.
+        let lasts = period + tick <= self.waiting.filled && period <= self.samples(long);
+        lasts && self.waiting.leave_out(LONGEST * self.waiting.unit - period, period, period)
     }
 
-    fn repeat(&mut self, short: Duration, waited: Duration, quiet: bool) -> bool {
-        let samples = match quiet {
-            true => (self.samples(short) + self.waiting.unit).min(LONGEST * self.waiting.unit),
-            false if waited < PATIENCE[1] => 0,
-            false => {
-                let ahead = self.waiting.filled.min(WINDOW * self.waiting.unit);
-                self.waiting.pitch(ahead).map_or(0, alike(waited, PATIENCE[1]))
-            }
-        };
-        samples > 0 && self.waiting.repeat(samples)
+    fn repeat(&mut self, waited: Duration, quiet: bool) -> bool {
+        let ahead = self.waiting.filled.min(WINDOW * self.waiting.unit);
+        let pitch = if waited < PATIENCE_TO_REPEAT && !quiet { None } else { self.waiting.pitch(ahead) };
+        let pitch = pitch.filter(|pitch| quiet || pitch.is_clear(waited, PATIENCE_TO_REPEAT));
+        pitch.is_some_and(|pitch| self.waiting.repeat(pitch.period))
     }
 
     fn samples(&self, time: Duration) -> usize {
@@ -184,11 +182,10 @@ impl PacedPlayout {
     }
 }
 
-/// The period of a pitch that is clear enough for this long a wait; else 0.
-fn alike(waited: Duration, patience: Duration) -> impl Fn(Pitch) -> usize {
-    move |pitch| {
-        let clear = pitch.likeness >= ALIKE || waited >= patience * PATIENCE_ENDS;
-        if clear { pitch.period } else { 0 }
+impl Pitch {
+    /// Is it clear enough to be used after so long a wait?
+    fn is_clear(&self, waited: Duration, patience: Duration) -> bool {
+        self.likeness >= CLEAR || waited >= patience * PATIENCE_ENDS
     }
 }
 
