@@ -86,12 +86,13 @@ struct Slot {
     ticks: u32,
     kind: Kind,
     length: u16,
-    taken: bool,
 }
 
 /// Packets of one source in their order.
 pub struct Buffer {
     slots: [Slot; SLOTS],
+    /// A bit for each slot that holds a packet.
+    taken: u16,
     octets: Box<[[u8; PAYLOAD]]>,
     place: Option<Place>,
     punctuality: Punctuality,
@@ -118,6 +119,7 @@ impl Buffer {
     pub fn new(clock_rate: u32, most: Duration) -> Buffer {
         Buffer {
             slots: std::array::from_fn(|_| Slot::EMPTY),
+            taken: 0,
             octets: vec![[0; PAYLOAD]; SLOTS].into_boxed_slice(),
             place: None,
             punctuality: Punctuality::new(clock_rate, most),
@@ -127,7 +129,7 @@ impl Buffer {
 
     /// Begins anew with another source.
     pub fn restart(&mut self) {
-        self.slots.iter_mut().for_each(|slot| slot.taken = false);
+        self.taken = 0;
         self.place = None;
         self.punctuality.restart();
     }
@@ -135,6 +137,22 @@ impl Buffer {
     /// What did not go smoothly so far.
     pub fn troubles(&self) -> Troubles {
         self.troubles
+    }
+
+    /// A packet that is in order while nothing waits need not be kept: `true` when it is to be played now, before what
+    /// [`Buffer::next`] says.
+    pub fn passes(&mut self, arrival: &Arrival<'_>, now: Instant) -> bool {
+        let Some(place) = self.place.as_mut() else { return false };
+        let slot = Slot::of(arrival);
+        let missing = slot.timestamp.wrapping_sub(place.timestamp) as i32;
+        if self.taken != 0 || arrival.sequence != place.sequence || place.is_past(&slot, missing) {
+            return false;
+        }
+        if arrival.kind == Kind::Sound {
+            self.punctuality.note(arrival.timestamp, now);
+        }
+        place.play(&slot, &self.punctuality);
+        true
     }
 
     /// Takes a packet. [`Buffer::next`] says what can be played now.
@@ -156,37 +174,31 @@ impl Buffer {
         }
         if usize::from(ahead) >= SLOTS {
             // The peer went on far away: what waits has no continuation any more.
-            self.slots.iter_mut().for_each(|slot| slot.taken = false);
+            self.taken = 0;
             self.place =
                 Some(Place { sequence: arrival.sequence, timestamp: arrival.timestamp, concealed: 0, ..place });
         }
         let at = usize::from(arrival.sequence) % SLOTS;
-        let slot = &mut self.slots[at];
-        if slot.taken {
+        if self.taken & 1 << at != 0 {
             self.troubles.twice += 1;
             return;
         }
-        let octets = &arrival.payload[..arrival.payload.len().min(PAYLOAD)];
-        self.octets[at][..octets.len()].copy_from_slice(octets);
-        *slot = Slot {
-            sequence: arrival.sequence,
-            timestamp: arrival.timestamp,
-            ticks: arrival.ticks,
-            kind: arrival.kind,
-            length: octets.len() as u16,
-            taken: true,
-        };
+        let slot = Slot::of(arrival);
+        let length = usize::from(slot.length);
+        self.octets[at][..length].copy_from_slice(&arrival.payload[..length]);
+        self.slots[at] = slot;
+        self.taken |= 1 << at;
     }
 
     /// What is to be played now; `None` until a packet comes or [`Buffer::due`].
     pub fn next(&mut self, now: Instant) -> Option<Next<'_>> {
         loop {
             let place = self.place.as_mut()?;
-            let Some(at) = first(&self.slots, place.sequence) else { return self.without(now) };
-            let slot = &mut self.slots[at];
+            let Some(at) = first(self.taken, place.sequence) else { return self.without(now) };
+            let slot = &self.slots[at];
             let missing = slot.timestamp.wrapping_sub(place.timestamp) as i32;
             if place.is_past(slot, missing) {
-                slot.taken = false;
+                self.taken &= !(1 << at);
                 place.sequence = slot.sequence.wrapping_add(1);
                 place.late += 1;
                 self.troubles.late += 1;
@@ -194,7 +206,7 @@ impl Buffer {
             }
             let in_order = slot.sequence == place.sequence || place.ticks == 0;
             if in_order || missing <= 0 || missing > far(place.ticks) || faded(place, &self.punctuality) {
-                slot.taken = false;
+                self.taken &= !(1 << at);
                 place.play(slot, &self.punctuality);
                 let (kind, timestamp, length) = (slot.kind, slot.timestamp, slot.length);
                 let payload = &self.octets[at][..usize::from(length)];
@@ -270,13 +282,19 @@ impl Place {
 }
 
 impl Slot {
-    const EMPTY: Slot = Slot { sequence: 0, timestamp: 0, ticks: 0, kind: Kind::Sound, length: 0, taken: false };
+    const EMPTY: Slot = Slot { sequence: 0, timestamp: 0, ticks: 0, kind: Kind::Sound, length: 0 };
+
+    fn of(arrival: &Arrival<'_>) -> Slot {
+        let Arrival { sequence, timestamp, ticks, kind, payload } = *arrival;
+        Slot { sequence, timestamp, ticks, kind, length: payload.len().min(PAYLOAD) as u16 }
+    }
 }
 
-/// The slot that comes first, counted from `sequence`.
-fn first(slots: &[Slot; SLOTS], sequence: u16) -> Option<usize> {
-    let at = |ahead: usize| (usize::from(sequence) + ahead) % SLOTS;
-    (0..SLOTS).map(at).find(|at| slots[*at].taken)
+/// Of the slots that are taken the one that comes first, counted from `sequence`.
+fn first(taken: u16, sequence: u16) -> Option<usize> {
+    let from = usize::from(sequence) % SLOTS;
+    let ahead = taken.rotate_right(from as u32).trailing_zeros() as usize;
+    (taken != 0).then_some((from + ahead) % SLOTS)
 }
 
 fn conceal(place: &mut Place, ticks: u32) {
@@ -376,13 +394,18 @@ fn close(expected: Instant, now: Instant) -> bool {
 #[derive(Debug)]
 struct Lateness {
     shares: [f32; Lateness::BINS],
+    /// What a packet counts for now: more than the one before, which is the same as to forget.
+    weight: f32,
+    /// The bin that nearly all packets keep, looked for from time to time.
+    usual: u32,
+    noted: u32,
 }
 
 impl Default for Lateness {
     fn default() -> Lateness {
         let mut shares = [0.0; Lateness::BINS];
         shares[0] = 1.0;
-        Lateness { shares }
+        Lateness { shares, weight: 1.0 - Lateness::KEPT, usual: 0, noted: 0 }
     }
 }
 
@@ -393,21 +416,36 @@ impl Lateness {
     const KEPT: f32 = 0.998;
     /// The share of packets that is not waited for.
     const GIVEN_UP: f32 = 0.003;
+    /// It is looked what is usual every so many packets.
+    const OFTEN: u32 = 16;
 
     fn note(&mut self, late: Duration) {
         let bin = (late.as_micros() / Lateness::BIN.as_micros()) as usize;
-        self.shares.iter_mut().for_each(|share| *share *= Lateness::KEPT);
-        self.shares[bin.min(Lateness::BINS - 1)] += 1.0 - Lateness::KEPT;
+        let bin = bin.min(Lateness::BINS - 1);
+        self.weight /= Lateness::KEPT;
+        self.shares[bin] += self.weight;
+        self.noted += 1;
+        // A packet that is later than usual counts at once.
+        if bin as u32 > self.usual || self.noted % Lateness::OFTEN == 0 {
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let whole = 1.0 / self.shares.iter().sum::<f32>();
+        self.shares.iter_mut().for_each(|share| *share *= whole);
+        self.weight = 1.0 - Lateness::KEPT;
+        let mut beyond = 0.0;
+        let bin = self.shares.iter().rposition(|share| {
+            beyond += share;
+            beyond > Lateness::GIVEN_UP
+        });
+        self.usual = bin.unwrap_or(0) as u32;
     }
 
     /// What nearly all packets keep.
     fn usual(&self) -> Duration {
-        let mut beyond = 0.0;
-        let bins = self.shares.iter().rposition(|share| {
-            beyond += share;
-            beyond > Lateness::GIVEN_UP
-        });
-        Lateness::BIN * (bins.unwrap_or(0) as u32 + 1)
+        Lateness::BIN * (self.usual + 1)
     }
 }
 

@@ -92,8 +92,34 @@ fn ticks_of(time: Duration, codec: Codec) -> u64 {
 pub struct Playout {
     line: Line,
     buffer: Buffer,
+    voice: Voice,
+}
+
+/// Payloads to sound.
+struct Voice {
     decoder: Decoder,
     sound: Box<[i16; MOST_SAMPLES]>,
+}
+
+impl Voice {
+    /// A payload at its place; what cannot be read is not heard.
+    fn say(&mut self, kind: Kind, place: u64, timestamp: u32, payload: &[u8], out: &mut impl FnMut(Played<'_>)) {
+        match kind {
+            Kind::Sound => {
+                if let Ok(samples) = self.decoder.decode(payload, &mut self.sound[..]) {
+                    out(Played::Sound(place, &self.sound[..samples]));
+                }
+            }
+            Kind::Event => out(Played::Event { timestamp, place, payload }),
+            Kind::Noise => out(Played::Noise(place, payload)),
+        }
+    }
+
+    fn conceal(&mut self, place: u64, samples: usize, next: Option<&[u8]>, out: &mut impl FnMut(Played<'_>)) {
+        let sound = &mut self.sound[..samples];
+        self.decoder.conceal(next, sound);
+        out(Played::Sound(place, sound));
+    }
 }
 
 impl Playout {
@@ -102,8 +128,7 @@ impl Playout {
         Ok(Playout {
             line: Line { codec, rate, last: None },
             buffer: Buffer::new(codec.clock_rate(), most),
-            decoder: Decoder::new(codec, rate)?,
-            sound: Box::new([0; MOST_SAMPLES]),
+            voice: Voice { decoder: Decoder::new(codec, rate)?, sound: Box::new([0; MOST_SAMPLES]) },
         })
     }
 
@@ -119,32 +144,28 @@ impl Playout {
         if let Some(samples) = samples {
             let (sequence, timestamp) = (header.sequence, header.timestamp);
             let ticks = ticks(codec, rate, samples);
-            self.buffer.insert(&Arrival { sequence, timestamp, ticks, kind, payload }, now);
+            let arrival = Arrival { sequence, timestamp, ticks, kind, payload };
+            if self.buffer.passes(&arrival, now) {
+                let place = self.line.place(timestamp, now);
+                self.voice.say(kind, place, timestamp, payload, out);
+            } else {
+                self.buffer.insert(&arrival, now);
+            }
         }
         self.play(now, out);
     }
 
     /// Plays what is due.
     pub fn play(&mut self, now: Instant, out: &mut impl FnMut(Played<'_>)) {
-        while let Some(next) = self.buffer.next(now) {
+        let Playout { line, buffer, voice } = self;
+        while let Some(next) = buffer.next(now) {
             match next {
-                Next::Packet { kind: Kind::Sound, timestamp, payload } => {
-                    let place = self.line.place(timestamp, now);
-                    let Ok(samples) = self.decoder.decode(payload, &mut self.sound[..]) else { continue };
-                    out(Played::Sound(place, &self.sound[..samples]));
-                }
-                Next::Packet { kind: Kind::Event, timestamp, payload } => {
-                    out(Played::Event { timestamp, place: self.line.place(timestamp, now), payload });
-                }
-                Next::Packet { kind: Kind::Noise, timestamp, payload } => {
-                    out(Played::Noise(self.line.place(timestamp, now), payload));
+                Next::Packet { kind, timestamp, payload } => {
+                    voice.say(kind, line.place(timestamp, now), timestamp, payload, out);
                 }
                 Next::Lost { timestamp, ticks, next } => {
-                    let place = self.line.place(timestamp, now);
-                    let samples = from_ticks(self.line.codec, self.line.rate, ticks).min(MOST_SAMPLES);
-                    let sound = &mut self.sound[..samples];
-                    self.decoder.conceal(next, sound);
-                    out(Played::Sound(place, sound));
+                    let samples = from_ticks(line.codec, line.rate, ticks).min(MOST_SAMPLES);
+                    voice.conceal(line.place(timestamp, now), samples, next, out);
                 }
             }
         }

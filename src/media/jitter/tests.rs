@@ -10,11 +10,24 @@ struct Rig {
     buffer: Buffer,
     now: u64,
     said: String,
+    /// Is a packet let by that need not be kept?
+    passes: bool,
+}
+
+fn written(next: &Next<'_>) -> String {
+    match next {
+        Next::Packet { kind: Kind::Sound, payload, .. } => format!("{} ", payload[0]),
+        Next::Packet { payload, .. } => format!("({}) ", payload[0]),
+        Next::Lost { ticks, next, .. } => {
+            assert_eq!(*ticks, TICKS);
+            if next.is_some() { "+ ".into() } else { "- ".into() }
+        }
+    }
 }
 
 impl Rig {
     fn new() -> Rig {
-        Rig { buffer: Buffer::new(8000, MOST), now: 0, said: String::new() }
+        Rig { buffer: Buffer::new(8000, MOST), now: 0, said: String::new(), passes: true }
     }
 
     fn at(&self) -> Instant {
@@ -30,7 +43,13 @@ impl Rig {
         self.until(now);
         let ticks = if kind == Kind::Sound { TICKS } else { 0 };
         let payload = [sequence as u8];
-        self.buffer.insert(&Arrival { sequence, timestamp, ticks, kind, payload: &payload }, self.at());
+        let arrival = Arrival { sequence, timestamp, ticks, kind, payload: &payload };
+        if self.passes && self.buffer.passes(&arrival, self.at()) {
+            let said = Next::Packet { kind, timestamp, payload: &payload };
+            self.said += &written(&said);
+        } else {
+            self.buffer.insert(&arrival, self.at());
+        }
         self.play();
     }
 
@@ -49,14 +68,7 @@ impl Rig {
     fn play(&mut self) {
         let now = self.at();
         while let Some(next) = self.buffer.next(now) {
-            let said = match next {
-                Next::Packet { kind: Kind::Sound, payload, .. } => format!("{} ", payload[0]),
-                Next::Packet { payload, .. } => format!("({}) ", payload[0]),
-                Next::Lost { ticks, next, .. } => {
-                    assert_eq!(ticks, TICKS);
-                    if next.is_some() { "+ ".into() } else { "- ".into() }
-                }
-            };
+            let said = written(&next);
             self.said += &said;
         }
     }
@@ -253,4 +265,23 @@ fn a_clock_that_is_wrong_by_200_ppm_is_followed() {
         let ahead = rig.buffer.expected().map(|expected| expected.since(rig.at()).as_millis());
         assert!(ahead.is_some_and(|ahead| (18..=21).contains(&ahead)), "{name}: {ahead:?}");
     }
+}
+
+#[test]
+fn what_passes_is_played_as_if_it_had_been_kept() {
+    bolero::check!().with_type().for_each(|packets: &Vec<(u8, i8, i8, bool)>| {
+        let [passing, keeping] = [true, false].map(|passes| {
+            let (mut rig, mut now, mut sequence) = (Rig { passes, ..Rig::new() }, 0, 0u16);
+            for (wait, step, slip, sound) in packets {
+                now += u64::from(wait / 4);
+                sequence = sequence.wrapping_add_signed(i16::from(*step / 16).max(-3) + 1);
+                let timestamp =
+                    u32::from(sequence).wrapping_mul(TICKS).wrapping_add_signed(i32::from(*slip / 64) * 160);
+                rig.packet(now, sequence, timestamp, if *sound { Kind::Sound } else { Kind::Event });
+            }
+            rig.until(now + 1000);
+            (rig.said, rig.buffer.troubles())
+        });
+        assert_eq!(passing, keeping);
+    });
 }
