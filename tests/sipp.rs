@@ -286,6 +286,30 @@ fn the_gateway_holds_and_takes_up_again() {
     }
 }
 
+/// `DTMF=info`: on both sides: a digit goes through each way, and what is not a digit is refused with what is known.
+#[test]
+fn digits_travel_in_info() {
+    for protocol in BOTH {
+        let Some(mut stage) = Stage::set_with(protocol, 1, &["DTMF=info"]) else { return };
+        let gateway = stage.gateway("gateway_presses", protocol);
+        let mut call = stage.connect();
+        call.press('7');
+        stage.lync.expect("200 INFO");
+        gateway.expect("heard 7");
+        let pressed = stage.lync.expect("INFO");
+        assert_eq!(pressed.header("Content-Type"), Some("application/dtmf-relay"));
+        assert_eq!(pressed.body, "Signal=5\r\nDuration=200\r\n");
+        pressed.answer(200, "OK", "");
+        gateway.expect("pressed 5");
+        gateway.expect("not known");
+        stage.lync.refute("INFO", Duration::from_millis(300));
+        stage.hang_up(&mut call);
+        gateway.expect("BYE");
+        assert_eq!(gateway.account(), ["INVITE", "ACK", "heard 7", "pressed 5", "not known", "BYE"], "over {protocol}");
+        stage.demarc.idle();
+    }
+}
+
 /// RFC 4028: the gateway refreshes by re-INVITE and by UPDATE; an interval below 90 s is refused with 422.
 #[test]
 fn the_gateway_refreshes_its_session() {

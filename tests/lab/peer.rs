@@ -535,6 +535,17 @@ impl Dialog {
         self.link.send(self.compose(method, &extra, sdp));
     }
 
+    /// Presses a key: an INFO as most equipment writes it.
+    pub fn press(&mut self, key: char) {
+        self.cseq += 1;
+        self.branch = unique("z9hG4bK");
+        let digit = format!("Signal={key}\r\nDuration=160\r\n");
+        let text = self.compose("INFO", "Content-Type: application/dtmf-relay\r\n", "");
+        self.link.send(
+            text.replace("Content-Length: 0\r\n\r\n", &format!("Content-Length: {}\r\n\r\n{digit}", digit.len())),
+        );
+    }
+
     /// Takes back the INVITE.
     pub fn cancel(&self) {
         self.link.send(self.compose("CANCEL", "", ""));
