@@ -17,7 +17,7 @@ use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
 use crate::media::tap::{Course, Tap, Tapped};
 use crate::random::Random;
-use crate::session::{Counters, Mos, Stream};
+use crate::session::{Counters, Keys, Mos, Stream};
 use crate::time::{Instant, soonest};
 use crate::wire::rtcp::{self, Block, Sender};
 use crate::wire::rtp::{FIXED_HEADER, Header, is_rtcp};
@@ -186,6 +186,8 @@ struct Agreed {
     whereabouts: Whereabouts,
     inbound: Option<srtp::Inbound>,
     outbound: Option<srtp::Outbound>,
+    /// A key of ours that gave way, and how far it was used: it may come back when one of several answers is taken.
+    former: Option<(Keys, srtp::Outbound)>,
 }
 
 impl Agreed {
@@ -194,6 +196,7 @@ impl Agreed {
             whereabouts: Whereabouts::new(stream),
             inbound: stream.srtp.map(|srtp| srtp::Inbound::new(&srtp.receive)),
             outbound: stream.srtp.map(|srtp| srtp::Outbound::new(&srtp.send)),
+            former: None,
             stream: stream.clone(),
         }
     }
@@ -202,13 +205,19 @@ impl Agreed {
     fn keep(mut self, before: Agreed) -> Agreed {
         let (old, new) = (&before.stream, &self.stream);
         self.whereabouts = self.whereabouts.keep(before.whereabouts, old, new);
-        if let Some((old, new)) = old.srtp.zip(new.srtp) {
-            // A mark names a key and is no part of it. A key that began anew would repeat its keystream.
-            if old.receive.marked(None) == new.receive.marked(None) {
-                self.inbound = before.inbound.map(|inbound| inbound.marked(new.receive.mki()));
-            }
-            if old.send.marked(None) == new.send.marked(None) {
-                self.outbound = before.outbound.map(|outbound| outbound.marked(new.send.mki()));
+        // A mark names a key and is no part of it.
+        if let Some((old, new)) = old.srtp.zip(new.srtp)
+            && old.receive.marked(None) == new.receive.marked(None)
+        {
+            self.inbound = before.inbound.map(|inbound| inbound.marked(new.receive.mki()));
+        }
+        let used = old.srtp.map(|srtp| srtp.send.marked(None)).zip(before.outbound);
+        let again = new.srtp.map(|srtp| srtp.send);
+        for (keys, outbound) in used.into_iter().chain(before.former) {
+            match again {
+                // A key that began anew would repeat its keystream.
+                Some(again) if again.marked(None) == keys => self.outbound = Some(outbound.marked(again.mki())),
+                _ => self.former = self.former.or(Some((keys, outbound))),
             }
         }
         self

@@ -397,6 +397,29 @@ fn a_key_goes_on_whatever_its_mark() {
     }
 }
 
+/// Of several that answered, one speaks SRTP, another does not; the first is taken in the end.
+#[test]
+fn a_key_that_comes_back_goes_on_where_it_was() {
+    let srtp = Srtp { send: keys(1), receive: keys(2) };
+    let mut rig = Rig::new(|[a, _]| a.srtp = Some(srtp));
+    let mut peer = crate::media::srtp::Inbound::new(&keys(1));
+    for between in [None, Some(Srtp { send: keys(7), receive: keys(8) })] {
+        rig.change(Side::A, |a| a.srtp = Some(srtp));
+        for sequence in 0..=65_535 {
+            let (header, payload) = rig.rtp(Side::B, &packet(0, 8, sequence, &[3; 160])).unwrap();
+            let heard = peer.rtp(&header, &mut [&header.write()[..], &payload].concat());
+            assert_eq!(heard.map(drop), Ok(()), "{sequence}");
+        }
+        rig.run(8000);
+        let mut reports = rig.reports.extract_if(.., |report| report.0 == Side::A).peekable();
+        assert!(reports.peek().is_some());
+        reports.for_each(|(.., mut octets)| assert!(peer.rtcp(&mut octets).is_ok(), "an index that was not used"));
+        rig.change(Side::A, |a| a.srtp = between);
+        rig.run(8000);
+        rig.reports.clear();
+    }
+}
+
 #[test]
 fn what_is_sent_under_a_new_key_begins_without_rollovers() {
     let mut rig = Rig::new(|[a, _]| a.srtp = Some(Srtp { send: keys(1), receive: keys(2) }));
