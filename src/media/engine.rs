@@ -405,6 +405,7 @@ fn seed() -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{Codec, Digits, Direction, Opus, Remote, Session, Stream};
 
     #[test]
     fn a_thread_that_is_behind_still_takes_every_closing() {
@@ -422,6 +423,55 @@ mod tests {
         assert_eq!(worker.order(order()), Ok(()), "it caught up");
         worker.stop();
         assert_eq!(worker.order(order()), Err(Behind), "it stopped");
+    }
+
+    fn stream(codec: Codec) -> Stream {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+        Stream {
+            remote: Remote { rtp: nowhere, rtcp: nowhere },
+            latch: false,
+            direction: Direction::SendRecv,
+            codec,
+            payload_type: codec.payload_type(),
+            opus: Opus::default(),
+            digits: Digits::Tones,
+            comfort_noise: None,
+            ptime_ms: 20,
+            srtp: None,
+            ice: None,
+            watch: None,
+        }
+    }
+
+    #[test]
+    fn calls_go_where_the_calls_cost_least() {
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let address = std::net::Ipv4Addr::new(127, high, low, 60).into();
+        let jitter = Duration::from_millis(120);
+        let (threads, cores, socket_io) = (Some(2), Vec::new(), SocketIo::Auto);
+        let config = Media { address, ports: (20_000, 20_099), threads, jitter, cores, socket_io };
+        let (sender, _reports) = tokio::sync::mpsc::channel(100);
+        let mut engine = Engine::start(&config, sender).unwrap();
+        let open = |engine: &mut Engine, id, codecs: [Codec; 2]| {
+            engine.order(MediaOrder::Open(SessionId(id))).unwrap();
+            let sides = codecs.map(|codec| Some(stream(codec)));
+            let session = Box::new(Session { sides, ..Session::default() });
+            engine.order(MediaOrder::Apply(SessionId(id), session)).unwrap();
+            engine.places[&SessionId(id)].thread
+        };
+        let transcoding = open(&mut engine, 0, [Codec::Opus, Codec::Pcmu]);
+        for id in 1..=6 {
+            assert_ne!(open(&mut engine, id, [Codec::Pcma; 2]), transcoding, "call {id}");
+        }
+        assert_ne!(open(&mut engine, 7, [Codec::G722, Codec::Pcmu]), transcoding, "360 against 400");
+        assert_eq!(open(&mut engine, 8, [Codec::Pcmu, Codec::Pcma]), transcoding, "490 against 400");
+        assert_eq!(open(&mut engine, 9, [Codec::Pcmu; 2]), 1 - transcoding, "490 against 500");
+        (0..10).for_each(|id| engine.order(MediaOrder::Close(SessionId(id))).unwrap());
+        let patience = std::time::Instant::now() + Duration::from_secs(10);
+        while !engine.places.is_empty() && std::time::Instant::now() < patience {
+            engine.take_home();
+        }
+        assert!(engine.threads.iter().all(|worker| worker.weight == 0), "all costs are gone with the calls");
     }
 
     #[test]
