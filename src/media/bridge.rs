@@ -347,4 +347,4 @@ mod hostile;
 #[cfg(test)]
 mod plays;
 #[cfg(test)]
-mod tests;
+pub(in crate::media) mod tests;

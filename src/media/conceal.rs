@@ -26,8 +26,9 @@ const MOST: usize = 48;
 pub struct Concealer {
     /// Samples per millisecond.
     unit: usize,
-    /// What was heard last, the newest at the end.
-    history: Box<[f32]>,
+    /// What was heard, the newest before `end`: room for the history and as much again, so that it is seldom moved.
+    heard: Box<[i16]>,
+    end: usize,
     loss: Option<Loss>,
     periods: Box<[f32]>,
     overlap: Box<[f32]>,
@@ -51,8 +52,9 @@ impl Concealer {
     pub fn new(rate: u32) -> Concealer {
         let unit = (rate as usize / 1000).clamp(1, MOST);
         let zeroes = |milliseconds: usize| vec![0.0; milliseconds * unit].into_boxed_slice();
-        let (history, periods, overlap) = (zeroes(HISTORY), zeroes(HISTORY), zeroes(REJOIN.0 + LONGEST));
-        Concealer { unit, history, loss: None, periods, overlap }
+        let (periods, overlap) = (zeroes(HISTORY), zeroes(REJOIN.0 + LONGEST));
+        let heard = vec![0; 2 * periods.len()].into_boxed_slice();
+        Concealer { unit, heard, end: periods.len(), loss: None, periods, overlap }
     }
 
     /// Sound that came. Its beginning is joined to what was made up before it.
@@ -80,22 +82,25 @@ impl Concealer {
     }
 
     fn begin(&mut self) {
-        let pitch = pitch::find(&self.history, self.unit).period;
-        self.periods.copy_from_slice(&self.history);
+        let kept = self.periods.len();
+        let history = &self.heard[self.end - kept..self.end];
+        self.periods.iter_mut().zip(history).for_each(|(at, sample)| *at = f32::from(*sample));
+        let pitch = pitch::find(&self.periods, self.unit).period;
         self.loss = Some(Loss { pitch, length: pitch, at: 0, done: 0 });
         self.smooth(pitch, pitch / 4);
         // The first period begins out of the mirrored end of what was heard.
-        for (at, kept) in self.overlap[..pitch / 4].iter_mut().zip(self.history.iter().rev()) {
-            *at = *kept;
+        for (at, kept) in self.overlap[..pitch / 4].iter_mut().zip(self.heard[..self.end].iter().rev()) {
+            *at = f32::from(*kept);
         }
     }
 
     /// Makes the end of the repeated part run into its beginning.
     fn smooth(&mut self, length: usize, overlap: usize) {
-        let (total, before) = (self.periods.len(), self.history.len() - length - overlap);
+        let total = self.periods.len();
+        let (history, before) = (&self.heard[self.end - total..self.end], total - length - overlap);
         for at in 0..overlap {
             let share = (at + 1) as f32 / (overlap + 1) as f32;
-            let (ending, beginning) = (self.history[total - overlap + at], self.history[before + at]);
+            let [ending, beginning] = [total - overlap + at, before + at].map(|at| f32::from(history[at]));
             self.periods[total - overlap + at] = ending + (beginning - ending) * share;
         }
     }
@@ -137,11 +142,14 @@ impl Concealer {
     }
 
     fn remember(&mut self, sound: &[i16]) {
-        let kept = self.history.len();
+        let kept = self.periods.len();
         let new = &sound[sound.len().saturating_sub(kept)..];
-        self.history.copy_within(new.len().., 0);
-        let (_, end) = self.history.split_at_mut(kept - new.len());
-        end.iter_mut().zip(new).for_each(|(at, sample)| *at = f32::from(*sample));
+        if self.end + new.len() > self.heard.len() {
+            self.heard.copy_within(self.end - kept..self.end, 0);
+            self.end = kept;
+        }
+        self.heard[self.end..][..new.len()].copy_from_slice(new);
+        self.end += new.len();
     }
 }
 

@@ -405,7 +405,8 @@ fn seed() -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Codec, Digits, Direction, Opus, Remote, Session, Stream};
+    use crate::media::bridge::tests::stream;
+    use crate::session::{Codec, Session, Side, Stream};
 
     #[test]
     fn a_thread_that_is_behind_still_takes_every_closing() {
@@ -425,24 +426,6 @@ mod tests {
         assert_eq!(worker.order(order()), Err(Behind), "it stopped");
     }
 
-    fn stream(codec: Codec) -> Stream {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-        Stream {
-            remote: Remote { rtp: nowhere, rtcp: nowhere },
-            latch: false,
-            direction: Direction::SendRecv,
-            codec,
-            payload_type: codec.payload_type(),
-            opus: Opus::default(),
-            digits: Digits::Tones,
-            comfort_noise: None,
-            ptime_ms: 20,
-            srtp: None,
-            ice: None,
-            watch: None,
-        }
-    }
-
     #[test]
     fn calls_go_where_the_calls_cost_least() {
         let [.., high, low] = std::process::id().to_be_bytes();
@@ -454,7 +437,7 @@ mod tests {
         let mut engine = Engine::start(&config, sender).unwrap();
         let open = |engine: &mut Engine, id, codecs: [Codec; 2]| {
             engine.order(MediaOrder::Open(SessionId(id))).unwrap();
-            let sides = codecs.map(|codec| Some(stream(codec)));
+            let sides = codecs.map(|codec| Some(Stream { codec, ..stream(Side::A) }));
             let session = Box::new(Session { sides, ..Session::default() });
             engine.order(MediaOrder::Apply(SessionId(id), session)).unwrap();
             engine.places[&SessionId(id)].thread

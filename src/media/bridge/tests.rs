@@ -20,7 +20,7 @@ pub(super) struct Rig {
     pub(super) spoken: Vec<(Side, Vec<u8>)>,
 }
 
-pub(super) fn stream(side: Side) -> Stream {
+pub(in crate::media) fn stream(side: Side) -> Stream {
     let port = 5000 + 10 * side.index() as u16;
     Stream {
         remote: Remote { rtp: address(port), rtcp: address(port + 1) },
