@@ -5,6 +5,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::time::Instant;
 
 /// Seconds from 1900, where NTP counts from, to 1970.
@@ -38,6 +40,11 @@ impl Clock {
     pub fn start() -> Clock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Clock { start: std::time::Instant::now(), ntp: ntp(wall).wrapping_add(NTP_TO_UNIX << 32) }
+    }
+
+    /// The processor's time that the calling thread has taken.
+    pub fn spent() -> Duration {
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
     }
 
     /// This moment.

@@ -60,8 +60,6 @@ pub struct Gather {
 pub struct Woken {
     /// About how many datagrams came.
     pub packets: usize,
-    /// They gathered, as was asked for.
-    pub gathered: bool,
     /// Somebody wrote to the eventfd.
     pub called: bool,
 }

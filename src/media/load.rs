@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::media::io::{Gather, Woken};
+use crate::media::io::Gather;
 use crate::session::{Codec, Session};
 use crate::time::Instant;
 
@@ -64,17 +64,28 @@ impl Load {
 }
 
 /// Whether packets shall gather while the thread sleeps. A packet of few is served at once. Where there are more and they
-/// come evenly, a wake-up for each costs more than all other work; where they come in lumps, waiting for more finds nothing
-/// and costs a wake-up itself. So it is tried, and gone on with while it brings enough.
+/// come evenly, a wake-up for each costs more than all other work; where they come in lumps, waiting for more only adds
+/// wake-ups. So both are tried from time to time, and what costs less is gone on with.
 #[derive(Debug, Default)]
 pub struct Pause {
     since: Instant,
     /// Packets a second, by the last wake-ups.
     rate: f32,
-    /// Packets that gathered each time.
-    worth: f32,
-    /// It was not worth it: not before then.
-    rest: Instant,
+    gathering: bool,
+    /// What a packet cost without and with gathering, in seconds.
+    costs: [Option<f32>; 2],
+    window: Window,
+    /// Windows since both were tried.
+    windows: u32,
+}
+
+/// A stretch of time in which one way is gone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    since: Instant,
+    /// What the thread had spent by then.
+    spent: Duration,
+    packets: usize,
 }
 
 impl Pause {
@@ -84,29 +95,46 @@ impl Pause {
     const WANTED: usize = 12;
     /// Packets a second from which on it is tried.
     const SOME: f32 = 4000.0;
-    /// Packets that make it worth while.
-    const ENOUGH: f32 = 3.0;
+    /// How long one way is gone before it is judged.
+    const WINDOW: Duration = Duration::from_millis(100);
     /// From one trial to the next.
-    const REST: Duration = Duration::from_millis(200);
+    const TRIALS: u32 = 20;
+    /// The share of the cost that gathering must leave: it delays packets.
+    const WORTH: f32 = 0.9;
 
-    /// What a wake-up found.
-    pub fn woken(&mut self, now: Instant, woken: Woken) {
+    /// A wake-up found so many packets; `spent` is the processor's time that the thread has taken in all.
+    pub fn woken(&mut self, now: Instant, packets: usize, spent: impl FnOnce() -> Duration) {
         let time = now.since(std::mem::replace(&mut self.since, now)).as_secs_f32().max(1e-6);
         // What a tenth of a second showed counts; a long silence counts at once.
         let weight = (time * 10.0).min(1.0);
-        self.rate += (woken.packets as f32 / time - self.rate) * weight;
-        if woken.gathered {
-            self.worth += (woken.packets as f32 - self.worth) / 8.0;
+        self.rate += (packets as f32 / time - self.rate) * weight;
+        self.window.packets += packets;
+        if now.since(self.window.since) >= Pause::WINDOW {
+            self.judge(Window { since: now, spent: spent(), packets: 0 });
         }
-        if self.worth < Pause::ENOUGH {
-            (self.rest, self.worth) = (now + Pause::REST, 2.0 * Pause::ENOUGH);
+    }
+
+    fn judge(&mut self, next: Window) {
+        let before = std::mem::replace(&mut self.window, next);
+        if self.rate < Pause::SOME {
+            *self = Pause { since: self.since, rate: self.rate, window: next, ..Pause::default() };
+            return;
         }
+        let cost = next.spent.saturating_sub(before.spent).as_secs_f32() / before.packets.max(1) as f32;
+        let known = &mut self.costs[usize::from(self.gathering)];
+        *known = Some(known.map_or(cost, |known| known + (cost - known) / 4.0));
+        self.windows = (self.windows + 1) % Pause::TRIALS;
+        self.gathering = match (self.windows, self.costs) {
+            (0, _) | (_, [None, _]) => false,
+            (1, _) | (_, [_, None]) => true,
+            (_, [Some(without), Some(with)]) => with < without * Pause::WORTH,
+        };
     }
 
     /// What the next wake-up shall wait for.
     pub fn gather(&self) -> Option<Gather> {
-        let gathering = self.rate >= Pause::SOME && self.since >= self.rest;
         let most = Duration::from_secs_f32(Pause::WANTED as f32 / self.rate.max(1.0)).min(Pause::MOST);
+        let gathering = self.gathering && self.rate >= Pause::SOME;
         gathering.then_some(Gather { packets: Pause::WANTED, most })
     }
 }
@@ -115,16 +143,56 @@ impl Pause {
 mod tests {
     use super::*;
 
-    /// The pause after two seconds of so many packets a second, of which so many gather each time.
-    fn pause(rate: u32, gathered: usize) -> Option<Duration> {
-        let (mut pause, mut now) = (Pause::default(), Duration::ZERO);
-        while now < Duration::from_secs(2) {
+    /// The share of ten seconds in which packets gathered, where so many came a second and one cost so many µs,
+    /// without and with gathering.
+    fn share(rate: u32, costs: [u64; 2]) -> f32 {
+        let (mut pause, mut spent, mut gathered) = (Pause::default(), Duration::ZERO, 0);
+        for packet in 0..10 * rate {
             let gathers = pause.gather().is_some();
-            let packets = if gathers { gathered } else { 1 };
-            now += Duration::from_secs(1) * packets as u32 / rate;
-            pause.woken(Instant::at(now), Woken { packets, gathered: gathers, called: false });
+            gathered += u32::from(gathers);
+            spent += Duration::from_micros(costs[usize::from(gathers)]);
+            let now = Instant::at(Duration::from_secs(1) * packet / rate);
+            pause.woken(now, 1, || spent);
         }
-        pause.gather().map(|gather| gather.most)
+        gathered as f32 / (10 * rate) as f32
+    }
+
+    #[test]
+    fn packets_gather_where_that_costs_less() {
+        assert_eq!(share(3500, [20, 5]), 0.0, "few are served at once");
+        assert!(share(10_000, [20, 10]) > 0.9);
+        assert!(share(10_000, [10, 12]) < 0.1, "it is tried all the same");
+        assert!(share(10_000, [20, 19]) < 0.1, "it must be worth its delay");
+    }
+
+    #[test]
+    fn what_has_become_dearer_is_left() {
+        let (mut pause, mut spent) = (Pause::default(), Duration::ZERO);
+        let mut second = |from: u64, costs: [u64; 2]| {
+            let gathering = (0..10_000).filter(|packet| {
+                let gathers = pause.gather().is_some();
+                spent += Duration::from_micros(costs[usize::from(gathers)]);
+                pause.woken(Instant::at(Duration::from_micros(1_000_000 * from + 100 * packet)), 1, || spent);
+                gathers
+            });
+            gathering.count()
+        };
+        for at in 0..5 {
+            second(at, [20, 10]);
+        }
+        assert!(second(5, [20, 10]) > 7000);
+        for at in 6..26 {
+            second(at, [10, 20]);
+        }
+        assert!(second(26, [10, 20]) < 3000);
+    }
+
+    #[test]
+    fn a_pause_is_as_long_as_the_packets_need() {
+        let pause = |rate| Pause { rate, gathering: true, ..Pause::default() }.gather().map(|gather| gather.most);
+        assert_eq!(pause(10_000.0), Some(Pause::MOST));
+        assert_eq!(pause(48_000.0), Some(Duration::from_micros(250)));
+        assert_eq!(pause(100.0), None, "a silence ends the waiting");
     }
 
     #[test]
@@ -144,34 +212,5 @@ mod tests {
         assert!((68..=70).contains(&load.percent()), "{}", load.percent());
         load.worked(at(20_000), at(20_001));
         assert_eq!(load.percent(), 0, "it rested");
-    }
-
-    #[test]
-    fn a_packet_waits_for_others_where_they_come() {
-        assert_eq!([50, 1000, 3500].map(|rate| pause(rate, 8)), [None; 3]);
-        assert_eq!(pause(10_000, 8), Some(Pause::MOST));
-        assert_eq!(pause(10_000, 1), None, "they do not");
-    }
-
-    #[test]
-    fn it_is_tried_again_after_a_rest() {
-        let (mut pause, mut trials) = (Pause::default(), 0);
-        for step in 0..10_000u64 {
-            let gathered = pause.gather().is_some();
-            trials += usize::from(gathered);
-            let packets = if gathered { 0 } else { 2 };
-            pause.woken(Instant::at(Duration::from_micros(100 * step)), Woken { packets, gathered, called: false });
-        }
-        assert!((10..60).contains(&trials), "{trials} in a second");
-    }
-
-    #[test]
-    fn a_silence_ends_the_waiting() {
-        let mut pause = Pause::default();
-        let woken = |packets| Woken { packets, gathered: false, called: false };
-        (0..4000).for_each(|packet| pause.woken(Instant::at(Duration::from_micros(100 * packet)), woken(1)));
-        assert!(pause.gather().is_some());
-        pause.woken(Instant::at(Duration::from_secs(2)), woken(0));
-        assert_eq!(pause.gather(), None);
     }
 }

@@ -118,7 +118,7 @@ impl<S: Sockets> Running<S> {
         while !self.thread.orders.is_abandoned() {
             let woken = self.sockets.wait(self.pause.gather(), self.most());
             let now = self.thread.clock.now();
-            self.pause.woken(now.at, woken);
+            self.pause.woken(now.at, woken.packets, Clock::spent);
             // Orders first: a packet sent after an order was given is met by the session as ordered.
             if woken.called {
                 self.take_orders(now);

@@ -106,12 +106,10 @@ impl Sockets for Poll {
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
         self.alarm.within(most);
         let mut count = 0;
-        let mut gathered = false;
         if let Some(gather) = gather {
             // What is there already is not kept waiting.
             count = self.look(EpollTimeout::ZERO);
-            gathered = count == 0;
-            if gathered {
+            if count == 0 {
                 std::thread::sleep(gather.most);
             }
         }
@@ -124,7 +122,7 @@ impl Sockets for Poll {
         if rang {
             self.alarm.rang();
         }
-        Woken { packets: count - usize::from(called) - usize::from(rang), gathered, called }
+        Woken { packets: count - usize::from(called) - usize::from(rang), called }
     }
 
     fn next(&mut self) -> Option<Arrival<'_, Direct>> {

@@ -279,12 +279,11 @@ impl Sockets for Ring {
             }
         }
         self.alarm.within(most);
-        let (mut packets, mut gathered) = (0, false);
+        let mut packets = 0;
         if let Some(gather) = gather {
             // What is there already is not kept waiting.
             packets = self.glance();
-            gathered = packets == 0 && !self.is_called();
-            if gathered {
+            if packets == 0 && !self.is_called() {
                 packets = self.look(gather.packets, Some(gather.most));
             }
         }
@@ -295,7 +294,7 @@ impl Sockets for Ring {
             };
         }
         self.rang = false;
-        Woken { packets, gathered, called: std::mem::take(&mut self.called) }
+        Woken { packets, called: std::mem::take(&mut self.called) }
     }
 
     fn next(&mut self) -> Option<Arrival<'_, Mail>> {
