@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::call::{CallEnd, Way};
 use crate::wire::sdp;
 use crate::wire::sip::{Message, Name, Start};
@@ -23,8 +25,18 @@ struct Rung {
 }
 
 enum What {
-    Message { trunk: String, transport: &'static str, way: Way, message: Message },
+    Message { trunk: Box<str>, transport: &'static str, way: Way, message: Kept },
     Note(Cow<'static, str>),
+}
+
+/// A message that is kept for long: its octets alone, without the places of its lines and the buffer it was read from.
+struct Kept(Box<[u8]>);
+
+impl Kept {
+    /// It was read before: it can be read again.
+    fn read(&self) -> Option<Message> {
+        Message::parse(Bytes::copy_from_slice(&self.0)).ok()
+    }
 }
 
 /// One call's ladder.
@@ -64,9 +76,10 @@ impl Ladders {
         trunk: String,
         transport: &'static str,
         way: Way,
-        message: Message,
+        message: &Message,
     ) {
         let bytes = message.bytes().len() + 128;
+        let (trunk, message) = (trunk.into(), Kept(message.bytes()[..].into()));
         self.add(call, Rung { at, what: What::Message { trunk, transport, way, message } }, bytes);
     }
 
@@ -96,7 +109,7 @@ impl Ladders {
         let mut trunks: Vec<&str> = Vec::new();
         for rung in &ladder.rungs {
             if let What::Message { trunk, .. } = &rung.what
-                && !trunks.contains(&trunk.as_str())
+                && !trunks.contains(&&**trunk)
             {
                 trunks.push(trunk);
             }
@@ -172,8 +185,8 @@ fn render_rung(text: &mut String, rung: &Rung, trunks: &[&str]) {
     let _ = match &rung.what {
         What::Note(note) => writeln!(text, "{time}  | {note}"),
         What::Message { trunk, transport, way, message } => {
-            let post = trunks.iter().position(|name| name == trunk).unwrap_or(0);
-            let label = format!("{} ({transport})", summary(message));
+            let post = trunks.iter().position(|name| **name == **trunk).unwrap_or(0);
+            let label = format!("{} ({transport})", message.read().as_ref().map(summary).unwrap_or_default());
             let width = (post + 1) * COLUMN - 2;
             let body = format!("{label:-^width$.width$}", width = width - 2);
             match way {
@@ -185,9 +198,11 @@ fn render_rung(text: &mut String, rung: &Rung, trunks: &[&str]) {
 }
 
 fn render_message(text: &mut String, rung: &Rung, redact: bool) {
-    if let What::Message { trunk, way, message, .. } = &rung.what {
+    if let What::Message { trunk, way, message, .. } = &rung.what
+        && let Some(message) = message.read()
+    {
         let (time, way) = (clock_time(rung.at), if *way == Way::Sent { "to" } else { "from" });
-        let _ = writeln!(text, "--- {time} {way} {trunk}\n{}", shown(message, redact));
+        let _ = writeln!(text, "--- {time} {way} {trunk}\n{}", shown(&message, redact));
     }
 }
 
@@ -195,10 +210,13 @@ fn rung_json(rung: &Rung, redact: bool) -> serde_json::Value {
     let at = rung.at.to_string();
     match &rung.what {
         What::Note(note) => serde_json::json!({ "at": at, "note": note }),
-        What::Message { trunk, transport, way, message } => serde_json::json!({
-            "at": at, "trunk": trunk, "transport": transport, "way": way,
-            "summary": summary(message), "message": shown(message, redact),
-        }),
+        What::Message { trunk, transport, way, message } => {
+            let message = message.read();
+            serde_json::json!({
+                "at": at, "trunk": trunk, "transport": transport, "way": way,
+                "summary": message.as_ref().map(summary), "message": message.as_ref().map(|message| shown(message, redact)),
+            })
+        }
     }
 }
 
@@ -258,9 +276,9 @@ mod tests {
     fn a_ladder_shows_both_posts_and_no_key() {
         let mut ladders = Ladders::new(10);
         let call: Arc<str> = "9f3a".into();
-        ladders.message(&call, at(), "lync".into(), "TLS", Way::Received, invite());
+        ladders.message(&call, at(), "lync".into(), "TLS", Way::Received, &invite());
         ladders.note(&call, at(), "trying Gateway1".into());
-        ladders.message(&call, at(), "Gateway1".into(), "UDP", Way::Sent, invite());
+        ladders.message(&call, at(), "Gateway1".into(), "UDP", Way::Sent, &invite());
         let text = ladders.render("9f", false).unwrap();
         assert!(text.contains("INVITE + SDP (TLS)") && text.contains("trying Gateway1"), "{text}");
         assert!(text.contains("+13125556789") && !text.contains("d0RmdmcmVCsp"), "{text}");

@@ -171,7 +171,7 @@ impl Task {
             }
             Report::Message { call, trunk, transport, way, message } => {
                 let name = self.name(trunk).to_owned();
-                self.ladders.message(&call, at, name, transport.via(), way, message);
+                self.ladders.message(&call, at, name, transport.via(), way, &message);
             }
             Report::Note { call, text } => {
                 info!(%call, "{text}");
