@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::private::Private;
+
 /// A cause value of ITU-T Q.850.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cause(pub u8);
@@ -219,6 +221,15 @@ pub struct Diagnostics {
     pub number: u32,
     /// The reason text; peers act on the number alone.
     pub reason: Cow<'static, str>,
+    /// Further attributes (`ErrorType="..";signer=".."`), kept from the public twin; empty when there are none.
+    pub more: Private<String>,
+}
+
+impl Diagnostics {
+    /// A number with its text.
+    pub fn new(number: u32, reason: impl Into<Cow<'static, str>>) -> Diagnostics {
+        Diagnostics { number, reason: reason.into(), more: Private::default() }
+    }
 }
 
 /// The reason phrase that goes with a SIP status (RFC 3261 section 21 and successors).

@@ -2,7 +2,7 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
 //! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`tone`], [`leg`]);
-//! texts and bytes ([`config`], `wire`); protocol machines (`sip`); calls (`call`). `media` has
+//! texts and bytes ([`config`], `wire`); protocol machines ([`sip`], [`identity`]); calls (`call`). `media` has
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod call;
@@ -10,6 +10,7 @@ pub mod cause;
 pub mod cli;
 pub mod config;
 pub mod hop;
+pub mod identity;
 pub mod leg;
 pub mod media;
 pub mod private;

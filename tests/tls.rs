@@ -278,6 +278,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
         routes: Vec::new(),
         web: Web { listen: None, token_file: None },
         trace: Trace { keep: 0 },
+        referrer_identity: demarc::config::ReferrerIdentity::Relay,
         logging: Logging { level: Level::Info, show_numbers: false },
         drain_timeout: Duration::ZERO,
     }

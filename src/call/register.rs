@@ -6,6 +6,7 @@ use super::b2bua::{Call, CallKey, LegKey};
 use super::report::Heading;
 use super::trunk::TrunkWatch;
 use crate::hop::{Flow, TrunkId};
+use crate::identity::Judgement;
 use crate::sip::leg::RequestId;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::time::{Instant, Now};
@@ -30,11 +31,14 @@ pub(super) struct Entry {
     carriers: Vec<TrunkId>,
     /// The INVITE of each leg that can still be cancelled.
     pub invites: Vec<(LegKey, RequestId, ClientId)>,
+    /// What was seen of the identity of who last asked for a transfer.
+    pub referrer: Option<Judgement>,
 }
 
 impl Entry {
     pub fn new(call: Call, asked: Asked) -> Entry {
-        Entry { call, asked, call_ids: Vec::new(), deadline: None, carriers: Vec::new(), invites: Vec::new() }
+        let (call_ids, carriers, invites) = Default::default();
+        Entry { call, asked, call_ids, deadline: None, carriers, invites, referrer: None }
     }
 
     /// A leg sent an INVITE: the one before is answered.

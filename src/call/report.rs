@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cause::{Cause, Guilty, Release};
 use crate::hop::{Transport, TrunkId};
+use crate::identity::Verdict;
 use crate::private::Private;
 use crate::session::{Counters, Mos};
 use crate::wire::sip::{Message, Method};
@@ -95,6 +96,13 @@ pub enum Report {
         up: bool,
         /// What was seen and what to do.
         why: Cow<'static, str>,
+    },
+    /// A transfer was asked for: what is to be said of its referrer's identity.
+    Referrer {
+        /// By whom.
+        trunk: TrunkId,
+        /// The verdict.
+        verdict: Verdict,
     },
     /// A request was refused before it became a call.
     Refused {

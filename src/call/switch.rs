@@ -2,6 +2,8 @@
 //! out as an [`Output`]. It owns the transactions, the calls and the watch over the trunks, and
 //! finds for each message the one that it belongs to.
 
+mod referral;
+
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -166,6 +168,7 @@ impl Switch {
             turn.out.extend(news.map(|why| came_up(flow.trunk, why)));
         }
         self.ladder(flow.trunk, flow.transport, Way::Received, &message, turn);
+        self.explain_refused_identity(flow.trunk, &message, turn);
         count(flow.trunk, &message, turn);
         self.transactions.receive(turn.now, flow, message, &mut self.random, &mut turn.said);
     }
@@ -212,6 +215,7 @@ impl Switch {
     fn request(&mut self, asked: Asked, turn: &mut Turn<'_>) {
         if asked.message.tag(Name::To).is_some() {
             return match self.calls.owner(&asked.message) {
+                Some((key, leg)) if asked.message.is(Method::Refer) => self.referred(key, leg, asked, turn),
                 Some((key, leg)) => self.tell(key, leg, Heard::Request(asked.flow, asked.id, asked.message), turn),
                 None => self.refuse(&asked, 481, "no call of ours has this dialog", turn),
             };

@@ -218,6 +218,8 @@ pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 pub const DTMF: &[&str] = &["auto", "inband", "info"];
 /// The words of `SocketIo`, in the order of [`super::SocketIo`].
 pub const SOCKET_IO: &[&str] = &["auto", "uring", "epoll"];
+/// The words of `ReferrerIdentity`, in the order of [`super::ReferrerIdentity`].
+pub const REFERRER_IDENTITIES: &[&str] = &["relay", "refuse"];
 /// The words of `CryptoSuites`, in the order of [`crate::session::Suite::ALL`].
 pub const SUITES: &[&str] = &[
     "AES_CM_128_HMAC_SHA1_80",
@@ -271,6 +273,7 @@ pub static KEYS: &[Key] = &[
     key(Lync, "TrustedRoots", Path, "/etc/demarc/tls/roots.pem", Live, "The certificate authorities that peers' certificates must come from, PEM.").sample("/etc/demarc/tls/roots.pem"),
     key(Lync, "TrustedPeers", Names, "", Live, "The names that the Microsoft side's certificates may carry; *. covers one label. Nothing is answered before the peer is one of them. Without this key: the names in NextHop.").sample("pool01.contoso.com fe01.contoso.com"),
     key(Lync, "SRTPMode", Choice(SRTP_MODES), "Required", NewCalls, "May, must or must not media to the Microsoft side be encrypted?"),
+    key(Lync, "ReferrerIdentity", Choice(REFERRER_IDENTITIES), "relay", NewCalls, "A transfer whose signed Referred-By is dated wrongly, cannot be read, or (but for teams, which signs none) is missing. relay: it goes on as it came, and what is wrong stands in the call's ladder; refuse: 429 with ms-diagnostics 1020, as Microsoft's own servers answer."),
     key(Lync, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once with the Microsoft side; without this key there is no limit."),
 
     key(Trunks, "TlsListen", Listen, "0.0.0.0:5067", Listeners, "Where gateways reach us by TLS."),

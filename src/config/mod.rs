@@ -58,6 +58,8 @@ pub struct Config {
     pub web: Web,
     /// How much of past calls is kept in memory.
     pub trace: Trace,
+    /// What becomes of a transfer whose referrer's identity is bad.
+    pub referrer_identity: ReferrerIdentity,
     /// What is logged.
     pub logging: Logging,
     /// How long a stopping daemon waits for its calls to end.
@@ -155,6 +157,16 @@ pub enum SrtpMode {
     Optional,
     /// Never encrypted.
     NotSupported,
+}
+
+/// What becomes of a transfer that the Microsoft side asks for with a bad referrer's identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReferrerIdentity {
+    /// It goes on: who checks the identity shall refuse it.
+    #[default]
+    Relay,
+    /// It is refused here, as a Microsoft server would.
+    Refuse,
 }
 
 /// How digits travel on a trunk.

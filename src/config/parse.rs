@@ -11,13 +11,13 @@ use crate::session::Codec;
 use crate::tone::{COUNTRIES, COUNTRY_NAMES};
 
 use super::ini::{self, Entry, Extent, Source};
-use super::keys::{LEVELS, NUMBERS, SOCKET_IO, Section};
+use super::keys::{LEVELS, NUMBERS, REFERRER_IDENTITIES, SOCKET_IO, Section};
 use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
-    Config, Finding, Level, Logging, Media, SocketIo, SoundFile, Sounds, TlsIdentity, Trace, TrunkListen, Web,
-    cloud_connector, voice_routes,
+    Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile, Sounds, TlsIdentity, Trace,
+    TrunkListen, Web, cloud_connector, voice_routes,
 };
 
 const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];
@@ -118,6 +118,7 @@ impl Builder<'_, '_> {
             routes,
             web,
             trace: self.trace()?,
+            referrer_identity: self.referrer_identity(),
             logging: self.logging(),
             drain_timeout: self.drain_timeout()?,
         })
@@ -333,6 +334,14 @@ impl Builder<'_, '_> {
     fn trace(&self) -> Option<Trace> {
         let keep = self.settings.value(Section::Trace, "Keep", |text| value::number(text, 0, u32::MAX))?;
         Some(Trace { keep: usize::try_from(keep).ok()? })
+    }
+
+    fn referrer_identity(&self) -> ReferrerIdentity {
+        let read = |text: &str| value::choice(text, REFERRER_IDENTITIES);
+        match self.settings.value(Section::Lync, "ReferrerIdentity", read) {
+            Some(1) => ReferrerIdentity::Refuse,
+            _ => ReferrerIdentity::Relay,
+        }
     }
 
     fn drain_timeout(&self) -> Option<Duration> {

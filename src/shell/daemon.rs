@@ -85,7 +85,7 @@ impl Daemon {
         let engine = Engine::start(&config.media, media_reports)?;
         let (events, network) = mpsc::channel(NETWORK_QUEUE);
         let transports =
-            Arc::new(Transports::start(config.clone(), SipReader::new(), events, Options::default()).await?);
+            Arc::new(Transports::start(config.clone(), SipReader::new(clock), events, Options::default()).await?);
         let switch = Switch::new(clock.now(), config.clone(), Random::seeded(seed));
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);

@@ -50,6 +50,7 @@ labels! {
     Handshakes { peer, reason }
     Role { role }
     Outcome { result }
+    Referrers { trunk, verdict }
 }
 
 /// All metrics.
@@ -68,6 +69,7 @@ pub struct Metrics {
     handshakes: Family<Handshakes, Counter>,
     expiry: Family<Role, Gauge>,
     reloads: Family<Outcome, Counter>,
+    referrers: Family<Referrers, Counter>,
     transactions: Gauge,
     dropped: Counter,
 }
@@ -91,6 +93,7 @@ impl Metrics {
             handshakes: Family::default(),
             expiry: Family::default(),
             reloads: Family::default(),
+            referrers: Family::default(),
             transactions: Gauge::default(),
             dropped: Counter::default(),
         };
@@ -119,6 +122,8 @@ impl Metrics {
             self.expiry.clone(),
         );
         registry.register("config_reloads", "Configuration reloads", self.reloads.clone());
+        let referrers = "Transfers asked for, by what is to be said of their referrer's identity";
+        registry.register("referrer_identities", referrers, self.referrers.clone());
         registry.register("sip_transactions_active", "Running SIP transactions", self.transactions.clone());
         registry.register("reports_dropped", "Reports lost because the observer was behind", self.dropped.clone());
     }
@@ -177,6 +182,11 @@ impl Metrics {
     /// A reload worked, or left everything as it was.
     pub fn reloaded(&self, result: &str) {
         self.reloads.get_or_create(&Outcome::of(result)).inc();
+    }
+
+    /// A transfer was asked for.
+    pub fn referrer(&self, trunk: &str, verdict: &str) {
+        self.referrers.get_or_create(&Referrers::of(trunk, verdict)).inc();
     }
 
     /// Reports that the observer never saw.

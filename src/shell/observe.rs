@@ -185,6 +185,7 @@ impl Task {
             }
             Report::Trunk { trunk, up: true, why } => info!(trunk = self.name(trunk), "up: {why}"),
             Report::Trunk { trunk, up: false, why } => warn!(trunk = self.name(trunk), "down: {why}"),
+            Report::Referrer { trunk, verdict } => self.metrics.referrer(self.name(trunk), verdict.label()),
             Report::Refused { trunk, status, why } => {
                 info!(trunk = self.name(trunk), status, "request refused: {why}");
             }

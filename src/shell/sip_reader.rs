@@ -3,10 +3,11 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::clock::Clock;
 use super::transport::{Read, Reader};
 use crate::cause::Cause;
-use crate::sip::invite::PRODUCT;
-use crate::wire::sip::{Framed, Framing, Message, Name, Refusal, Unreadable, answer_with, datagram, validate};
+use crate::sip::invite::{PRODUCT, dated};
+use crate::wire::sip::{Builder, Framed, Framing, Message, Name, Refusal, Unreadable, answer_with, datagram, validate};
 
 /// What was wrong with bytes that are no good message: the peer is guilty.
 #[derive(Debug, thiserror::Error)]
@@ -20,15 +21,16 @@ pub enum Fault {
 }
 
 /// Reads SIP off one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SipReader {
     framing: Framing,
+    clock: Clock,
 }
 
 impl SipReader {
     /// A reader at the beginning of a connection.
-    pub fn new() -> SipReader {
-        SipReader::default()
+    pub fn new(clock: Clock) -> SipReader {
+        SipReader { framing: Framing::default(), clock }
     }
 }
 
@@ -37,46 +39,49 @@ impl Reader for SipReader {
     type Fault = Fault;
 
     fn next(&mut self, buffer: &mut BytesMut) -> Read<Message, Fault> {
-        read(self.framing.next(buffer))
+        let framed = self.framing.next(buffer);
+        self.read(framed)
     }
 
     fn datagram(&mut self, bytes: Bytes) -> Read<Message, Fault> {
-        read(datagram(bytes))
+        self.read(datagram(bytes))
     }
 }
 
-fn read(framed: Framed) -> Read<Message, Fault> {
-    match framed {
-        Framed::NeedMore => Read::More,
-        Framed::KeepAlive => Read::Pong(Bytes::from_static(b"\r\n")),
-        Framed::Pong => Read::Pong(Bytes::new()),
-        Framed::Broken(fault, head) => {
-            let head = head.and_then(|head| Message::parse(head).ok());
-            Read::Refuse {
-                answer: head.and_then(|head| answer(&head, &fault)),
-                close: true,
-                fault: Fault::Refused(fault),
+impl SipReader {
+    fn read(&self, framed: Framed) -> Read<Message, Fault> {
+        match framed {
+            Framed::NeedMore => Read::More,
+            Framed::KeepAlive => Read::Pong(Bytes::from_static(b"\r\n")),
+            Framed::Pong => Read::Pong(Bytes::new()),
+            Framed::Broken(fault, head) => {
+                let head = head.and_then(|head| Message::parse(head).ok());
+                let answer = head.and_then(|head| self.answer(&head, &fault));
+                Read::Refuse { answer, close: true, fault: Fault::Refused(fault) }
+            }
+            Framed::Message(bytes) => self.judge(bytes),
+        }
+    }
+
+    fn judge(&self, bytes: Bytes) -> Read<Message, Fault> {
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(fault) => return Read::Refuse { answer: None, close: false, fault: Fault::Unreadable(fault) },
+        };
+        match validate(&message) {
+            Ok(()) => Read::Message(message),
+            Err(fault) => {
+                let answer = self.answer(&message, &fault);
+                Read::Refuse { answer, close: false, fault: Fault::Refused(fault) }
             }
         }
-        Framed::Message(bytes) => judge(bytes),
     }
-}
 
-fn judge(bytes: Bytes) -> Read<Message, Fault> {
-    let message = match Message::parse(bytes) {
-        Ok(message) => message,
-        Err(fault) => return Read::Refuse { answer: None, close: false, fault: Fault::Unreadable(fault) },
-    };
-    match validate(&message) {
-        Ok(()) => Read::Message(message),
-        Err(fault) => Read::Refuse { answer: answer(&message, &fault), close: false, fault: Fault::Refused(fault) },
+    /// Every refusal of ours names itself and the time, and carries a cause.
+    fn answer(&self, message: &Message, fault: &Refusal) -> Option<Bytes> {
+        let reason = Cause::from_status(fault.status).reason_header();
+        let ours = |answer: Builder| dated(answer.header(Name::Server, PRODUCT), self.clock.now());
+        let answer = answer_with(message, fault, |answer| ours(answer).header(Name::Reason, reason));
+        answer.map(|answer| answer.bytes().clone())
     }
-}
-
-/// Every refusal of ours names itself and carries a cause.
-fn answer(message: &Message, fault: &Refusal) -> Option<Bytes> {
-    let reason = Cause::from_status(fault.status).reason_header();
-    let answer =
-        answer_with(message, fault, |answer| answer.header(Name::Server, PRODUCT).header(Name::Reason, reason));
-    answer.map(|answer| answer.bytes().clone())
 }

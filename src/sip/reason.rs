@@ -23,13 +23,20 @@ pub fn excused(
     if !failure || !matches!(trunk.kind, TrunkKind::Microsoft(_)) {
         return builder;
     }
-    let Diagnostics { number, reason } = diagnostics(release);
+    let Diagnostics { number, reason, more } = diagnostics(release);
+    let more = match more.get().as_str() {
+        "" => String::new(),
+        more => format!(";{more}"),
+    };
     let said = status.map_or(String::new(), |status| {
         format!(";SipResponseCode=\"{status}\";SipResponseText=\"{}\"", reason_phrase(status))
     });
     let (source, component) = (&trunk.own_host, "component=\"MediationServer\"");
     builder
-        .header(Name::MsDiagnostics, format_args!("{number};reason=\"{reason}\";source=\"{source}\";{component}{said}"))
+        .header(
+            Name::MsDiagnostics,
+            format_args!("{number};reason=\"{reason}\"{more};source=\"{source}\";{component}{said}"),
+        )
         .header(Name::MsDiagnosticsPublic, format_args!("{number};reason=\"{reason}\";{component}{said}"))
 }
 
@@ -44,5 +51,5 @@ fn diagnostics(release: &Release) -> Diagnostics {
         Guilty::Peer => (62_000, "The request cannot be met"),
         Guilty::Us => (62_000, "The mediation server cannot take the call"),
     };
-    release.diagnostics.clone().unwrap_or(Diagnostics { number: range + status, reason: reason.into() })
+    release.diagnostics.clone().unwrap_or_else(|| Diagnostics::new(range + status, reason))
 }

@@ -11,6 +11,7 @@ mod end;
 mod hold;
 mod hunt;
 mod ladder;
+mod referrer;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -316,6 +317,15 @@ impl World {
         session.plays.iter().map(play).collect::<Vec<_>>().join(" | ")
     }
 
+    /// The ladder's notes that hold this.
+    fn notes(&self, part: &str) -> Vec<&str> {
+        let notes = self.reports.iter().filter_map(|report| match report {
+            Report::Note { text, .. } => Some(&**text),
+            _ => None,
+        });
+        notes.filter(|note| note.contains(part)).collect()
+    }
+
     /// The last call's end: its result, cause and who ended it.
     fn end(&self) -> String {
         let mut ends = self.reports.iter().rev().filter_map(|report| match report {
@@ -560,6 +570,10 @@ impl World {
     fn delivered(&mut self, trunk: TrunkId, message: Message) {
         let via = message.via().unwrap();
         assert!(!via.host.is_empty(), "a Via without a name");
+        let dated = message.is(Method::Invite) || message.status().is_some_and(|status| status >= 200);
+        // What is repeated keeps its date.
+        let age = message.date().map(|date| self.now.wall.duration_since(date).as_secs());
+        assert!(!dated || age.is_some_and(|age| (0..64).contains(&age)), "{message:?} is not of this moment: {age:?}");
         let call_id = message.call_id().unwrap().to_owned();
         let known = self.phones.iter().rposition(|phone| phone.call_id == call_id && phone.trunk == trunk);
         match (message.status(), message.method(), known) {

@@ -115,7 +115,8 @@ impl Telephone {
         let (news_out, news) = mpsc::channel(QUEUE);
         let trunk = config.trunk(trunk).unwrap_or(config.lync()).clone();
         let address = config.media.address;
-        let transports = Transports::start(config, SipReader::new(), events, transport::Options::default()).await?;
+        let transports =
+            Transports::start(config, SipReader::new(clock), events, transport::Options::default()).await?;
         let agent = Agent {
             clock,
             random,

@@ -129,7 +129,7 @@ impl Refusal {
             true => (52017, "Encryption levels dont match"),
             false => (52063, "Unsupported session description"),
         };
-        Diagnostics { number, reason: reason.into() }
+        Diagnostics::new(number, reason)
     }
 
     /// Who is to blame: the peer, unless it is our own configuration that keeps us from a call.

@@ -9,9 +9,10 @@ use super::client_invite::InviteClient;
 use super::server::Server;
 use super::server_invite::InviteServer;
 use super::{ClientInput, ClientOutput, Failure, ServerInput, ServerOutput};
-use crate::cause::reason_phrase;
+use crate::cause::{Cause, reason_phrase};
 use crate::hop::{Flow, Hop, Target, Transport};
 use crate::random::Random;
+use crate::sip::invite::{PRODUCT, dated};
 use crate::sip::response::{response_hop, response_target, response_to};
 use crate::time::{Instant, Now};
 use crate::wire::sip::{Builder, Message, Method, Name, Start, Via};
@@ -315,7 +316,7 @@ impl<U: Copy> Transactions<U> {
         let key = Arc::from(self.scratch.as_str());
         let invite = if method == Method::Cancel { self.find(flow, b"INVITE", &message) } else { None };
         if self.len() >= self.most && invite.is_none() {
-            return out.push(overload(flow, &message, random));
+            return out.push(overload(now, flow, &message, random));
         }
         let before = out.len();
         let id = self.open_server(now, flow, key, &message, out);
@@ -345,7 +346,7 @@ impl<U: Copy> Transactions<U> {
         let tag = invited.and_then(|(_, machine)| machine.last()?.tag(Name::To)).map(str::to_owned);
         let open = invited.filter(|(_, machine)| machine.is_open()).map(|(invite, _)| invite);
         let tag = tag.unwrap_or_else(|| random.token());
-        let answer = response_to(&cancel, flow, status, reason_phrase(status), Some(&tag)).empty_body();
+        let answer = own_answer(now, &cancel, flow, status, &tag).empty_body();
         self.respond(now, id, answer, out);
         out.extend(open.map(|id| Output::Cancelled { id, cancel }));
     }
@@ -595,9 +596,15 @@ fn write_old_key(key: &mut String, via: &Via, message: &Message) {
     let _ = write!(key, "{}", via.params.as_bytes().escape_ascii());
 }
 
+/// Begins a final answer that no user of ours gives: with who we are, when, and for a refusal why.
+fn own_answer(now: Now, request: &Message, flow: Flow, status: u16, tag: &str) -> Builder {
+    let answer = response_to(request, flow, status, reason_phrase(status), Some(tag)).header(Name::Server, PRODUCT);
+    dated(answer, now).maybe(Name::Reason, (status >= 300).then(|| Cause::from_status(status).reason_header()))
+}
+
 /// A refusal that costs no transaction.
-fn overload<U>(flow: Flow, request: &Message, random: &mut Random) -> Output<U> {
-    let refusal = response_to(request, flow, 503, reason_phrase(503), Some(&random.token()));
+fn overload<U>(now: Now, flow: Flow, request: &Message, random: &mut Random) -> Output<U> {
+    let refusal = own_answer(now, request, flow, 503, &random.token());
     let message = refusal.header(Name::RetryAfter, RETRY_AFTER).empty_body();
     Output::Send { hop: response_hop(request, flow), message, ticket: None }
 }

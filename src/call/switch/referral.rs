@@ -1,0 +1,55 @@
+//! At the door of every transfer: the referrer's identity is judged, refused where the configuration wants that, and
+//! when a server out there refuses it, the ladder says whose clock is wrong.
+
+use super::{Asked, Switch, Turn};
+use crate::call::b2bua::{CallKey, Heard, LegKey};
+use crate::call::report::Report;
+use crate::call::switch::Output;
+use crate::hop::TrunkId;
+use crate::identity::{self, Tolerance, blame};
+use crate::wire::sip::{Message, Method, Name};
+
+impl Switch {
+    /// A REFER in a call: the leg hears it unless its identity is refused.
+    pub(super) fn referred(&mut self, key: CallKey, leg: LegKey, asked: Asked, turn: &mut Turn<'_>) {
+        let (trunk, message) = (asked.flow.trunk, &asked.message);
+        let value = message.value(Name::ReferredBy);
+        let judged = identity::judge(value, message.date(), turn.now.wall, Tolerance::default());
+        let kind = self.config.trunk(trunk).map(|trunk| trunk.kind);
+        let refusal = kind.and_then(|kind| judged.refusal(self.config.referrer_identity, kind));
+        turn.out.push(Output::Report(Report::Referrer { trunk, verdict: judged.verdict }));
+        if let Some(entry) = self.calls.get_mut(key) {
+            let (call, text) = (entry.call.id.clone(), judged.to_string().into());
+            turn.out.push(Output::Report(Report::Note { call, text }));
+            entry.referrer = Some(judged);
+        }
+        match refusal {
+            Some(release) => self.refuse_for(&asked, release, turn),
+            None => self.tell(key, leg, Heard::Request(asked.flow, asked.id, asked.message), turn),
+        }
+    }
+
+    /// A 429 to a request of a call, or in the NOTIFY about its transfer: the reason in words, for the ladder.
+    pub(super) fn explain_refused_identity(&self, trunk: TrunkId, message: &Message, turn: &mut Turn<'_>) {
+        if !refuses_identity(message) {
+            return;
+        }
+        let Some((key, call)) = self.calls.of_call_id(message).next() else { return };
+        let by = self.config.trunk(trunk).map_or("", |trunk| &trunk.name);
+        let lines = message.diagnostics();
+        let why = blame::Refused {
+            by,
+            diagnostic: lines.min_by_key(|line| line.number != identity::UNVERIFIED),
+            identity: self.calls.get(key).and_then(|entry| entry.referrer.as_ref()),
+            clock: message.date().map(|date| date.duration_since(turn.now.wall)),
+            trusted: false,
+        }
+        .why();
+        turn.out.push(Output::Report(Report::Note { call: call.id.clone(), text: why.into() }));
+    }
+}
+
+fn refuses_identity(message: &Message) -> bool {
+    let reports = message.is(Method::Notify) && message.body().starts_with(b"SIP/2.0 429 ");
+    message.status() == Some(429) || reports
+}
