@@ -33,12 +33,14 @@ pub(super) struct Entry {
     pub invites: Vec<(LegKey, RequestId, ClientId)>,
     /// What was seen of the identity of who last asked for a transfer.
     pub referrer: Option<Judgement>,
+    /// The trunks whose wrong clocks stand in its ladder already.
+    pub clocks_told: Vec<TrunkId>,
 }
 
 impl Entry {
     pub fn new(call: Call, asked: Asked) -> Entry {
-        let (call_ids, carriers, invites) = Default::default();
-        Entry { call, asked, call_ids, deadline: None, carriers, invites, referrer: None }
+        let (call_ids, carriers, invites, clocks_told) = Default::default();
+        Entry { call, asked, call_ids, deadline: None, carriers, invites, referrer: None, clocks_told }
     }
 
     /// A leg sent an INVITE: the one before is answered.

@@ -97,6 +97,15 @@ pub enum Report {
         /// What was seen and what to do.
         why: Cow<'static, str>,
     },
+    /// A peer's clock is off, or right again.
+    PeerClock {
+        /// Whose.
+        trunk: TrunkId,
+        /// Is it right?
+        good: bool,
+        /// By how much it is off, what that breaks and what to do.
+        why: Cow<'static, str>,
+    },
     /// A transfer was asked for: what is to be said of its referrer's identity.
     Referrer {
         /// By whom.
@@ -215,6 +224,10 @@ pub struct TrunkView {
     pub calls: [u32; 2],
     /// Its limit.
     pub max_calls: Option<u32>,
+    /// Its clock minus ours, to a second, as the Date of its messages shows it (positive: it is ahead).
+    pub clock_offset_seconds: Option<i64>,
+    /// How long ago its last Date was heard.
+    pub clock_age_seconds: Option<f64>,
 }
 
 /// Everything an operator may ask, at one moment.

@@ -168,6 +168,7 @@ impl Switch {
             turn.out.extend(news.map(|why| came_up(flow.trunk, why)));
         }
         self.ladder(flow.trunk, flow.transport, Way::Received, &message, turn);
+        self.watch_clock(flow.trunk, &message, turn);
         self.explain_refused_identity(flow.trunk, &message, turn);
         count(flow.trunk, &message, turn);
         self.transactions.receive(turn.now, flow, message, &mut self.random, &mut turn.said);
@@ -536,5 +537,7 @@ fn trunk_view(watch: &TrunkWatch, now: Now) -> TrunkView {
         why: watch.why().to_owned(),
         calls: watch.calls,
         max_calls: watch.trunk.max_calls,
+        clock_offset_seconds: watch.clock.offset().map(|offset| offset.as_secs()),
+        clock_age_seconds: watch.clock.last_heard().map(|heard| now.mono.since(heard).as_secs_f64()),
     }
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::peer_clock::PeerClock;
 use crate::config::Trunk;
 use crate::hop::{Hop, TrunkId};
 use crate::time::{Instant, Now};
@@ -43,6 +44,8 @@ pub(super) struct TrunkWatch {
     state: Reachability,
     probe: Probe,
     why: Cow<'static, str>,
+    /// Its clock.
+    pub clock: PeerClock,
     /// Live calls: in, out.
     pub calls: [u32; 2],
 }
@@ -59,7 +62,8 @@ impl TrunkWatch {
     /// Begins to watch; the first OPTIONS is due at once.
     pub fn new(now: Now, trunk: Arc<Trunk>) -> TrunkWatch {
         let probe = if sends_options(&trunk) { Probe::Due(now.mono) } else { Probe::Off };
-        TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), calls: [0, 0] }
+        let (clock, calls) = Default::default();
+        TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), clock, calls }
     }
 
     /// The watch under a new configuration of the same trunk: live calls still count; what was known
@@ -73,7 +77,7 @@ impl TrunkWatch {
             (Probe::Off, _) | (_, Probe::Off) => fresh.probe,
             (_, probe) => probe,
         };
-        TrunkWatch { probe, state: self.state, why: self.why.clone(), ..fresh }
+        TrunkWatch { probe, state: self.state, why: self.why.clone(), clock: self.clock.clone(), ..fresh }
     }
 
     pub fn id(&self) -> TrunkId {

@@ -117,6 +117,15 @@ impl Refused<'_> {
     }
 }
 
+/// What a peer's wrong clock breaks, and what to do.
+pub fn peer_is_off(name: &str, offset: SignedDuration) -> String {
+    format!(
+        "the clock of {name} is {}: transfers that are signed or checked there will be refused (429), and its certificates and records \
+         go by the wrong time; set it right, or ours if all peers differ alike",
+        Offset(offset)
+    )
+}
+
 /// What stands in the refusal, of use to an operator.
 struct Said<'a> {
     code: Option<&'a str>,

@@ -63,6 +63,7 @@ pub struct Metrics {
     lateness: Histogram,
     responses: Family<Responses, Counter>,
     trunk_up: Family<Trunk, Gauge>,
+    peer_clock: Family<Trunk, Gauge>,
     packets: Family<Packets, Counter>,
     lost: Family<Side, Counter>,
     rejected: Family<Rejected, Counter>,
@@ -87,6 +88,7 @@ impl Metrics {
             lateness: Histogram::new(exponential_buckets(0.0001, 2.0, 12)),
             responses: Family::default(),
             trunk_up: Family::default(),
+            peer_clock: Family::default(),
             packets: Family::default(),
             lost: Family::default(),
             rejected: Family::default(),
@@ -112,6 +114,8 @@ impl Metrics {
         registry.register("media_tick_lateness_seconds", lateness, self.lateness.clone());
         registry.register("sip_responses", "SIP responses sent and received", self.responses.clone());
         registry.register("trunk_up", "1 while the trunk answers", self.trunk_up.clone());
+        let peer_clock = "A peer's clock minus ours, as the Date of its messages shows it";
+        registry.register("peer_clock_offset_seconds", peer_clock, self.peer_clock.clone());
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
         registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
@@ -198,6 +202,9 @@ impl Metrics {
     pub fn expose(&self, snapshot: &Snapshot) -> String {
         for trunk in &snapshot.trunks {
             self.trunk_up.get_or_create(&Trunk::of(&trunk.name)).set(i64::from(trunk.up != Some(false)));
+            if let Some(seconds) = trunk.clock_offset_seconds {
+                self.peer_clock.get_or_create(&Trunk::of(&trunk.name)).set(seconds);
+            }
             for heading in [Heading::In, Heading::Out] {
                 let count = i64::from(trunk.calls[heading as usize]);
                 self.calls_active.get_or_create(&Calls::of(&trunk.name, direction(heading))).set(count);

@@ -185,6 +185,8 @@ impl Task {
             }
             Report::Trunk { trunk, up: true, why } => info!(trunk = self.name(trunk), "up: {why}"),
             Report::Trunk { trunk, up: false, why } => warn!(trunk = self.name(trunk), "down: {why}"),
+            Report::PeerClock { trunk, good: true, why } => info!(trunk = self.name(trunk), "{why}"),
+            Report::PeerClock { trunk, good: false, why } => warn!(trunk = self.name(trunk), "{why}"),
             Report::Referrer { trunk, verdict } => self.metrics.referrer(self.name(trunk), verdict.label()),
             Report::Refused { trunk, status, why } => {
                 info!(trunk = self.name(trunk), status, "request refused: {why}");

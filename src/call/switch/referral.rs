@@ -3,6 +3,7 @@
 
 use super::{Asked, Switch, Turn};
 use crate::call::b2bua::{CallKey, Heard, LegKey};
+use crate::call::peer_clock::News;
 use crate::call::report::Report;
 use crate::call::switch::Output;
 use crate::hop::TrunkId;
@@ -29,6 +30,20 @@ impl Switch {
         }
     }
 
+    /// What the Date of a peer's message says of its clock. While that is off, the ladder of every call says so once.
+    pub(super) fn watch_clock(&mut self, trunk: TrunkId, message: &Message, turn: &mut Turn<'_>) {
+        let Some(date) = message.date() else { return };
+        let Some(watch) = self.watch_mut(trunk) else { return };
+        let (news, off, name) = (watch.clock.heard(turn.now, date), watch.clock.off(), watch.trunk.name.clone());
+        turn.out.extend(news.map(|news| Output::Report(clock_report(trunk, &name, news))));
+        let Some(offset) = off else { return };
+        let Some(key) = self.calls.of_call_id(message).next().map(|(key, _)| key) else { return };
+        let Some(entry) = self.calls.get_mut(key).filter(|entry| !entry.clocks_told.contains(&trunk)) else { return };
+        entry.clocks_told.push(trunk);
+        let (call, text) = (entry.call.id.clone(), blame::peer_is_off(&name, offset).into());
+        turn.out.push(Output::Report(Report::Note { call, text }));
+    }
+
     /// A 429 to a request of a call, or in the NOTIFY about its transfer: the reason in words, for the ladder.
     pub(super) fn explain_refused_identity(&self, trunk: TrunkId, message: &Message, turn: &mut Turn<'_>) {
         if !refuses_identity(message) {
@@ -46,6 +61,13 @@ impl Switch {
         }
         .why();
         turn.out.push(Output::Report(Report::Note { call: call.id.clone(), text: why.into() }));
+    }
+}
+
+fn clock_report(trunk: TrunkId, name: &str, news: News) -> Report {
+    match news {
+        News::Off(offset) => Report::PeerClock { trunk, good: false, why: blame::peer_is_off(name, offset).into() },
+        News::Right => Report::PeerClock { trunk, good: true, why: "its clock agrees with ours again".into() },
     }
 }
 

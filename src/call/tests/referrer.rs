@@ -84,3 +84,23 @@ fn a_refused_invite_is_explained_as_well() {
     assert!(why.contains("look at the clock of edge.contoso.com"), "{why}");
     world.rest();
 }
+
+#[test]
+fn a_peer_whose_clock_is_wrong_stands_in_every_ladder_once() {
+    let mut world = World::new();
+    // Half a second is the part of a Date that is cut off on average.
+    let late = "Date: Fri, 20 Nov 2026 22:58:00 GMT\n";
+    for calls in 1..3 {
+        let (a, b) = world.talk(LYNC, GW1);
+        (0..5).for_each(|_| world.ask(a, Method::Update, late, ""));
+        (0..5).for_each(|_| world.ask(b, Method::Update, "Date: Fri, 20 Nov 2026 23:00:00 GMT\n", ""));
+        assert_eq!(world.notes("the clock of lync is 1 min 59 s behind ours: transfers").len(), calls);
+        assert_eq!(world.notes("the clock of ").len(), calls);
+        world.ask(a, Method::Bye, "", "");
+    }
+    let trunks = world.snapshot().trunks;
+    assert_eq!((trunks[0].clock_offset_seconds, trunks[1].clock_offset_seconds), (Some(-119), Some(1)));
+    assert_eq!(trunks[2].clock_offset_seconds, None);
+    let off = |report: &&Report| matches!(report, Report::PeerClock { good: false, .. });
+    assert_eq!(world.reports.iter().filter(off).count(), 1);
+}
