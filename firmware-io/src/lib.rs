@@ -1,6 +1,10 @@
-//! The traits between demarc and the line.
+//! The traits between demarc and the line, and what the kernel alone can say.
 //!
 //! Nothing here waits: whoever polls is given a readiness descriptor.
+
+mod system_clock;
+
+pub use system_clock::SystemClock;
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -4,7 +4,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod ask;
+mod certificate;
 pub mod check;
+mod doctor;
 mod live;
 mod run;
 
@@ -53,6 +55,10 @@ enum Verb {
     },
     /// All faults of a configuration at once; no network.
     Check(check::Check),
+    /// Live probes: certificate, DNS, peers, clock, transfers; what users would notice, and what to do.
+    Doctor(Json),
+    /// Judges a certificate chain by the rules of those who shall take it.
+    Certificate(certificate::Certificate),
     /// How the running daemon and its trunks stand.
     Status(Json),
     /// The live calls.
@@ -80,6 +86,8 @@ pub fn main() -> ExitCode {
         Verb::Run => run::run(&config),
         Verb::Demo { once } => run::demo(once),
         Verb::Check(check) => return check.run(&config),
+        Verb::Doctor(json) => doctor::examine(&config, json.json),
+        Verb::Certificate(certificate) => certificate.run(),
         Verb::Status(json) => asked(&config, |config| live::status(config, json.json)),
         Verb::Calls(json) => asked(&config, |config| live::calls(config, json.json)),
         Verb::Trace { id, redact, json } => asked(&config, |config| live::trace(config, &id, json.json, redact)),

@@ -50,7 +50,7 @@ pub fn demo(once: bool) -> u8 {
 }
 
 /// A runtime for signalling (media has its own threads) and a seed from the operating system.
-fn start() -> Option<(tokio::runtime::Runtime, [u8; 32])> {
+pub(super) fn start() -> Option<(tokio::runtime::Runtime, [u8; 32])> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let mut seed = [0; 32];
     let seeded = openssl::rand::rand_bytes(&mut seed);

@@ -171,6 +171,20 @@ pub enum IdentityError {
     Library(#[from] ErrorStack),
 }
 
+/// Our chain and the roots that we trust, for who judges them.
+pub struct Papers {
+    /// Our chain, ours first.
+    pub chain: Vec<X509>,
+    /// The roots.
+    pub roots: Vec<X509>,
+}
+
+/// Reads the files as [`load`] does. Blocks on the disk.
+pub fn papers(identity: &TlsIdentity) -> Result<Papers, IdentityError> {
+    let Loaded { chain, roots, .. } = Loaded::read(identity)?;
+    Ok(Papers { chain, roots })
+}
+
 /// The files' contents.
 struct Loaded {
     chain: Vec<X509>,
@@ -208,8 +222,8 @@ fn read(file: &Path) -> Result<Vec<u8>, IdentityError> {
     std::fs::read(file).map_err(|source| IdentityError::Unreadable { file: file.to_owned(), source })
 }
 
-/// At least one certificate.
-fn certificates(file: &Path) -> Result<Vec<X509>, IdentityError> {
+/// The certificates of a PEM file: at least one. Blocks on the disk.
+pub fn certificates(file: &Path) -> Result<Vec<X509>, IdentityError> {
     match X509::stack_from_pem(&read(file)?) {
         Ok(stack) if !stack.is_empty() => Ok(stack),
         _ => Err(IdentityError::NotPem { file: file.to_owned(), what: "certificate" }),
@@ -217,7 +231,7 @@ fn certificates(file: &Path) -> Result<Vec<X509>, IdentityError> {
 }
 
 /// A certificate's date as a point in time; `None` if it cannot be read.
-pub(super) fn timestamp(time: &Asn1TimeRef) -> Option<Timestamp> {
+pub fn timestamp(time: &Asn1TimeRef) -> Option<Timestamp> {
     let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     Timestamp::from_second(i64::from(since.days) * 86_400 + i64::from(since.secs)).ok()
 }

@@ -44,9 +44,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use self::event::{Closed, Event, Read, Reader, Security, Unsent};
-pub use self::identity::{Expiry, IdentityError, Warning};
+pub use self::identity::{Expiry, IdentityError, Papers, Warning, certificates, papers, timestamp};
 pub use self::lookup::NoAddress;
-pub use self::peer::Names;
+pub use self::peer::{Names, shown};
 pub use self::refusal::{Bound, Refusal, Refused, Role};
 
 use self::identity::Tls;
@@ -414,6 +414,11 @@ impl<R: Reader> Transports<R> {
     pub fn stop_accepting(&self) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|open| open.listener == Listener::Udp);
+    }
+
+    /// The addresses of a target, in the order in which they are tried.
+    pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, NoAddress> {
+        self.shared.lookup.addresses(target).await
     }
 
     /// The gateway that has an address.

@@ -131,7 +131,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// A certificate's subject or issuer, to be shown: the common name, or the first part there is.
-pub(super) fn shown(name: &openssl::x509::X509NameRef) -> String {
+pub fn shown(name: &openssl::x509::X509NameRef) -> String {
     let part = name.entries_by_nid(Nid::COMMONNAME).last().or_else(|| name.entries().next());
     part.and_then(|entry| entry.data().to_string().ok()).map_or_else(String::new, |text| printable(&text))
 }

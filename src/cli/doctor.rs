@@ -1,0 +1,31 @@
+//! `demarc doctor`: live probes, each with what users would notice and what to do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{BAD, GOOD, WRONG, run};
+use crate::shell::configuration;
+use crate::shell::doctor::{self, Diagnosis, Verdict};
+
+/// Examines the box of this configuration; prints to standard output.
+pub fn examine(file: &Path, json: bool) -> u8 {
+    let (config, warnings) = match configuration::load(file) {
+        Ok((config, warnings)) => (Arc::new(config), warnings),
+        Err(faults) => {
+            eprintln!("{faults}");
+            return BAD;
+        }
+    };
+    let Some((runtime, seed)) = run::start() else { return WRONG };
+    let diagnosis = runtime.block_on(doctor::examine(config, &warnings, seed));
+    print(&diagnosis, json);
+    if diagnosis.verdict == Verdict::Pass { GOOD } else { WRONG }
+}
+
+/// Prints findings for a person or for a program.
+pub(super) fn print(diagnosis: &Diagnosis, json: bool) {
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(diagnosis).unwrap_or_default()),
+        false => print!("{diagnosis}"),
+    }
+}
