@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::call::{CallEnd, Way};
+use crate::identity::ReferredBy;
 use crate::wire::sdp;
-use crate::wire::sip::{Message, Name, Start};
+use crate::wire::sip::{Message, Name, Start, Uri};
 
 /// Ladders never take more memory than this, however many calls are to be kept.
 const MOST_BYTES: usize = 48 << 20;
@@ -242,10 +243,13 @@ fn shown(message: &Message, redact: bool) -> String {
 fn without_people(message: &Message, text: &str) -> String {
     let people = [Name::From, Name::To, Name::Contact, Name::PAssertedIdentity, Name::ReferTo, Name::ReferredBy];
     let addresses = people.iter().filter_map(|name| message.address(*name).ok());
+    let referee = message.value(Name::ReferredBy).and_then(|value| ReferredBy::parse(value).ok()?.identity?.referee());
+    let accused = message.diagnostics().filter_map(|line| Uri::parse(line.params.text("Referrer")?.as_bytes()));
+    let bare = accused.chain(referee).chain(message.uri()).filter_map(|uri| uri.user().map(str::to_owned));
     let mut words: Vec<String> = addresses
         .flat_map(|address| [address.uri.user().map(str::to_owned), Some(address.display_text())])
         .flatten()
-        .chain(message.uri().and_then(|uri| uri.user()).map(str::to_owned))
+        .chain(bare)
         .filter(|word| word.len() > 1)
         .collect();
     words.sort_by_key(|word| std::cmp::Reverse(word.len()));
@@ -287,6 +291,22 @@ mod tests {
             !hidden.contains("3125556789") && !hidden.contains("Alice") && !hidden.contains("4255550100"),
             "{hidden}"
         );
+    }
+
+    #[test]
+    fn a_referrer_and_a_referee_are_hidden_as_well() {
+        let refer = Message::request(Method::Refer, "sip:ms1.contoso.com")
+            .header(
+                Name::ReferredBy,
+                "<sip:bob@contoso.com>;ms-referee-uri=\"sip:+13125550177@contoso.com\";ms-identity=\"MIIB\"",
+            )
+            .empty_body();
+        let refusal = Message::response(429, "Provide Referrer Identity")
+            .header(Name::MsDiagnostics, "1020;Referrer=\"sip:carol@contoso.com\";source=\"edge.contoso.com\"")
+            .empty_body();
+        let hidden = shown(&refer, true) + &shown(&refusal, true);
+        assert!(["bob@", "3125550177", "carol"].iter().all(|word| !hidden.contains(word)), "{hidden}");
+        assert!(hidden.contains("edge.contoso.com") && hidden.contains("ms-identity"), "{hidden}");
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Message {
 
 fn finish(mut head: String, extra: &str, sdp: &str) -> String {
     head += extra;
-    if !sdp.is_empty() {
+    if !sdp.is_empty() && !head.contains("Content-Type:") {
         head += "Content-Type: application/sdp\r\n";
     }
     let _ = write!(head, "Content-Length: {}\r\n\r\n{sdp}", sdp.len());

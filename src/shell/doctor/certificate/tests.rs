@@ -86,10 +86,13 @@ fn failing(leaf: &Leaf, peers: Peers) -> Vec<&'static str> {
     failed.map(|finding| finding.code.strip_prefix("certificate-").unwrap()).collect()
 }
 
+/// Peers, and the codes that fail there.
+type Expected = &'static [(Peers, &'static [&'static str])];
+
 #[test]
 fn each_generation_refuses_what_its_rules_say() {
     let sha1 = || Leaf { digest: MessageDigest::sha1(), ..good() };
-    let cases: [(&str, Leaf, &[(Peers, &[&str])]); 8] = [
+    let cases: [(&str, Leaf, Expected); 8] = [
         ("good", good(), &[(SFB, &[]), (TEAMS, &[]), (Peers::Carrier, &[]), (LYNC2010, &["signature"])]),
         ("sha1", sha1(), &[(SFB, &[]), (LYNC2010, &[]), (TEAMS, &["signature"]), (Peers::Carrier, &["signature"])]),
         ("short", Leaf { key: rsa(1024), ..good() }, &[(SFB, &[]), (TEAMS, &["key"]), (Peers::Carrier, &["key"])]),
