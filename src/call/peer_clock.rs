@@ -18,8 +18,9 @@ const HALF_A_GRAIN: SignedDuration = SignedDuration::from_millis(500);
 /// What is known of one peer's clock.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PeerClock {
-    /// Its Date minus our time, in milliseconds, newest last.
-    seen: Vec<i64>,
+    /// Its Date minus our time, in milliseconds; the oldest gives way.
+    seen: [i64; KEPT],
+    count: usize,
     heard: Option<Instant>,
     off: bool,
 }
@@ -36,11 +37,9 @@ pub(super) enum News {
 impl PeerClock {
     /// A message carried this Date.
     pub fn heard(&mut self, now: Now, date: Timestamp) -> Option<News> {
-        if self.seen.len() == KEPT {
-            self.seen.remove(0);
-        }
         let offset = date.duration_since(now.wall) + HALF_A_GRAIN;
-        self.seen.push(i64::try_from(offset.as_millis()).unwrap_or(i64::MAX));
+        self.seen[self.count % KEPT] = i64::try_from(offset.as_millis()).unwrap_or(i64::MAX);
+        self.count += 1;
         self.heard = Some(now.mono);
         let offset = self.offset()?;
         let off = offset.abs() > if self.off { OFF / 2 } else { OFF };
@@ -53,9 +52,10 @@ impl PeerClock {
 
     /// Its time minus ours, to a second; `None` until enough was heard.
     pub fn offset(&self) -> Option<SignedDuration> {
-        let mut seen = self.seen.clone();
+        let mut all = self.seen;
+        let seen = &mut all[..self.count.min(KEPT)];
         seen.sort_unstable();
-        let middle = *seen.get(seen.len() / 2).filter(|_| seen.len() >= ENOUGH)?;
+        let middle = *seen.get(seen.len() / 2).filter(|_| self.count >= ENOUGH)?;
         let rounded = middle.saturating_add(500).div_euclid(1000);
         Some(SignedDuration::from_secs(rounded))
     }

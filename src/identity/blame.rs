@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Judgement, Verdict};
+use super::{Judgement, Verdict, quotable};
 use crate::wire::sip::Diagnostic;
 
 /// A clock that differs by more is off: Date has a grain of a second, and messages take their time.
@@ -55,7 +55,8 @@ impl Refused<'_> {
         let said = self.said();
         let code = said.code.map_or(String::new(), |code| format!(", {code}"));
         let number = self.diagnostic.map_or(String::new(), |line| format!(", ms-diagnostics {}", line.number));
-        let (signer, source) = (said.signer.unwrap_or("the referrer's server"), said.source.unwrap_or(self.by));
+        let signer = said.signer.unwrap_or_else(|| "the referrer's server".to_owned());
+        let source = said.source.unwrap_or_else(|| self.by.to_owned());
         let head = format!("the referrer's identity was refused (429{number}{code}) by {source}");
         let advice = match self.guilt() {
             Guilt::Signer(by) => format!(
@@ -108,12 +109,14 @@ impl Refused<'_> {
         }
     }
 
-    fn said(&self) -> Said<'_> {
+    fn said(&self) -> Said {
         let text = |name| self.diagnostic.and_then(|line| line.params.text(name)).filter(|text| !text.is_empty());
-        let inside = |text: &'_ str| text.find('(').map(|at| at + 1).zip(text.rfind(')'));
-        let code = text("HRESULT").map(|text| inside(text).and_then(|(from, to)| text.get(from..to)).unwrap_or(text));
+        // `0xC3E93EE0(SIP_E_CRYPT_REFERRER_DATE_SKEWED)`: the name says more.
+        let code =
+            text("HRESULT").map(|code| code.split_once('(').map_or(code, |(_, name)| name.trim_end_matches(')')));
         let signed = self.identity.and_then(|identity| identity.signer.as_deref());
-        Said { code, signer: signed.or_else(|| text("signer")), source: text("source") }
+        let signer = signed.or_else(|| text("signer"));
+        Said { code: code.map(shown), signer: signer.map(shown), source: text("source").map(shown) }
     }
 }
 
@@ -127,10 +130,15 @@ pub fn peer_is_off(name: &str, offset: SignedDuration) -> String {
 }
 
 /// What stands in the refusal, of use to an operator.
-struct Said<'a> {
-    code: Option<&'a str>,
-    signer: Option<&'a str>,
-    source: Option<&'a str>,
+struct Said {
+    code: Option<String>,
+    signer: Option<String>,
+    source: Option<String>,
+}
+
+/// A stranger's word, cut and cleaned for a log line.
+fn shown(text: &str) -> String {
+    quotable(text).chars().take(100).collect()
 }
 
 /// "30 s ahead of ours".

@@ -203,7 +203,7 @@ impl Seen {
         let secured = self.security.as_ref().map_or(String::new(), |security| {
             format!(" over {} with {}, as {}", security.version, security.cipher, security.peer.all().join(", "))
         });
-        let server = self.server.as_ref().map_or(String::new(), |server| format!("; it is {server}"));
+        let server = self.server.as_ref().map_or(String::new(), |server| format!("; it is {}", server.escape_debug()));
         let evidence = format!("answers OPTIONS with {status} in {:.3} s{secured}{server}", took.as_secs_f64());
         Finding::pass(OPTIONS, name, evidence)
     }
