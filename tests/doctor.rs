@@ -97,6 +97,19 @@ fn a_pool_with_another_s_certificate_and_a_gateway_that_is_not_there() {
     assert_eq!(code, 1);
 }
 
+#[test]
+fn a_gateway_that_is_silent_costs_ten_seconds() {
+    let lab = Lab::new();
+    let at = lab.net.at(3, 5060);
+    let _silent = std::net::UdpSocket::bind(at).unwrap();
+    let setup = Setup::new(lab.net.at(2, 5061), &[Gateway::new(at, "UDP")]);
+    let began = std::time::Instant::now();
+    let (findings, _) = findings(&lab, &setup);
+    assert!(began.elapsed() < seconds(15), "{:?}", began.elapsed());
+    let gateway = finding(&findings, "options", "Gateway1");
+    assert!(gateway["evidence"].as_str().unwrap().contains("found no answer within 10 s"), "{gateway}");
+}
+
 /// `openssl s_server` behind this certificate.
 fn server(lab: &Lab, leaf: &Leaf, at: &str) -> Running {
     let (certificate, key) = (lab.write("server.pem", &leaf.certificate), lab.write("server.key", &leaf.key));

@@ -127,7 +127,7 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Looks at everything; takes at most [`peers::LIMIT`] and a little.
+/// Looks at everything; takes at most some fifteen seconds.
 pub async fn examine(config: Arc<Config>, warnings: &[config::Finding], seed: [u8; 32]) -> Diagnosis {
     let clock = Clock::start();
     let mut findings = vec![configuration(warnings)];

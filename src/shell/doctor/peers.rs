@@ -2,6 +2,7 @@
 //! listeners, so that it may run meanwhile.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,16 +21,17 @@ use crate::sip::transaction::Ticket;
 use crate::time::Now;
 use crate::wire::sip::{Message, Name};
 
-/// The most that all of it takes.
+/// The most that all OPTIONS take.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
+/// The most that the names take afterwards; most are known by then.
+const NAMES: Duration = Duration::from_secs(3);
 /// The code of what matters most.
 pub(super) const OPTIONS: &str = "options";
 
 /// What was seen of a trunk.
 pub(super) struct Seen {
     pub trunk: Arc<Trunk>,
-    /// Its names in DNS: each with its addresses, or why there are none.
-    names: Vec<(Arc<str>, Result<usize, NoAddress>)>,
+    names: Vec<Named>,
     security: Option<Security>,
     /// The answer to OPTIONS: status, and how long it took.
     answer: Option<(u16, Duration)>,
@@ -39,6 +41,13 @@ pub(super) struct Seen {
     server: Option<String>,
     /// Its clock minus ours, by one Date.
     pub clock: Option<SignedDuration>,
+}
+
+/// A trunk's name in DNS.
+struct Named {
+    name: Arc<str>,
+    /// How many addresses it has, or why none; `None` when time ran out.
+    addresses: Option<Result<usize, NoAddress>>,
 }
 
 /// Asks all trunks at once.
@@ -55,7 +64,9 @@ pub(super) async fn ask(config: &Config, clock: Clock, random: Random) -> Result
         began,
         transports,
     };
+    // What has not answered by then is a finding.
     let _ = tokio::time::timeout(LIMIT, probe.run(network)).await;
+    let _ = tokio::time::timeout(NAMES, probe.look_up()).await;
     probe.name_the_reasons();
     Ok(probe.seen)
 }
@@ -85,7 +96,6 @@ struct Probe {
 impl Probe {
     /// Until every trunk that can be asked has answered or failed.
     async fn run(&mut self, mut network: mpsc::Receiver<transport::Event<SipReader>>) {
-        self.look_up().await;
         self.handle(Event::Tick);
         while self.switch.snapshot(self.clock.now()).trunks.iter().any(|trunk| trunk.up.is_none()) {
             let deadline = self.switch.timeout();
@@ -99,11 +109,9 @@ impl Probe {
 
     async fn look_up(&mut self) {
         for seen in &mut self.seen {
-            for hop in &seen.trunk.hops {
-                if hop.host.parse::<std::net::IpAddr>().is_err() {
-                    let found = self.transports.addresses(hop).await.map(|addresses| addresses.len());
-                    seen.names.push((hop.host.clone(), found));
-                }
+            let hops = seen.trunk.hops.iter().filter(|hop| hop.host.parse::<IpAddr>().is_err());
+            for (hop, named) in hops.zip(&mut seen.names) {
+                named.addresses = Some(self.transports.addresses(hop).await.map(|addresses| addresses.len()));
             }
         }
     }
@@ -164,7 +172,9 @@ impl Probe {
 
 impl Seen {
     fn nothing(trunk: Arc<Trunk>) -> Seen {
-        let (names, security, answer, why, allow, server, clock) = Default::default();
+        let named = trunk.hops.iter().filter(|hop| hop.host.parse::<IpAddr>().is_err());
+        let names = named.map(|hop| Named { name: hop.host.clone(), addresses: None }).collect();
+        let (security, answer, why, allow, server, clock) = Default::default();
         Seen { trunk, names, security, answer, why, allow, server, clock }
     }
 
@@ -184,7 +194,7 @@ impl Seen {
     }
 
     pub fn findings(&self) -> Vec<Finding> {
-        let names = self.names.iter().map(|(name, found)| dns(&self.trunk.name, name, found));
+        let names = self.names.iter().map(|named| named.finding(&self.trunk.name));
         names.chain([self.options()]).collect()
     }
 
@@ -209,11 +219,15 @@ impl Seen {
     }
 }
 
-fn dns(trunk: &str, name: &str, found: &Result<usize, NoAddress>) -> Finding {
-    match found {
-        Ok(addresses) => Finding::pass("dns", trunk, format!("{name} has {addresses} address(es)")),
-        Err(fault) => Finding::fail("dns", trunk, fault.to_string())
-            .notice("calls to it have nowhere to go")
-            .remedy("a record in DNS, a line in the hosts file, or an address in the configuration"),
+impl Named {
+    fn finding(&self, trunk: &str) -> Finding {
+        let (code, name) = ("dns", &self.name);
+        match &self.addresses {
+            None => Finding::not_checked(code, trunk, format!("there was no time to look up {name}")),
+            Some(Ok(addresses)) => Finding::pass(code, trunk, format!("{name} has {addresses} address(es)")),
+            Some(Err(fault)) => Finding::fail(code, trunk, fault.to_string())
+                .notice("calls to it have nowhere to go")
+                .remedy("a record in DNS, a line in the hosts file, or an address in the configuration"),
+        }
     }
 }
