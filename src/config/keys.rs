@@ -247,7 +247,7 @@ static SECTIONS: &[SectionRow] = &[
     rules(CallingNumberRules, "CallingNumberRules", Translation, "What a gateway is sent as the calling number: name = pattern => translation."),
     rules(ResponseCodeRules, "ResponseCodeRules", CodeRule, "What a gateway's refusal becomes: name = SIP[/Q.850 cause] => SIP."),
     later(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
-    later(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
+    own(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
     own(Web, "Web", Header::Single, "The web page, the JSON interface, /metrics, /healthz and /readyz."),
     later(Cdr, "CDR", Header::Single, "Call detail records."),
     own(Trace, "Trace", Header::Single, "Ladders of past calls."),
@@ -336,9 +336,9 @@ pub static KEYS: &[Key] = &[
     key(Span, "Switch", Choice(&["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"]), "ni2", Spans, "The telephone exchange's dialect.").not_yet(),
     key(Span, "Side", Choice(&["user", "network"]), "user", Spans, "Our side of the line.").not_yet(),
 
-    key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written.").not_yet(),
-    key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before transfers are at risk.").not_yet(),
-    key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind.").not_yet(),
+    key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),
+    key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before an alarm is raised: signed transfers are refused."),
+    key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind."),
     key(Clock, "Discipline", Flag, "No", Live, "Yes: steer the system's clock as well.").not_yet(),
 
     key(Web, "Listen", Listen, "127.0.0.1:8085", Restart, "Where; empty is off. Anything but loopback needs TokenFile."),

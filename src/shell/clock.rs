@@ -2,27 +2,52 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use crate::clock::{Reading, Standing};
 use crate::time::{Instant, Now};
 
-/// Both clocks of the operating system, counted from the start of the process.
-#[derive(Clone, Copy, Debug)]
+/// Both clocks of the operating system, the monotonic one counted from the start of the process, the time of day
+/// corrected while the true time is known. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Clock {
     start: tokio::time::Instant,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Clock {
-    /// Begins to count.
+    /// Begins to count; the time of day is the system's.
     pub fn start() -> Clock {
-        Clock { start: tokio::time::Instant::now() }
+        Clock::corrected().0
+    }
+
+    /// Begins to count; what is sent corrects the time of day.
+    pub fn corrected() -> (Clock, watch::Sender<Standing>) {
+        let (sender, standing) = watch::channel(Standing::default());
+        (Clock { start: tokio::time::Instant::now(), standing }, sender)
     }
 
     /// Both clocks now.
-    pub fn now(self) -> Now {
-        Now { mono: Instant::at(self.start.elapsed()), wall: jiff::Timestamp::now() }
+    pub fn now(&self) -> Now {
+        let Reading { mono, system } = self.reading();
+        match self.standing.borrow().truth {
+            Some(truth) => Now { mono, wall: truth.wall(mono), error: Some(truth.error(mono)) },
+            None => Now { mono, wall: system, error: None },
+        }
+    }
+
+    /// Both clocks now, as the system has them.
+    pub fn reading(&self) -> Reading {
+        Reading { mono: Instant::at(self.start.elapsed()), system: jiff::Timestamp::now() }
+    }
+
+    /// How the time of day stands.
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
     }
 
     /// Waits until a deadline; for ever without one.
-    pub async fn until(self, deadline: Option<Instant>) {
+    pub async fn until(&self, deadline: Option<Instant>) {
         match deadline {
             Some(at) => tokio::time::sleep_until(self.start + at.since_start()).await,
             None => std::future::pending().await,
@@ -30,7 +55,25 @@ impl Clock {
     }
 
     /// A limit from now on.
-    pub fn after(self, pause: Duration) -> Instant {
+    pub fn after(&self, pause: Duration) -> Instant {
         self.now().mono + pause
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::start()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_servers_the_time_is_the_systems() {
+        let now = Clock::start().now();
+        assert_eq!(now.error, None);
+        assert!(jiff::Timestamp::now().duration_since(now.wall).as_secs() < 5);
     }
 }

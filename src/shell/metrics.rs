@@ -1,7 +1,7 @@
 //! Prometheus metrics (CONTRACT names): counters grow as reports come, gauges are set from a
 //! snapshot when somebody scrapes.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::call::{Heading, Snapshot};
+use crate::clock::Standing;
 use crate::session::{Counters, Mos};
 
 /// Scores that tell a bad call from a fair one, and a fair one from a good one.
@@ -50,6 +51,7 @@ labels! {
     Handshakes { peer, reason }
     Role { role }
     Outcome { result }
+    Source { source }
 }
 
 /// All metrics.
@@ -70,6 +72,8 @@ pub struct Metrics {
     reloads: Family<Outcome, Counter>,
     transactions: Gauge,
     dropped: Counter,
+    clock_offset: Family<Source, Gauge<f64, AtomicU64>>,
+    clock_trusted: Gauge,
 }
 
 impl Metrics {
@@ -93,6 +97,8 @@ impl Metrics {
             reloads: Family::default(),
             transactions: Gauge::default(),
             dropped: Counter::default(),
+            clock_offset: Family::default(),
+            clock_trusted: Gauge::default(),
         };
         metrics.register(version);
         metrics
@@ -121,6 +127,9 @@ impl Metrics {
         registry.register("config_reloads", "Configuration reloads", self.reloads.clone());
         registry.register("sip_transactions_active", "Running SIP transactions", self.transactions.clone());
         registry.register("reports_dropped", "Reports lost because the observer was behind", self.dropped.clone());
+        let offset = "The system's clock minus an NTP server's: positive is ahead";
+        registry.register("clock_offset_seconds", offset, self.clock_offset.clone());
+        registry.register("clock_trusted", "1 while the true time is known", self.clock_trusted.clone());
     }
 
     /// A media thread was so late.
@@ -179,6 +188,17 @@ impl Metrics {
         self.reloads.get_or_create(&Outcome::of(result)).inc();
     }
 
+    /// What each NTP server says; one that says nothing has no sample.
+    pub fn clock(&self, standing: &Standing) {
+        self.clock_offset.clear();
+        for server in &standing.servers {
+            if let Some(offset) = server.offset_seconds {
+                self.clock_offset.get_or_create(&Source::of(&server.name)).set(offset);
+            }
+        }
+        self.clock_trusted.set(i64::from(standing.truth.is_some()));
+    }
+
     /// Reports that the observer never saw.
     pub fn dropped(&self, count: u64) {
         self.dropped.inc_by(count);
@@ -212,6 +232,7 @@ fn direction(heading: Heading) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ServerStanding;
 
     #[test]
     fn the_names_are_the_contracts() {
@@ -221,6 +242,13 @@ mod tests {
         metrics.late(Duration::from_micros(150));
         metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
         metrics.sounded(Mos::new(4.41));
+        let server = |name: &str, offset| ServerStanding {
+            name: name.to_owned(),
+            offset_seconds: offset,
+            ..ServerStanding::default()
+        };
+        let servers = vec![server("time1:123", Some(30.25)), server("time2", None)];
+        metrics.clock(&Standing { servers, ..Standing::default() });
         let text = metrics.expose(&Snapshot::default());
         for line in [
             "demarc_build_info{version=\"0\"} 1",
@@ -231,6 +259,8 @@ mod tests {
             "demarc_call_setup_seconds_count 1",
             "demarc_call_mos_bucket{le=\"4.4\"} 0",
             "demarc_call_mos_sum 4.41",
+            "demarc_clock_offset_seconds{source=\"time1:123\"} 30.25",
+            "demarc_clock_trusted 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

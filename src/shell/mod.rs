@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod demo;
 mod ladder;
 mod metrics;
+mod ntp;
 mod observe;
 mod reactor;
 mod sip_reader;

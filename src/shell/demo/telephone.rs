@@ -411,7 +411,7 @@ impl Agent {
     fn connect(&mut self, stream: &Stream) {
         let (Some(call), Some(part)) = (&mut self.call, &self.part) else { return };
         call.sound = match std::mem::replace(&mut call.sound, Sound::Over) {
-            Sound::Idle(handset) => match handset.connect(stream, part.clone(), self.clock, &mut self.random) {
+            Sound::Idle(handset) => match handset.connect(stream, part.clone(), self.clock.clone(), &mut self.random) {
                 Ok(conversation) => Sound::Live(conversation),
                 Err(fault) => return self.trouble(format!("no sound: {fault}")),
             },
@@ -494,7 +494,7 @@ mod tests {
         let stage = Stage::build(&mut random, false).unwrap();
         let own = std::fs::read(stage.file()).unwrap();
         let own = Arc::new(crate::config::parse(&own, &stage.file().to_string_lossy()).unwrap().0);
-        let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock, Random::test(seed));
+        let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock.clone(), Random::test(seed));
         let mut alice = start(stage.pool().unwrap(), 1).await.unwrap();
         let mut bob = start(own, 2).await.unwrap();
         let speech = Arc::new(Speech::new(Voice::Low, FRAMES, &mut random));
