@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock::{Reading, Standing};
+use crate::clock::{Reading, Standing, Trust};
 use crate::time::{Instant, Now};
 
 /// Both clocks of the operating system, the monotonic one counted from the start of the process, the time of day
@@ -44,6 +44,13 @@ impl Clock {
     /// How the time of day stands.
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// Waits until the NTP servers have been heard; returns at once when there are none.
+    pub async fn judged(&self) {
+        let mut standing = self.standing.clone();
+        // Nobody who could still say something: what there is holds.
+        let _ = standing.wait_for(|standing| standing.servers.is_empty() || standing.trust != Trust::None).await;
     }
 
     /// Waits until a deadline; for ever without one.

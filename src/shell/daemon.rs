@@ -36,6 +36,8 @@ use crate::random::Random;
 const NETWORK_QUEUE: usize = 16_384;
 /// Reports of the media plane that may wait.
 const MEDIA_QUEUE: usize = 4_096;
+/// How long the start waits for NTP servers: the first certificates deserve the true time, the first call does not wait.
+const FIRST_VERDICT: Duration = Duration::from_secs(3);
 /// How long the last messages may take after the last call.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -84,13 +86,18 @@ impl Daemon {
         let (clock, standing) = Clock::corrected();
         let mut random = Random::seeded(seed);
         let observer = Observer::start(config.clone());
+        let clock_random = Random::seeded(random.octets());
+        let new_servers = ntp::start(clock.clone(), standing, config.clock.clone(), clock_random, observer.clone());
+        if config.clock.servers.is_empty() {
+            warn!("[Clock] Servers is not set: our dates are the system's, and nobody notices when its clock is wrong");
+        }
+        let _ = tokio::time::timeout(FIRST_VERDICT, clock.judged()).await;
         let (media_reports, media) = mpsc::channel(MEDIA_QUEUE);
         let engine = Engine::start(&config.media, media_reports)?;
         let (events, network) = mpsc::channel(NETWORK_QUEUE);
         let options = Options { clock: clock.clone(), ..Options::default() };
         let transports = Arc::new(Transports::start(config.clone(), SipReader::new(), events, options).await?);
         let switch = Switch::new(clock.now(), config.clone(), Random::seeded(random.octets()));
-        let new_servers = ntp::start(clock.clone(), standing, config.clock.clone(), random, observer.clone());
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);
         let pages = |token| Pages {
@@ -102,9 +109,6 @@ impl Daemon {
             token,
         };
         let web = serve_pages(&config, pages).await?;
-        if config.clock.servers.is_empty() {
-            warn!("[Clock] Servers is not set: our dates are the system's, and nobody notices when its clock is wrong");
-        }
         announce(&transports, &engine, config.media.socket_io, &observer);
         let reactor = Reactor {
             switch,

@@ -44,6 +44,7 @@ pub fn start(
     let (changes, new_settings) = mpsc::channel(4);
     let (arrivals, arrived) = mpsc::channel(QUEUE);
     let keeper = Timekeeper::new(clock.reading(), settings.clone());
+    publish.send_replace(keeper.standing());
     let task = Task { clock, publish, keeper, random, observer, hosts: hosts(&settings), arrivals };
     tokio::spawn(task.run(new_settings, arrived));
     changes
