@@ -69,10 +69,11 @@ pub fn offset(settings: &config::Clock, offset: SignedDuration, servers: usize, 
     (offset.unsigned_abs() > bound).then_some(Alarm::Off { offset, servers })
 }
 
-/// Will it be beyond within a day?
+/// Will it be beyond within a day? One that comes nearer to the truth is being set right.
 pub fn drift(settings: &config::Clock, offset: SignedDuration, ppm: f64, stands: bool) -> Option<Alarm> {
     let usual = if stands { USUAL * 0.8 } else { USUAL };
-    if ppm.abs() < usual {
+    let nears = ppm.is_sign_negative() != offset.is_negative();
+    if ppm.abs() < usual || nears {
         return None;
     }
     let bound = if ppm > 0.0 { settings.max_ahead.as_secs_f64() } else { -settings.max_behind.as_secs_f64() };
@@ -163,8 +164,9 @@ mod tests {
         let drifts = |at: i64, ppm| drift(&settings(), SignedDuration::from_millis(at), ppm, false);
         let told = drifts(100, 500.0).unwrap();
         assert!(told.to_string().starts_with("the system's clock gains 43.2 s a day: in 30 min transfers"), "{told}");
-        assert!(drifts(0, -1000.0).unwrap().to_string().contains("loses 86.4 s a day: in 16 h"));
-        assert_eq!(drifts(0, -500.0), None, "the bound behind us is wide");
+        assert_eq!(drifts(-900, 500.0), None, "somebody slews it");
+        assert!(drifts(-1, -1000.0).unwrap().to_string().contains("loses 86.4 s a day: in 16 h"));
+        assert_eq!(drifts(-1, -500.0), None, "the bound behind us is wide");
         assert_eq!(drifts(990, 10.0), None, "any crystal does that");
     }
 }

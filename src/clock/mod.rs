@@ -2,8 +2,8 @@
 //!
 //! 1. Each server ([`source`]) is asked in its own rhythm; of its last answers the best one counts.
 //! 2. The judge ([`mod@judge`]) finds what more than half of the servers say, and what that may be off.
-//! 3. The verdict is the [`Truth`]: true time as a line over the monotonic clock. A step of the system's clock
-//!    leaves it alone; between verdicts its error grows as a clock wanders.
+//! 3. The verdict is the [`Truth`]: true time as a line over the machine's raw clock. A step or a slew of the system's
+//!    clock leaves it alone; between verdicts its error grows as a crystal wanders.
 //! 4. Every second both clocks of the system are looked at: the offset is the system's clock minus the truth, a jump
 //!    between two looks is a step (and the servers are asked again), a steady growth is drift ([`slope`]).
 //! 5. What will break is an [`Alarm`], raised and cleared.
@@ -35,49 +35,55 @@ use source::{Source, wander};
 const LOOK: Duration = Duration::from_secs(1);
 /// A jump of the system's clock between two looks (RFC 5905: STEPT).
 const STEP: SignedDuration = SignedDuration::from_millis(128);
+/// chrony slews by up to a twelfth; what is more is a step.
+const MOST_SLEW: u32 = 10;
+/// No clock drifts by so much between two looks: somebody sets it.
+const SLEW: SignedDuration = SignedDuration::from_millis(5);
 /// After a step the servers must have confirmed the truth within this: the machine may have slept.
 const CONFIRM: Duration = Duration::from_secs(30);
 
-/// Both clocks of the system at one moment, uncorrected.
+/// The clocks of the system at one moment, uncorrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// The monotonic clock.
+    /// The monotonic clock, for deadlines. Who disciplines the system's clock bends this one too.
     pub mono: Instant,
+    /// The machine's oscillator, counted from anywhere, which nobody bends: CLOCK_MONOTONIC_RAW.
+    pub raw: Duration,
     /// The system's time of day.
     pub system: Timestamp,
 }
 
 impl Reading {
-    /// The system's time at the zero of the monotonic clock, since 1970.
+    /// The system's time at the zero of the raw clock, since 1970.
     fn base(self) -> SignedDuration {
-        self.system.as_duration() - since_start(self.mono)
+        self.system.as_duration() - signed(self.raw)
     }
 }
 
-fn since_start(mono: Instant) -> SignedDuration {
-    SignedDuration::try_from(mono.since_start()).unwrap_or_default()
+fn signed(raw: Duration) -> SignedDuration {
+    SignedDuration::try_from(raw).unwrap_or_default()
 }
 
-/// True time, as far as it is known: a line over the monotonic clock.
+/// True time, as far as it is known: a line over the raw clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truth {
-    /// True time at the zero of the monotonic clock, since 1970.
+    /// True time at the zero of the raw clock, since 1970.
     base: SignedDuration,
     /// When it was measured.
-    at: Instant,
+    at: Duration,
     /// What it may have been off then.
     error: Duration,
 }
 
 impl Truth {
     /// The true time of day.
-    pub fn wall(&self, mono: Instant) -> Timestamp {
-        Timestamp::from_duration(self.base.saturating_add(since_start(mono))).unwrap_or_default()
+    pub fn wall(&self, raw: Duration) -> Timestamp {
+        Timestamp::from_duration(self.base.saturating_add(signed(raw))).unwrap_or_default()
     }
 
     /// What it may be off by now.
-    pub fn error(&self, mono: Instant) -> Duration {
-        self.error + wander(mono.since(self.at))
+    pub fn error(&self, raw: Duration) -> Duration {
+        self.error + wander(raw.saturating_sub(self.at))
     }
 }
 
@@ -160,10 +166,10 @@ pub enum Input<'a> {
     Answer {
         /// The server's place in the list.
         server: usize,
-        /// When the query left.
-        sent: Instant,
-        /// When the packet came.
-        received: Instant,
+        /// When the query left, by the raw clock.
+        sent: Duration,
+        /// When the packet came, by the raw clock.
+        received: Duration,
         /// The packet.
         packet: &'a [u8],
     },
@@ -190,9 +196,9 @@ pub struct Timekeeper {
     truth: Option<Truth>,
     doubt: Option<Doubt>,
     /// A step that no server has explained.
-    stepped: Option<Instant>,
+    stepped: Option<Duration>,
     looked: Reading,
-    /// The system's clock over the monotonic one, and the monotonic one over the truth.
+    /// The system's clock over the raw one, and the raw one over the truth.
     gains: [Slope; 2],
     trust: Trust,
     alarms: Vec<Alarm>,
@@ -216,7 +222,7 @@ impl Timekeeper {
             trust: Trust::None,
             alarms: Vec::new(),
         };
-        keeper.set(now.mono, settings);
+        keeper.set(now, settings);
         keeper
     }
 
@@ -225,8 +231,8 @@ impl Timekeeper {
         match input {
             Input::Answer { server, sent, received, packet } => {
                 if let Some(source) = self.sources.get_mut(server) {
-                    source.answered(sent, received, packet, random);
-                    self.weigh(now.mono);
+                    source.answered(now.mono, [sent, received], packet, random);
+                    self.weigh(now);
                 }
             }
             Input::Unsent { server, nonce } => {
@@ -234,14 +240,14 @@ impl Timekeeper {
                     source.unsent(nonce);
                 }
             }
-            Input::Settings(settings) => self.set(now.mono, settings),
+            Input::Settings(settings) => self.set(now, settings),
             Input::Tick => {}
         }
         self.ask(now.mono, random, out);
         if now.mono >= self.looked.mono + LOOK {
             self.look(now, out);
             // What grew old, and who fell silent.
-            self.weigh(now.mono);
+            self.weigh(now);
         }
         self.judge_ourselves(now, out);
     }
@@ -253,11 +259,11 @@ impl Timekeeper {
     }
 
     /// Servers of the same name keep what they know.
-    fn set(&mut self, now: Instant, settings: config::Clock) {
+    fn set(&mut self, now: Reading, settings: config::Clock) {
         let mut old = std::mem::take(&mut self.sources);
         let source = |name: &String| match old.iter().position(|source| source.name == *name) {
             Some(at) => old.swap_remove(at),
-            None => Source::new(name.clone(), now),
+            None => Source::new(name.clone(), now.mono),
         };
         let names: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
         self.sources = names.iter().map(source).collect();
@@ -277,27 +283,30 @@ impl Timekeeper {
     /// Compares the two clocks of the system with where they were.
     fn look(&mut self, now: Reading, out: &mut Vec<Output>) {
         let jump = now.base() - self.looked.base();
+        let slew = signed(now.raw.saturating_sub(self.looked.raw) / MOST_SLEW);
         self.looked = now;
-        if jump.abs() > STEP {
+        if jump.abs() > STEP + slew {
             out.push(Output::Report(Report::Stepped(jump)));
+            self.stepped = Some(now.raw);
+            self.sources.iter_mut().for_each(|source| source.renew(now));
+        }
+        if jump.abs() > SLEW {
             self.gains[0].forget();
-            self.stepped = Some(now.mono);
-            self.sources.iter_mut().for_each(|source| source.renew(now.mono));
         }
         self.gains[0].push(now.mono, now.base());
     }
 
     /// What do the servers say together?
-    fn weigh(&mut self, now: Instant) {
+    fn weigh(&mut self, now: Reading) {
         if self.sources.iter().any(|source| !source.tried()) && self.truth.is_none() {
             return;
         }
         self.stepped.take_if(|stepped| self.sources.iter().any(|source| source.heard_since(*stepped)));
-        if self.stepped.is_some_and(|stepped| now.since(stepped) > CONFIRM) {
+        if self.stepped.is_some_and(|stepped| now.raw.saturating_sub(stepped) > CONFIRM) {
             (self.truth, self.doubt) = (None, Some(Doubt::Stepped));
             return;
         }
-        let said = self.sources.iter().enumerate().filter_map(|(n, source)| Some((n, source.candidate(now)?)));
+        let said = self.sources.iter().enumerate().filter_map(|(n, source)| Some((n, source.candidate(now.raw)?)));
         let (who, candidates): (Vec<usize>, Vec<Candidate>) = said.unzip();
         let Some(verdict) = judge(&candidates) else {
             let doubt = if candidates.is_empty() { Doubt::Silence } else { Doubt::NoMajority(candidates.len()) };
@@ -306,10 +315,10 @@ impl Timekeeper {
         };
         self.believed.fill(false);
         who.iter().zip(verdict.believed).for_each(|(n, believed)| self.believed[*n] = believed);
-        self.truth = Some(Truth { base: verdict.base, at: now, error: verdict.error });
+        self.truth = Some(Truth { base: verdict.base, at: now.raw, error: verdict.error });
         self.doubt = None;
         if self.stepped.is_none() {
-            self.gains[1].push(now, SignedDuration::ZERO - verdict.base);
+            self.gains[1].push(now.mono, SignedDuration::ZERO - verdict.base);
         }
     }
 
@@ -345,11 +354,11 @@ impl Timekeeper {
         let most = self.settings.max_ahead.min(self.settings.max_behind);
         match (self.truth, self.doubt) {
             _ if self.sources.is_empty() => Trust::None,
-            (Some(truth), _) if truth.error(now.mono) <= most => {
-                Trust::Good { offset: now.base() - truth.base, error: truth.error(now.mono) }
+            (Some(truth), _) if truth.error(now.raw) <= most => {
+                Trust::Good { offset: now.base() - truth.base, error: truth.error(now.raw) }
             }
             (_, Some(doubt)) => Trust::Suspect(doubt),
-            (Some(truth), None) => Trust::Suspect(Doubt::Vague(truth.error(now.mono))),
+            (Some(truth), None) => Trust::Suspect(Doubt::Vague(truth.error(now.raw))),
             (None, None) => Trust::None,
         }
     }
@@ -378,7 +387,7 @@ impl Timekeeper {
     fn falsetickers(&self, now: Reading) -> impl Iterator<Item = Alarm> {
         let outvoted = self.sources.iter().zip(&self.believed).filter(|(_, believed)| !**believed);
         outvoted.filter_map(move |(source, _)| {
-            let (candidate, truth) = (source.candidate(now.mono)?, self.truth?);
+            let (candidate, truth) = (source.candidate(now.raw)?, self.truth?);
             Some(Alarm::Falseticker { server: source.name.clone(), ahead: candidate.base - truth.base })
         })
     }
@@ -389,9 +398,9 @@ impl Timekeeper {
         let server = |(source, believed): (&Source, &bool)| ServerStanding {
             name: source.name.clone(),
             believed: *believed,
-            offset_seconds: source.candidate(now.mono).map(|said| (now.base() - said.base).as_secs_f64()),
-            distance_seconds: source.candidate(now.mono).map(|said| said.distance.as_secs_f64()),
-            delay_seconds: source.delay(now.mono).map(|delay| delay.as_secs_f64()),
+            offset_seconds: source.candidate(now.raw).map(|said| (now.base() - said.base).as_secs_f64()),
+            distance_seconds: source.candidate(now.raw).map(|said| said.distance.as_secs_f64()),
+            delay_seconds: source.delay(now.raw).map(|delay| delay.as_secs_f64()),
             stratum: source.stratum(),
             reach: format!("{:08b}", source.reach()),
             poll_seconds: source.poll().as_secs(),

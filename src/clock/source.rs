@@ -6,7 +6,7 @@
 //!    A kiss-o'-death is obeyed.
 //! 4. Of the last eight samples the one with the least distance counts: delay is what makes a sample vague.
 //!
-//! Samples are taken on the monotonic clock: a step of the system's clock leaves them true.
+//! Samples are taken on the raw clock: a step or a slew of the system's clock leaves them true.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::judge::Candidate;
+use super::{Reading, signed};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::ntp::{Answer, Kiss, NotNtp};
@@ -83,7 +84,8 @@ enum State {
 /// One answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
-    at: Instant,
+    /// By the raw clock, as all times here that are no deadlines.
+    at: Duration,
     base: SignedDuration,
     delay: Duration,
     /// From the server to the reference clock.
@@ -91,8 +93,8 @@ struct Sample {
 }
 
 impl Sample {
-    fn candidate(&self, now: Instant) -> Candidate {
-        let age = wander(now.since(self.at));
+    fn candidate(&self, now: Duration) -> Candidate {
+        let age = wander(now.saturating_sub(self.at));
         Candidate { base: self.base, distance: self.root + self.delay / 2 + age + LEAST }
     }
 }
@@ -118,7 +120,7 @@ pub struct Source {
     fault: Option<Fault>,
     stratum: u8,
     /// Samples before this may be of another time: the machine may have slept.
-    renewed: Option<Instant>,
+    renewed: Option<Duration>,
     samples: VecDeque<Sample>,
 }
 
@@ -182,7 +184,7 @@ impl Source {
     }
 
     /// Has it answered since?
-    pub fn heard_since(&self, then: Instant) -> bool {
+    pub fn heard_since(&self, then: Duration) -> bool {
         self.samples.front().is_some_and(|sample| sample.at >= then)
     }
 
@@ -202,27 +204,27 @@ impl Source {
     }
 
     /// There and back, in its best sample.
-    pub fn delay(&self, now: Instant) -> Option<Duration> {
+    pub fn delay(&self, now: Duration) -> Option<Duration> {
         self.best(now).map(|sample| sample.delay)
     }
 
     /// What it says of the time; `None` while it has nothing to say.
-    pub fn candidate(&self, now: Instant) -> Option<Candidate> {
+    pub fn candidate(&self, now: Duration) -> Option<Candidate> {
         self.best(now).filter(|_| self.reachable()).map(|sample| sample.candidate(now))
     }
 
-    fn best(&self, now: Instant) -> Option<&Sample> {
+    fn best(&self, now: Duration) -> Option<&Sample> {
         self.samples.iter().min_by_key(|sample| sample.candidate(now).distance)
     }
 
     /// Asks soon: something has changed and the old samples may not hold. They serve until a newer one comes.
-    pub fn renew(&mut self, now: Instant) {
-        self.renewed = Some(now);
+    pub fn renew(&mut self, now: Reading) {
+        self.renewed = Some(now.raw);
         self.poll = self.least_poll;
         match self.state {
             // A query that went out before may have been under way while the clocks stood still.
             State::Resting { .. } | State::Asked { .. } => {
-                self.state = State::Resting { until: now, burst: self.burst() }
+                self.state = State::Resting { until: now.mono, burst: self.burst() }
             }
             State::Denied => {}
         }
@@ -236,7 +238,7 @@ impl Source {
     }
 
     /// Takes what came back. What does not belong to the query that is out leaves everything as it was.
-    pub fn answered(&mut self, sent: Instant, received: Instant, packet: &[u8], random: &mut Random) {
+    pub fn answered(&mut self, now: Instant, [sent, received]: [Duration; 2], packet: &[u8], random: &mut Random) {
         let State::Asked { nonce, burst, at } = self.state else { return };
         let answer = match Answer::read(packet) {
             Ok(answer) if answer.origin == nonce => answer,
@@ -252,7 +254,7 @@ impl Source {
             Some(Kiss::Rate) => {
                 self.least_poll = (self.poll.max(POLL.0) + 1).min(POLL.1);
                 (self.poll, self.tried, self.reach) = (self.least_poll, true, self.reach << 1);
-                self.rest(received, at, 0, random);
+                self.rest(now, at, 0, random);
                 return self.fault = Some(Fault::Rate);
             }
             None => {}
@@ -261,10 +263,10 @@ impl Source {
             Ok(sample) => {
                 let burst = if self.reachable() { burst } else { burst.max(self.burst() - 1) };
                 self.keep(sample);
-                self.rest(received, at, burst, random);
+                self.rest(now, at, burst, random);
             }
             Err(fault) => {
-                self.failed(received, burst, random);
+                self.failed(now, burst, random);
                 self.fault = Some(fault);
             }
         }
@@ -324,7 +326,7 @@ impl Source {
 }
 
 /// The checks of RFC 5905 section 8 that need no memory, and the arithmetic.
-fn sample(answer: &Answer, sent: Instant, received: Instant) -> Result<Sample, Fault> {
+fn sample(answer: &Answer, sent: Duration, received: Duration) -> Result<Sample, Fault> {
     if answer.leap == 3 || answer.stratum == 0 || answer.stratum >= UNSYNCHRONISED {
         return Err(Fault::Unsynchronised);
     }
@@ -332,7 +334,7 @@ fn sample(answer: &Answer, sent: Instant, received: Instant) -> Result<Sample, F
         return Err(Fault::Impossible);
     };
     let held = transmit.checked_sub(receive).filter(|held| !held.is_negative()).ok_or(Fault::Impossible)?;
-    let (held, away) = (held.unsigned_abs(), received.since(sent));
+    let (held, away) = (held.unsigned_abs(), received.saturating_sub(sent));
     // Its clock and ours have a grain.
     let delay = match away.checked_sub(held) {
         Some(delay) => delay,
@@ -343,7 +345,6 @@ fn sample(answer: &Answer, sent: Instant, received: Instant) -> Result<Sample, F
     if root + delay / 2 > FARTHEST {
         return Err(Fault::Far);
     }
-    let mono = |at: Instant| SignedDuration::try_from(at.since_start()).unwrap_or_default();
-    let (out, back) = (receive - mono(sent), transmit - mono(received));
+    let (out, back) = (receive - signed(sent), transmit - signed(received));
     Ok(Sample { at: received, base: out + (back - out) / 2, delay, root })
 }

@@ -46,12 +46,14 @@ fn honest(ahead: i64) -> Server {
 
 /// Time, servers, and the box between them.
 struct World {
-    mono: Duration,
+    raw: Duration,
     /// The system's clock minus true time, milliseconds, and what it gains, ppm.
     system: (i64, i64),
-    /// What the monotonic clock gains on true time, ppm; a sleep of the machine, which it does not count.
-    mono_ppm: i64,
+    /// What the raw clock gains on true time, ppm; a sleep of the machine, which it does not count.
+    raw_ppm: i64,
     slept: Duration,
+    /// What the monotonic clock has gained on the raw one: who slews the system's clock bends it too.
+    bent: Duration,
     servers: Vec<Server>,
     keeper: Timekeeper,
     random: Random,
@@ -69,12 +71,16 @@ impl World {
             max_behind: Duration::from_secs(60),
         };
         let mut world = World {
-            mono: Duration::ZERO,
+            raw: Duration::ZERO,
             system,
-            mono_ppm: 0,
+            raw_ppm: 0,
             slept: Duration::ZERO,
+            bent: Duration::ZERO,
             servers: servers.to_vec(),
-            keeper: Timekeeper::new(Reading { mono: Instant::START, system: Timestamp::UNIX_EPOCH }, settings),
+            keeper: Timekeeper::new(
+                Reading { mono: Instant::START, raw: Duration::ZERO, system: Timestamp::UNIX_EPOCH },
+                settings,
+            ),
             random: Random::test(7),
             packets: Vec::new(),
             said: Vec::new(),
@@ -86,33 +92,33 @@ impl World {
 
     /// True time since 1970.
     fn truth(&self) -> SignedDuration {
-        let mono = SignedDuration::try_from(self.mono + self.slept).unwrap();
-        let gain = i64::try_from(self.mono.as_nanos()).unwrap() / 1_000_000 * self.mono_ppm;
+        let mono = SignedDuration::try_from(self.raw + self.slept).unwrap();
+        let gain = i64::try_from(self.raw.as_nanos()).unwrap() / 1_000_000 * self.raw_ppm;
         SignedDuration::from_secs(1_795_215_600) + mono - SignedDuration::from_nanos(gain)
     }
 
     fn reading(&self) -> Reading {
-        let gain = i64::try_from(self.mono.as_nanos()).unwrap() / 1_000_000 * self.system.1;
+        let gain = i64::try_from(self.raw.as_nanos()).unwrap() / 1_000_000 * self.system.1;
         let ahead = SignedDuration::from_millis(self.system.0) + SignedDuration::from_nanos(gain);
         let system = Timestamp::from_duration(self.truth() + ahead).unwrap();
-        Reading { mono: Instant::at(self.mono), system }
+        Reading { mono: Instant::at(self.raw + self.bent), raw: self.raw, system }
     }
 
     fn run(&mut self, seconds: u64) {
-        let end = self.mono + Duration::from_secs(seconds);
+        let end = self.raw + Duration::from_secs(seconds);
         loop {
             self.packets.sort_by_key(|packet| packet.0);
             let packet = self.packets.first().map(|packet| packet.0);
-            let due = self.keeper.timeout().map_or(end, Instant::since_start);
+            let due = self.keeper.timeout().map_or(end, |due| due.since_start().saturating_sub(self.bent));
             let next = packet.unwrap_or(end).min(due);
             if next >= end {
-                self.mono = end;
+                self.raw = end;
                 return;
             }
-            self.mono = next;
+            self.raw = next;
             if packet == Some(next) {
                 let (_, server, sent, packet) = self.packets.remove(0);
-                let (sent, received) = (Instant::at(sent), Instant::at(self.mono));
+                let received = self.raw;
                 self.step(Input::Answer { server, sent, received, packet: &packet });
             } else {
                 self.step(Input::Tick);
@@ -126,7 +132,7 @@ impl World {
         for output in out {
             match output {
                 Output::Query { server, nonce, packet, .. } => self.asked(server, nonce, &packet),
-                Output::Report(report) => self.said.push(format!("{} {}", self.mono.as_secs(), word(&report))),
+                Output::Report(report) => self.said.push(format!("{} {}", self.raw.as_secs(), word(&report))),
             }
         }
     }
@@ -135,7 +141,7 @@ impl World {
         assert_eq!(query[40..], nonce.to_be_bytes());
         let truth = self.truth();
         let server = &mut self.servers[n];
-        server.queries.push(self.mono);
+        server.queries.push(self.raw);
         let (there, back) = (Duration::from_millis(server.path.0), Duration::from_millis(server.path.1));
         let at = truth + SignedDuration::from_millis(server.ahead) + SignedDuration::try_from(there).unwrap();
         let fraction = ((at.subsec_nanos() as u64) << 32) / 1_000_000_000;
@@ -160,14 +166,14 @@ impl World {
             Manner::Far(seconds) => answer[8..10].copy_from_slice(&seconds.to_be_bytes()),
             Manner::Client => answer[0] = 0x23,
         }
-        self.packets.push((self.mono + there + back, n, self.mono, answer));
+        self.packets.push((self.raw + there + back, n, self.raw, answer));
     }
 
     /// How wrong a corrected reading is, milliseconds; `None` while readings are not corrected.
     fn off(&self) -> Option<f64> {
         let truth = self.keeper.truth()?;
-        let off = truth.wall(Instant::at(self.mono)).as_duration() - self.truth();
-        assert!(off.unsigned_abs() <= truth.error(Instant::at(self.mono)), "the error is honest");
+        let off = truth.wall(self.raw).as_duration() - self.truth();
+        assert!(off.unsigned_abs() <= truth.error(self.raw), "the error is honest");
         Some(off.as_secs_f64() * 1000.0)
     }
 
@@ -346,6 +352,22 @@ fn a_step_leaves_readings_alone_and_is_confirmed() {
 }
 
 #[test]
+fn a_slew_by_somebody_else_leaves_readings_alone() {
+    let mut world = World::new((-900, 0), &[honest(0)]);
+    world.run(10);
+    // As chrony does it: a twelfth faster until the system's clock is right.
+    for _ in 0..11 {
+        world.run(1);
+        world.system.0 += 82;
+        world.bent += Duration::from_millis(82);
+        world.is_right();
+    }
+    assert_eq!(world.said, ["0 known: 900 ms behind 1"], "no step, no alarm");
+    world.run(3600);
+    world.is_right();
+}
+
+#[test]
 fn after_a_sleep_the_servers_say_what_time_it_is() {
     let mut world = World::new((0, 0), &[honest(0), honest(0)]);
     world.run(100);
@@ -390,7 +412,7 @@ fn a_drift_is_measured_and_told_before_it_hurts() {
 #[test]
 fn a_crystal_that_wanders_is_followed() {
     let mut world = World::new((0, 0), &[honest(0), honest(0), honest(0)]);
-    world.mono_ppm = 40;
+    world.raw_ppm = 40;
     for _ in 0..200 {
         world.run(60);
         assert!(world.off().unwrap().abs() < 15.0, "{:?}", world.off());

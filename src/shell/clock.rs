@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use crate::clock::{Reading, Standing, Trust};
@@ -29,16 +30,19 @@ impl Clock {
 
     /// Both clocks now.
     pub fn now(&self) -> Now {
-        let Reading { mono, system } = self.reading();
+        let Reading { mono, raw, system } = self.reading();
         match self.standing.borrow().truth {
-            Some(truth) => Now { mono, wall: truth.wall(mono), error: Some(truth.error(mono)) },
+            Some(truth) => Now { mono, wall: truth.wall(raw), error: Some(truth.error(raw)) },
             None => Now { mono, wall: system, error: None },
         }
     }
 
-    /// Both clocks now, as the system has them.
+    /// The clocks now, as the system has them.
     pub fn reading(&self) -> Reading {
-        Reading { mono: Instant::at(self.start.elapsed()), system: jiff::Timestamp::now() }
+        let mono = self.start.elapsed();
+        // Every Linux has it; one that had not would be bent by who disciplines its clock.
+        let raw = clock_gettime(ClockId::CLOCK_MONOTONIC_RAW).map_or(mono, Duration::from);
+        Reading { mono: Instant::at(mono), raw, system: jiff::Timestamp::now() }
     }
 
     /// How the time of day stands.

@@ -15,7 +15,6 @@ use super::observe::{News, Observer};
 use crate::clock::{Input, Output, Standing, Timekeeper};
 use crate::config::{self, HostPort};
 use crate::random::Random;
-use crate::time::Instant;
 use crate::wire::ntp;
 
 const PORT: u16 = 123;
@@ -28,7 +27,7 @@ const MOST_PACKETS: usize = 8;
 
 /// What became of a query.
 enum Arrival {
-    Packet { server: usize, sent: Instant, received: Instant, packet: Vec<u8> },
+    Packet { server: usize, sent: Duration, received: Duration, packet: Vec<u8> },
     Resolved { host: HostPort, address: SocketAddr },
     Unsent { server: usize, nonce: u64 },
 }
@@ -140,7 +139,7 @@ impl Query {
             if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
         let socket = UdpSocket::bind(any).await?;
         socket.connect(address).await?;
-        let sent = self.clock.reading().mono;
+        let sent = self.clock.reading().raw;
         socket.send(&self.packet).await?;
         // Silence is the timekeeper's to notice.
         let _ = timeout(OPEN, self.listen(&socket, sent, arrivals)).await;
@@ -157,12 +156,12 @@ impl Query {
         Ok(address)
     }
 
-    async fn listen(&self, socket: &UdpSocket, sent: Instant, arrivals: &mpsc::Sender<Arrival>) {
+    async fn listen(&self, socket: &UdpSocket, sent: Duration, arrivals: &mpsc::Sender<Arrival>) {
         let mut buffer = [0; 1024];
         for _ in 0..MOST_PACKETS {
             // An ICMP error is an answer too: nobody listens there.
             let Ok(length) = socket.recv(&mut buffer).await else { return };
-            let received = self.clock.reading().mono;
+            let received = self.clock.reading().raw;
             let packet = buffer.get(..length).unwrap_or_default().to_vec();
             let _ = arrivals.try_send(Arrival::Packet { server: self.server, sent, received, packet });
         }
