@@ -2,6 +2,8 @@
 //!
 //! Nothing here waits: whoever polls is given a readiness descriptor.
 
+pub mod clock;
+
 use std::io;
 use std::os::fd::BorrowedFd;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::Doubt;
+use super::discipline::Hindrance;
 use crate::config;
 
 /// A drift is told when it will reach a bound within this.
@@ -32,6 +33,8 @@ pub enum Alarm {
     },
     /// Nobody can tell the true time.
     Unknown(Doubt),
+    /// `Discipline=Yes` cannot be done.
+    Unsteered(Hindrance),
     /// A server contradicts the majority.
     Falseticker {
         /// As configured.
@@ -47,6 +50,7 @@ impl Alarm {
         match (self, other) {
             (Alarm::Falseticker { server: a, .. }, Alarm::Falseticker { server: b, .. }) => a == b,
             (Alarm::Unknown(a), Alarm::Unknown(b)) => std::mem::discriminant(a) == std::mem::discriminant(b),
+            (Alarm::Unsteered(a), Alarm::Unsteered(b)) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         }
     }
@@ -112,6 +116,7 @@ impl fmt::Display for Alarm {
                 "{doubt}: dates leave as the system's clock has them, and if it is wrong, transfers are refused; \
                  check [Clock] Servers"
             ),
+            Alarm::Unsteered(hindrance) => write!(f, "[Clock] Discipline=Yes: {hindrance}"),
             Alarm::Falseticker { server, ahead } => {
                 write!(
                     f,

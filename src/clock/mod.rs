@@ -6,9 +6,11 @@
 //!    clock leaves it alone; between verdicts its error grows as a crystal wanders.
 //! 4. Every second both clocks of the system are looked at: the offset is the system's clock minus the truth, a jump
 //!    between two looks is a step (and the servers are asked again), a steady growth is drift ([`slope`]).
-//! 5. What will break is an [`Alarm`], raised and cleared.
+//! 5. With `Discipline=Yes` the system's clock is slewed to the truth ([`discipline`]).
+//! 6. What will break is an [`Alarm`], raised and cleared.
 
 pub mod alarm;
+pub mod discipline;
 pub mod judge;
 pub mod slope;
 pub mod source;
@@ -17,6 +19,7 @@ pub mod source;
 mod tests;
 
 pub use alarm::Alarm;
+pub use discipline::Kernel;
 
 use std::time::Duration;
 
@@ -27,6 +30,7 @@ use crate::config;
 use crate::random::Random;
 use crate::time::{Instant, soonest};
 use crate::wire::ntp;
+use discipline::{Hindrance, Steering};
 use judge::{Candidate, judge};
 use slope::Slope;
 use source::{Source, wander};
@@ -155,6 +159,8 @@ pub enum Output {
         /// Look its name up again: it did not answer lately.
         afresh: bool,
     },
+    /// Let the system's clock gain this, slowly.
+    Slew(SignedDuration),
     /// Tell the operators.
     Report(Report),
 }
@@ -180,6 +186,10 @@ pub enum Input<'a> {
         /// Of the query.
         nonce: u64,
     },
+    /// How the kernel runs the clock.
+    Kernel(Option<Kernel>),
+    /// The kernel refused to slew the clock.
+    Forbidden,
     /// Other servers or bounds.
     Settings(config::Clock),
     /// A deadline has passed.
@@ -198,6 +208,9 @@ pub struct Timekeeper {
     /// A step that no server has explained.
     stepped: Option<Duration>,
     looked: Reading,
+    kernel: Option<Kernel>,
+    steering: Steering,
+    hindrance: Option<Hindrance>,
     /// The system's clock over the raw one, and the raw one over the truth.
     gains: [Slope; 2],
     trust: Trust,
@@ -215,6 +228,9 @@ impl Timekeeper {
             doubt: None,
             stepped: None,
             looked: now,
+            kernel: None,
+            steering: Steering::default(),
+            hindrance: None,
             gains: [
                 Slope::new(Duration::from_secs(4), Duration::from_secs(16)),
                 Slope::new(Duration::from_secs(30), Duration::from_secs(120)),
@@ -240,6 +256,8 @@ impl Timekeeper {
                     source.unsent(nonce);
                 }
             }
+            Input::Kernel(kernel) => self.kernel = kernel,
+            Input::Forbidden => self.steering.refused(),
             Input::Settings(settings) => self.set(now, settings),
             Input::Tick => {}
         }
@@ -249,7 +267,9 @@ impl Timekeeper {
             // What grew old, and who fell silent.
             self.weigh(now);
         }
-        self.judge_ourselves(now, out);
+        self.trust(now, out);
+        self.steer(now.mono, out);
+        self.raise(now, out);
     }
 
     /// When [`Input::Tick`] is due.
@@ -269,6 +289,7 @@ impl Timekeeper {
         self.sources = names.iter().map(source).collect();
         self.believed = vec![false; self.sources.len()];
         self.settings = settings;
+        self.steering = Steering::default();
         self.weigh(now);
     }
 
@@ -333,7 +354,7 @@ impl Timekeeper {
         Some(system.ppm()? + mono.ppm().unwrap_or(0.0))
     }
 
-    fn judge_ourselves(&mut self, now: Reading, out: &mut Vec<Output>) {
+    fn trust(&mut self, now: Reading, out: &mut Vec<Output>) {
         let known = matches!(self.trust, Trust::Good { .. });
         self.trust = self.trust_at(now);
         if let Trust::Good { offset, error } = self.trust
@@ -341,6 +362,20 @@ impl Timekeeper {
         {
             out.push(Output::Report(Report::Known { offset, error, servers: self.agreeing() }));
         }
+    }
+
+    fn steer(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let wanted = self.settings.discipline.then(|| self.steering.step(now, self.trust, self.kernel));
+        self.hindrance = wanted.and_then(|steered| match steered {
+            Ok(slew) => {
+                out.extend(slew.map(Output::Slew));
+                None
+            }
+            Err(hindrance) => Some(hindrance),
+        });
+    }
+
+    fn raise(&mut self, now: Reading, out: &mut Vec<Output>) {
         let alarms = self.alarms_at(now);
         let old = std::mem::take(&mut self.alarms);
         let gone = old.iter().filter(|alarm| !alarms.iter().any(|new| new.is_same(alarm)));
@@ -379,6 +414,7 @@ impl Timekeeper {
                 let drift = self.drift().filter(|_| alarms.is_empty());
                 alarms.extend(drift.and_then(|ppm| alarm::drift(&self.settings, offset, ppm, stands(Alarm::is_drift))));
                 alarms.extend(self.falsetickers(now));
+                alarms.extend(self.hindrance.map(Alarm::Unsteered));
             }
         }
         alarms
@@ -417,6 +453,7 @@ impl Timekeeper {
             error_seconds: error,
             drift_ppm: self.drift().filter(|_| self.truth.is_some()),
             servers: self.sources.iter().zip(&self.believed).map(server).collect(),
+            kernel: self.kernel,
             alarms: self.alarms.clone(),
         }
     }
@@ -439,6 +476,8 @@ pub struct Standing {
     pub drift_ppm: Option<f64>,
     /// Each server.
     pub servers: Vec<ServerStanding>,
+    /// Who else keeps the system's clock, and how well.
+    pub kernel: Option<Kernel>,
     /// What will break.
     #[serde(serialize_with = "as_texts")]
     pub alarms: Vec<Alarm>,

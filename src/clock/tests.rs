@@ -54,6 +54,8 @@ struct World {
     slept: Duration,
     /// What the monotonic clock has gained on the raw one: who slews the system's clock bends it too.
     bent: Duration,
+    /// The kernel: what the system's clock has gained by order, and what it shall still gain.
+    slew: (SignedDuration, SignedDuration),
     servers: Vec<Server>,
     keeper: Timekeeper,
     random: Random,
@@ -69,6 +71,7 @@ impl World {
             servers: (1..=servers.len()).map(name).collect(),
             max_ahead: Duration::from_secs(1),
             max_behind: Duration::from_secs(60),
+            discipline: false,
         };
         let mut world = World {
             raw: Duration::ZERO,
@@ -76,6 +79,7 @@ impl World {
             raw_ppm: 0,
             slept: Duration::ZERO,
             bent: Duration::ZERO,
+            slew: (SignedDuration::ZERO, SignedDuration::ZERO),
             servers: servers.to_vec(),
             keeper: Timekeeper::new(
                 Reading { mono: Instant::START, raw: Duration::ZERO, system: Timestamp::UNIX_EPOCH },
@@ -99,7 +103,7 @@ impl World {
 
     fn reading(&self) -> Reading {
         let gain = i64::try_from(self.raw.as_nanos()).unwrap() / 1_000_000 * self.system.1;
-        let ahead = SignedDuration::from_millis(self.system.0) + SignedDuration::from_nanos(gain);
+        let ahead = SignedDuration::from_millis(self.system.0) + self.slew.0 + SignedDuration::from_nanos(gain);
         let system = Timestamp::from_duration(self.truth() + ahead).unwrap();
         Reading { mono: Instant::at(self.raw + self.bent), raw: self.raw, system }
     }
@@ -111,11 +115,10 @@ impl World {
             let packet = self.packets.first().map(|packet| packet.0);
             let due = self.keeper.timeout().map_or(end, |due| due.since_start().saturating_sub(self.bent));
             let next = packet.unwrap_or(end).min(due);
+            self.pass(next.min(end));
             if next >= end {
-                self.raw = end;
                 return;
             }
-            self.raw = next;
             if packet == Some(next) {
                 let (_, server, sent, packet) = self.packets.remove(0);
                 let received = self.raw;
@@ -126,12 +129,22 @@ impl World {
         }
     }
 
+    /// Time passes; the kernel slews by at most 500 ppm.
+    fn pass(&mut self, until: Duration) {
+        let until = until.max(self.raw);
+        let most = SignedDuration::try_from(until - self.raw).unwrap() / 2000;
+        let gain = self.slew.1.clamp(-most, most);
+        self.slew = (self.slew.0 + gain, self.slew.1 - gain);
+        self.raw = until;
+    }
+
     fn step(&mut self, input: Input<'_>) {
         let mut out = Vec::new();
         self.keeper.handle(self.reading(), input, &mut self.random, &mut out);
         for output in out {
             match output {
                 Output::Query { server, nonce, packet, .. } => self.asked(server, nonce, &packet),
+                Output::Slew(gain) => self.slew.1 = gain,
                 Output::Report(report) => self.said.push(format!("{} {}", self.raw.as_secs(), word(&report))),
             }
         }
@@ -206,6 +219,7 @@ fn short(alarm: &Alarm) -> String {
         Alarm::Off { offset, servers } => format!("{} {servers}", alarm::apart(*offset)),
         Alarm::Drift { ppm, after } => format!("{ppm:.0} ppm, {} min", after.as_secs() / 60),
         Alarm::Unknown(doubt) => format!("{doubt:?}"),
+        Alarm::Unsteered(hindrance) => format!("{hindrance:?}"),
         Alarm::Falseticker { server, ahead } => format!("{server} {}", alarm::apart(*ahead)),
     }
 }
@@ -407,6 +421,62 @@ fn a_drift_is_measured_and_told_before_it_hurts() {
         world.said
     );
     world.is_right();
+}
+
+const FREE: Kernel = Kernel { synchronised: false, max_error_seconds: 16.0, frequency_ppm: 0.0, keeper: None };
+
+/// A world that shall discipline its clock.
+fn disciplined(system: (i64, i64), kernel: Option<Kernel>) -> World {
+    let mut world = World::new(system, &[honest(0), honest(0), honest(0)]);
+    world.step(Input::Settings(config::Clock { discipline: true, ..world.keeper.settings.clone() }));
+    world.step(Input::Kernel(kernel));
+    world
+}
+
+#[test]
+fn discipline_brings_the_clock_home_slowly_and_keeps_it_there() {
+    let mut world = disciplined((2_000, 40), Some(FREE));
+    world.run(600);
+    // 2 s and 40 ppm ahead: 500 ppm slower for ten minutes.
+    let left = world.reading().system.as_duration() - world.truth();
+    assert!((left.as_secs_f64() - 1.724).abs() < 0.01, "{left}");
+    world.run(2 * 3600);
+    for _ in 0..60 {
+        world.run(60);
+        let off = world.reading().system.as_duration() - world.truth();
+        assert!(off.abs() < SignedDuration::from_millis(8), "{off}");
+        world.is_right();
+    }
+    assert_eq!(world.said[1..], ["0 raised: 2.0 s ahead of 3", "2609 cleared: 800 ms ahead of 3"]);
+}
+
+#[test]
+fn discipline_keeps_its_hands_off_where_it_must() {
+    use super::discipline::Hindrance;
+    let chrony = Kernel { synchronised: true, keeper: Some("chronyd"), ..FREE };
+    for (system, kernel, hindrance) in [
+        (2_000, Some(chrony), Hindrance::Keeper("chronyd")),
+        (2_000, Some(Kernel { keeper: None, ..chrony }), Hindrance::Keeper("another program")),
+        (2_000, None, Hindrance::Unknown),
+        (30_000, Some(FREE), Hindrance::Far),
+    ] {
+        let mut world = disciplined((system, 0), kernel);
+        world.run(3600);
+        assert_eq!((world.slew.0, world.keeper.hindrance), (SignedDuration::ZERO, Some(hindrance)));
+        assert!(world.said.iter().any(|said| said.ends_with(&format!("raised: {hindrance:?}"))), "{:?}", world.said);
+    }
+    let mut world = disciplined((2_000, 0), Some(FREE));
+    world.run(5);
+    world.step(Input::Forbidden);
+    world.slew.1 = SignedDuration::ZERO;
+    world.run(3600);
+    assert_eq!((world.slew.1, world.keeper.hindrance), (SignedDuration::ZERO, Some(Hindrance::Forbidden)));
+    // Nobody steers by a time that is not known.
+    let mut world = World::new((2_000, 0), &[honest(0), honest(30_000)]);
+    world.step(Input::Settings(config::Clock { discipline: true, ..world.keeper.settings.clone() }));
+    world.step(Input::Kernel(Some(FREE)));
+    world.run(3600);
+    assert_eq!(world.slew.0, SignedDuration::ZERO);
 }
 
 #[test]

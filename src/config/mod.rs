@@ -315,6 +315,8 @@ pub struct Clock {
     pub max_ahead: Duration,
     /// How far it may be behind.
     pub max_behind: Duration,
+    /// Is the system's clock steered as well?
+    pub discipline: bool,
 }
 
 /// `[Web]`.

@@ -338,6 +338,7 @@ impl Builder<'_, '_> {
             servers: self.settings.value(Section::Clock, "Servers", value::hosts).unwrap_or_default(),
             max_ahead: bound("MaxAhead")?,
             max_behind: bound("MaxBehind")?,
+            discipline: self.settings.value(Section::Clock, "Discipline", value::flag)?,
         })
     }
 

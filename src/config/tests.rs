@@ -463,8 +463,8 @@ Hep=
 ";
     assert_eq!(faults(text), [""; 0]);
     assert_eq!(good(text).gateways()[0].max_calls, Some(23));
-    // One note for each thing that nothing reads yet: six keys of the gateway, one of the clock, four sections.
-    assert_eq!(notes(text).len(), 11, "{:#?}", notes(text));
+    // One note for each thing that nothing reads yet: six keys of the gateway, four sections.
+    assert_eq!(notes(text).len(), 10, "{:#?}", notes(text));
 }
 
 #[test]

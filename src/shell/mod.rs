@@ -5,6 +5,7 @@ pub mod clock;
 pub mod configuration;
 pub mod daemon;
 pub mod demo;
+mod kernel;
 mod ladder;
 mod metrics;
 mod ntp;

@@ -6,13 +6,16 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::clock::Clock;
+use super::kernel;
 use super::observe::{News, Observer};
-use crate::clock::{Input, Output, Standing, Timekeeper};
+use crate::clock::{Input, Kernel, Output, Standing, Timekeeper};
 use crate::config::{self, HostPort};
 use crate::random::Random;
 use crate::wire::ntp;
@@ -20,6 +23,8 @@ use crate::wire::ntp;
 const PORT: u16 = 123;
 /// How long a query's socket stays open: the timekeeper does not wait longer.
 const OPEN: Duration = Duration::from_secs(2);
+/// How often the kernel's state is looked at.
+const KERNEL_PACE: Duration = Duration::from_secs(16);
 /// Packets that may wait; a flood beyond them is lost.
 const QUEUE: usize = 64;
 /// Packets that are read for one query: a forger must not keep us busy.
@@ -30,6 +35,7 @@ enum Arrival {
     Packet { server: usize, sent: Duration, received: Duration, packet: Vec<u8> },
     Resolved { host: HostPort, address: SocketAddr },
     Unsent { server: usize, nonce: u64 },
+    Kernel(Option<Kernel>),
 }
 
 /// Starts the task. It ends when nobody can send it settings any more.
@@ -68,6 +74,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self, mut settings: mpsc::Receiver<config::Clock>, mut arrived: mpsc::Receiver<Arrival>) {
+        let mut looks = tokio::time::interval(KERNEL_PACE);
         self.handle(Input::Tick);
         loop {
             tokio::select! {
@@ -79,6 +86,7 @@ impl Task {
                     None => return,
                 },
                 Some(arrival) = arrived.recv() => self.take(arrival),
+                _ = looks.tick() => self.look_at_kernel(),
                 () = self.clock.until(self.keeper.timeout()) => self.handle(Input::Tick),
             }
         }
@@ -90,6 +98,7 @@ impl Task {
                 self.handle(Input::Answer { server, sent, received, packet: &packet });
             }
             Arrival::Unsent { server, nonce } => self.handle(Input::Unsent { server, nonce }),
+            Arrival::Kernel(kernel) => self.handle(Input::Kernel(kernel)),
             Arrival::Resolved { host, address } => {
                 self.hosts.iter_mut().filter(|(name, _)| *name == host).for_each(|(_, at)| *at = Some(address));
             }
@@ -104,8 +113,22 @@ impl Task {
         for output in out {
             match output {
                 Output::Report(report) => self.observer.tell(News::Clock(report)),
+                Output::Slew(gain) => self.slew(gain),
                 Output::Query { server, nonce, packet, afresh } => self.query(server, nonce, packet, afresh),
             }
+        }
+    }
+
+    fn look_at_kernel(&self) {
+        let arrivals = self.arrivals.clone();
+        tokio::task::spawn_blocking(move || arrivals.blocking_send(Arrival::Kernel(kernel::look())));
+    }
+
+    fn slew(&mut self, gain: SignedDuration) {
+        let microseconds = i64::try_from(gain.as_micros()).unwrap_or_default();
+        if let Err(fault) = firmware_io::clock::slew(microseconds) {
+            warn!("the system's clock cannot be slewed: {fault}");
+            self.handle(Input::Forbidden);
         }
     }
 
