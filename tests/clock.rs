@@ -8,6 +8,7 @@ mod lab;
 use std::time::SystemTime;
 
 use lab::{Chrony, Demarc, Dialog, Gateway, Lab, Message, Peer, Sdp, Setup, Wall, get, liar, seconds, until};
+use nix::sys::signal::Signal;
 
 const LYNC_NUMBER: &str = "+13125550100";
 /// How far a measured offset may be from the truth.
@@ -183,11 +184,18 @@ fn certificates_are_judged_by_the_true_time() {
 }
 
 #[test]
-fn without_servers_it_is_said_once() {
+fn without_servers_it_is_said_once_until_a_reload_names_one() {
     let lab = Lab::new();
-    let Some(wall) = Wall::ahead(&lab, 0.0, 0.0) else { return };
-    let stage = Stage::set(lab, &wall, &[]);
+    let Some(wall) = Wall::ahead(&lab, -30.0, 0.0) else { return };
+    let server = liar(&lab, 10, |_, _| {}).to_string();
+    let mut stage = Stage::set(lab, &wall, &[]);
     assert_eq!(stage.clock()["trust"], "none");
     assert_eq!(stage.demarc.metric("demarc_clock_trusted"), 0.0);
     assert_eq!(stage.demarc.log().matches("[Clock] Servers is not set").count(), 1);
+    let ini = std::fs::read_to_string(&stage.demarc.file).unwrap();
+    std::fs::write(&stage.demarc.file, ini.replace("Servers=", &format!("Servers={server}"))).unwrap();
+    stage.demarc.signal(Signal::SIGHUP);
+    stage.trusts();
+    stage.offset_is(&server, -30.0);
+    stage.call_says_the_true_time();
 }
