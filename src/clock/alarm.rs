@@ -31,6 +31,13 @@ pub enum Alarm {
         /// When it is too much.
         after: Duration,
     },
+    /// The true time is still known from before.
+    Fading {
+        /// Why nobody can tell it now.
+        doubt: Doubt,
+        /// How long it will do.
+        left: Duration,
+    },
     /// Nobody can tell the true time.
     Unknown(Doubt),
     /// `Discipline=Yes` cannot be done.
@@ -111,6 +118,11 @@ impl fmt::Display for Alarm {
                      demarc corrects its own dates by it; have the system's clock disciplined (chrony or timesyncd)"
                 )
             }
+            Alarm::Fading { doubt, left } => write!(
+                f,
+                "{doubt}: our dates follow the last that was known, which will do for {}; check [Clock] Servers",
+                hours(*left)
+            ),
             Alarm::Unknown(doubt) => write!(
                 f,
                 "{doubt}: dates leave as the system's clock has them, and if it is wrong, transfers are refused; \

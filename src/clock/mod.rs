@@ -33,7 +33,7 @@ use crate::wire::ntp;
 use discipline::{Hindrance, Steering};
 use judge::{Candidate, judge};
 use slope::Slope;
-use source::{Source, wander};
+use source::{Source, lasts, wander};
 
 /// How often the clocks are compared.
 const LOOK: Duration = Duration::from_secs(1);
@@ -267,7 +267,7 @@ impl Timekeeper {
             // What grew old, and who fell silent.
             self.weigh(now);
         }
-        self.trust(now, out);
+        self.reconsider(now, out);
         self.steer(now.mono, out);
         self.raise(now, out);
     }
@@ -281,7 +281,8 @@ impl Timekeeper {
     /// Servers of the same name keep what they know.
     fn set(&mut self, now: Reading, settings: config::Clock) {
         let mut old = std::mem::take(&mut self.sources);
-        let source = |name: &String| match old.iter().position(|source| source.name == *name) {
+        // One that refused us is given another chance.
+        let source = |name: &String| match old.iter().position(|source| source.name == *name && !source.denied()) {
             Some(at) => old.swap_remove(at),
             None => Source::new(name.clone(), now.mono),
         };
@@ -354,7 +355,7 @@ impl Timekeeper {
         Some(system.ppm()? + mono.ppm().unwrap_or(0.0))
     }
 
-    fn trust(&mut self, now: Reading, out: &mut Vec<Output>) {
+    fn reconsider(&mut self, now: Reading, out: &mut Vec<Output>) {
         let known = matches!(self.trust, Trust::Good { .. });
         self.trust = self.trust_at(now);
         if let Trust::Good { offset, error } = self.trust
@@ -386,7 +387,7 @@ impl Timekeeper {
     }
 
     fn trust_at(&self, now: Reading) -> Trust {
-        let most = self.settings.max_ahead.min(self.settings.max_behind);
+        let most = self.vaguest();
         match (self.truth, self.doubt) {
             _ if self.sources.is_empty() => Trust::None,
             (Some(truth), _) if truth.error(now.raw) <= most => {
@@ -396,6 +397,11 @@ impl Timekeeper {
             (Some(truth), None) => Trust::Suspect(Doubt::Vague(truth.error(now.raw))),
             (None, None) => Trust::None,
         }
+    }
+
+    /// The error beyond which a truth is none.
+    fn vaguest(&self) -> Duration {
+        self.settings.max_ahead.min(self.settings.max_behind)
     }
 
     fn agreeing(&self) -> usize {
@@ -408,10 +414,12 @@ impl Timekeeper {
         match self.trust {
             Trust::None => {}
             Trust::Suspect(doubt) => alarms.push(Alarm::Unknown(doubt)),
-            Trust::Good { offset, .. } => {
+            Trust::Good { offset, error } => {
+                let left = lasts(self.vaguest().saturating_sub(error));
+                alarms.extend(self.doubt.map(|doubt| Alarm::Fading { doubt, left }));
                 let stands = |wanted: fn(&Alarm) -> bool| self.alarms.iter().any(wanted);
                 alarms.extend(alarm::offset(&self.settings, offset, self.agreeing(), stands(Alarm::is_off)));
-                let drift = self.drift().filter(|_| alarms.is_empty());
+                let drift = self.drift().filter(|_| !alarms.iter().any(Alarm::is_off));
                 alarms.extend(drift.and_then(|ppm| alarm::drift(&self.settings, offset, ppm, stands(Alarm::is_drift))));
                 alarms.extend(self.falsetickers(now));
                 alarms.extend(self.hindrance.map(Alarm::Unsteered));

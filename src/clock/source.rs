@@ -104,6 +104,11 @@ pub(super) fn wander(elapsed: Duration) -> Duration {
     elapsed * WANDER / 1_000_000
 }
 
+/// How long it takes a clock to gain or lose that.
+pub(super) fn lasts(error: Duration) -> Duration {
+    error.saturating_mul(1_000_000 / WANDER)
+}
+
 /// A server that is asked.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -181,6 +186,11 @@ impl Source {
     /// The last eight queries, one bit each, the newest lowest.
     pub fn reach(&self) -> u8 {
         self.reach
+    }
+
+    /// Has it told us to go away?
+    pub fn denied(&self) -> bool {
+        self.state == State::Denied
     }
 
     /// Has it answered since?
@@ -304,7 +314,7 @@ impl Source {
 
     fn failed(&mut self, now: Instant, burst: u8, random: &mut Random) {
         let was_reachable = self.reachable();
-        (self.tried, self.reach) = (true, self.reach << 1);
+        (self.tried, self.reach, self.poll) = (true, self.reach << 1, self.poll.min(self.least_poll));
         if !self.reachable() {
             let eager = if self.least_poll > POLL.0 { self.least_poll } else { EAGER };
             let first = was_reachable || burst > 0;

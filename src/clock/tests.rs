@@ -218,6 +218,7 @@ fn short(alarm: &Alarm) -> String {
     match alarm {
         Alarm::Off { offset, servers } => format!("{} {servers}", alarm::apart(*offset)),
         Alarm::Drift { ppm, after } => format!("{ppm:.0} ppm, {} min", after.as_secs() / 60),
+        Alarm::Fading { doubt, left } => format!("{doubt:?}, {} min left", left.as_secs() / 60),
         Alarm::Unknown(doubt) => format!("{doubt:?}"),
         Alarm::Unsteered(hindrance) => format!("{hindrance:?}"),
         Alarm::Falseticker { server, ahead } => format!("{server} {}", alarm::apart(*ahead)),
@@ -332,6 +333,8 @@ fn a_kiss_is_obeyed() {
     let mut world = World::new((0, 0), &[server(Manner::Kiss(b"DENY"), 0), server(Manner::Kiss(b"RATE"), 0)]);
     world.run(3600);
     assert_eq!(world.queries(0), 1);
+    world.step(Input::Settings(world.keeper.settings.clone()));
+    assert_eq!(world.queries(0), 2, "a reload asks once more");
     assert!(world.queries(1) < 3600 / 128, "{}", world.queries(1));
     assert_eq!(world.fault(1), Some(Fault::Rate));
 }
@@ -403,6 +406,28 @@ fn a_step_that_nobody_explains_ends_the_trust() {
     assert_eq!(world.off(), None);
     assert_eq!(world.said.last().unwrap(), "131 raised: Stepped");
     world.servers[0].manner = Manner::Honest;
+    world.run(80);
+    world.is_right();
+}
+
+#[test]
+fn without_answers_the_last_truth_serves_while_it_is_good_enough() {
+    let mut world = World::new((0, 0), &[honest(0), honest(0), honest(0)]);
+    world.raw_ppm = 40;
+    world.run(1000);
+    world.servers.iter_mut().for_each(|server| server.manner = Manner::Silent);
+    world.run(2 * 3600);
+    assert!(world.off().unwrap().abs() > 200.0, "it is off by now, and says so");
+    assert_eq!(world.said.len(), 2, "{:?}", world.said);
+    assert!(world.said[1].contains("raised: Silence, 3"), "{:?}", world.said);
+    world.run(5 * 3600);
+    assert_eq!(world.off(), None);
+    assert!(
+        world.said[2].contains("cleared: Silence, 0 min") && world.said[3].contains("raised: Silence"),
+        "{:?}",
+        world.said
+    );
+    world.servers.iter_mut().for_each(|server| server.manner = Manner::Honest);
     world.run(80);
     world.is_right();
 }
