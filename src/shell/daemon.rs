@@ -88,9 +88,6 @@ impl Daemon {
         let observer = Observer::start(config.clone());
         let clock_random = Random::seeded(random.octets());
         let new_servers = ntp::start(clock.clone(), standing, config.clock.clone(), clock_random, observer.clone());
-        if config.clock.servers.is_empty() {
-            warn!("[Clock] Servers is not set: our dates are the system's, and nobody notices when its clock is wrong");
-        }
         let _ = tokio::time::timeout(FIRST_VERDICT, clock.judged()).await;
         let (media_reports, media) = mpsc::channel(MEDIA_QUEUE);
         let engine = Engine::start(&config.media, media_reports)?;
