@@ -7,7 +7,7 @@ mod lab;
 
 use std::time::SystemTime;
 
-use lab::{Chrony, Demarc, Dialog, Gateway, Lab, Message, Peer, Sdp, Setup, Wall, get, liar, seconds, until};
+use lab::{Chrony, Demarc, Dialog, Gateway, Lab, Liar, Message, Peer, Sdp, Setup, Wall, get, seconds, until};
 use nix::sys::signal::Signal;
 
 const LYNC_NUMBER: &str = "+13125550100";
@@ -19,18 +19,17 @@ struct Stage {
     gateway: Peer,
     demarc: Demarc,
     _lync: Peer,
-    _lab: Lab,
 }
 
 impl Stage {
-    fn set(lab: Lab, wall: &Wall, servers: &[String]) -> Stage {
-        let lync = Peer::answering(&lab);
+    fn set(lab: &Lab, wall: &Wall, servers: &[String]) -> Stage {
+        let lync = Peer::answering(lab);
         let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), "TCP")]);
         setup.trunk_configuration = vec!["OptionsInterval=1s".to_owned()];
         setup.clock = vec![format!("Servers={}", servers.join(" "))];
         setup.environment = wall.environment().to_vec();
-        let demarc = setup.start(&lab);
-        Stage { gateway: Peer::gateway(lab.net.host(3)), demarc, _lync: lync, _lab: lab }
+        let demarc = setup.start(lab);
+        Stage { gateway: Peer::gateway(lab.net.host(3)), demarc, _lync: lync }
     }
 
     #[track_caller]
@@ -100,17 +99,17 @@ fn a_box_that_is_thirty_seconds_ahead_says_the_true_time_among_all_kinds_of_serv
     let offsets = [Some("+0s"), Some("+0s"), Some("+0s"), Some("+30s"), Some("-120s"), None];
     let chronies: Vec<Chrony> = (10..).zip(offsets).map(|(last, offset)| Chrony::start(&lab, last, offset)).collect();
     let hostile = [
-        liar(&lab, 20, |answer, _| answer[31] ^= 1),
-        liar(&lab, 21, |answer, last| *answer = last.unwrap_or(*answer)),
-        liar(&lab, 22, |answer, _| {
+        Liar::start(&lab, 20, |answer, _| answer[31] ^= 1),
+        Liar::start(&lab, 21, |answer, first| *answer = first.unwrap_or(*answer)),
+        Liar::start(&lab, 22, |answer, _| {
             (answer[0], answer[1]) = (0xe4, 0);
             answer[12..16].copy_from_slice(b"DENY");
         }),
-        liar(&lab, 23, |answer, _| answer[40..].fill(0)),
+        Liar::start(&lab, 23, |answer, _| answer[40..].fill(0)),
     ];
-    let addresses = chronies.iter().map(|chrony| chrony.address).chain(hostile);
+    let addresses = chronies.iter().map(|chrony| chrony.address).chain(hostile.iter().map(|liar| liar.address));
     let servers: Vec<String> = addresses.map(|address| address.to_string()).collect();
-    let mut stage = Stage::set(lab, &wall, &servers);
+    let mut stage = Stage::set(&lab, &wall, &servers);
     stage.trusts();
     for (server, expected) in servers.iter().zip([30.0, 30.0, 30.0, 0.0, 150.0]) {
         stage.offset_is(server, expected);
@@ -148,7 +147,7 @@ fn a_step_and_a_drift_under_a_live_call_go_unnoticed_by_it() {
     let Some(wall) = Wall::ahead(&lab, 0.0, 0.0) else { return };
     let chronies: Vec<Chrony> = (10..13).map(|last| Chrony::start(&lab, last, Some("+0s"))).collect();
     let servers: Vec<String> = chronies.iter().map(|chrony| chrony.address.to_string()).collect();
-    let mut stage = Stage::set(lab, &wall, &servers);
+    let mut stage = Stage::set(&lab, &wall, &servers);
     stage.trusts();
     let (mut call, answer) = stage.connect();
     says_the_true_time(&answer);
@@ -176,8 +175,8 @@ fn certificates_are_judged_by_the_true_time() {
     let lab = Lab::new();
     // Two years ahead every certificate of the lab has expired.
     let Some(wall) = Wall::ahead(&lab, 730.0 * 86_400.0, 0.0) else { return };
-    let server = liar(&lab, 10, |_, _| {});
-    let mut stage = Stage::set(lab, &wall, &[server.to_string()]);
+    let server = Liar::start(&lab, 10, |_, _| {});
+    let mut stage = Stage::set(&lab, &wall, &[server.address.to_string()]);
     stage.trusts();
     stage.demarc.logs(&["up: ", "lync"]);
     stage.call_says_the_true_time();
@@ -187,8 +186,9 @@ fn certificates_are_judged_by_the_true_time() {
 fn without_servers_it_is_said_once_until_a_reload_names_one() {
     let lab = Lab::new();
     let Some(wall) = Wall::ahead(&lab, -30.0, 0.0) else { return };
-    let server = liar(&lab, 10, |_, _| {}).to_string();
-    let mut stage = Stage::set(lab, &wall, &[]);
+    let liar = Liar::start(&lab, 10, |_, _| {});
+    let server = liar.address.to_string();
+    let mut stage = Stage::set(&lab, &wall, &[]);
     assert_eq!(stage.clock()["trust"], "none");
     assert_eq!(stage.demarc.metric("demarc_clock_trusted"), 0.0);
     assert_eq!(stage.demarc.log().matches("[Clock] Servers is not set").count(), 1);

@@ -33,7 +33,7 @@ pub use peer::{Dialog, Message, Peer, Received, Sdp};
 pub use phone::{Line, Phone};
 pub use pki::{Authority, Leaf, Paper};
 pub use sipp::{Scenario, Sipp};
-pub use time::{Chrony, Lie, Wall, liar};
+pub use time::{Chrony, Liar, Lie, Wall};
 
 /// One test's surroundings.
 pub struct Lab {

@@ -3,6 +3,9 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use super::child::Running;
@@ -88,32 +91,57 @@ fn faketime() -> Option<PathBuf> {
     folders.map(|folder| folder.join("libfaketimeMT.so.1")).find(|library| library.is_file())
 }
 
-/// What a lying server does to a good answer; the second argument is the answer before.
-pub type Lie = fn(answer: &mut [u8; 48], last: Option<[u8; 48]>);
+/// What a lying server does to a good answer; the second argument is its first answer.
+pub type Lie = fn(answer: &mut [u8; 48], first: Option<[u8; 48]>);
 
-/// An NTP server of our own at the address ending in `last`, for as long as the test runs.
-pub fn liar(lab: &Lab, last: u8, lie: Lie) -> SocketAddr {
-    let address = lab.net.at(last, 11_123);
-    let socket = UdpSocket::bind(address).unwrap();
-    std::thread::spawn(move || {
-        let (mut query, mut sent) = ([0; 48], None);
-        while let Ok((48, client)) = socket.recv_from(&mut query) {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            let mut answer = [0; 48];
-            (answer[0], answer[1], answer[3]) = (0x24, 1, 0xe9);
-            answer[24..32].copy_from_slice(&query[40..]);
-            answer[32..40].copy_from_slice(&stamp(now));
-            answer[40..].copy_from_slice(&stamp(now));
-            lie(&mut answer, sent);
-            sent.get_or_insert(answer);
-            let _ = socket.send_to(&answer, client);
-        }
-    });
-    address
+/// An NTP server of our own; it ends with its value, and gives its port back.
+pub struct Liar {
+    /// Where it serves.
+    pub address: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Liar {
+    /// One at the address ending in `last`.
+    pub fn start(lab: &Lab, last: u8, lie: Lie) -> Liar {
+        let address = lab.net.at(last, 11_123);
+        let socket = UdpSocket::bind(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let over = over.clone();
+            move || serve(&socket, lie, &over)
+        });
+        Liar { address, over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn serve(socket: &UdpSocket, lie: Lie, over: &AtomicBool) {
+    let (mut query, mut first) = ([0; 48], None);
+    while !over.load(Ordering::Relaxed) {
+        let Ok((48, client)) = socket.recv_from(&mut query) else { continue };
+        let now = stamp(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        let mut answer = [0; 48];
+        (answer[0], answer[1], answer[3]) = (0x24, 1, 0xe9);
+        answer[24..32].copy_from_slice(&query[40..]);
+        answer[32..40].copy_from_slice(&now);
+        answer[40..].copy_from_slice(&now);
+        lie(&mut answer, first);
+        first.get_or_insert(answer);
+        let _ = socket.send_to(&answer, client);
+    }
 }
 
 /// As it stands in a packet.
-pub fn stamp(since_1970: Duration) -> [u8; 8] {
+fn stamp(since_1970: Duration) -> [u8; 8] {
     let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
     ((since_1970.as_secs() + TO_UNIX) << 32 | fraction).to_be_bytes()
 }
