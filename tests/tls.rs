@@ -222,6 +222,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
         codecs: Vec::new(),
         switches: Switches {
             enable_refer_support: true,
+            accept_refer: false,
             enable_fast_failover_timer: true,
             fast_failover_timeout: Duration::from_secs(10),
             forward_call_history: false,

@@ -87,6 +87,15 @@ pub enum Report {
         /// The status.
         status: u16,
     },
+    /// A transfer has come to its end.
+    Transfer {
+        /// The trunk of the side that was transferred.
+        trunk: TrunkId,
+        /// Who carried it out: `handled` by us.
+        mode: &'static str,
+        /// What came of it.
+        result: TransferResult,
+    },
     /// A trunk answers again or no longer.
     Trunk {
         /// Which.
@@ -105,6 +114,28 @@ pub enum Report {
         /// Why, and what to do.
         why: Cow<'static, str>,
     },
+}
+
+/// What came of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferResult {
+    /// The target answered.
+    Reached,
+    /// It did not; the call went on as it was if the transferor was still there.
+    Failed,
+    /// The call ended first.
+    Abandoned,
+}
+
+impl TransferResult {
+    /// The `result` label.
+    pub fn text(self) -> &'static str {
+        match self {
+            TransferResult::Reached => "reached",
+            TransferResult::Failed => "failed",
+            TransferResult::Abandoned => "abandoned",
+        }
+    }
 }
 
 /// A finished call.

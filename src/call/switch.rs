@@ -226,6 +226,7 @@ impl Switch {
         match asked.message.method() {
             Some(Method::Invite) => self.invite(asked, turn),
             Some(Method::Options) => self.options(&asked, turn),
+            Some(Method::Refer) => self.refuse(&asked, 603, "a REFER outside a call has nobody to transfer", turn),
             _ => self.refuse(&asked, 481, "this request needs a dialog", turn),
         }
     }

@@ -305,6 +305,7 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "ResponseCodeRules", Text, "", NewCalls, "The [ResponseCodeRules NAME] for this gateway's refusals.").not_yet(),
 
     key(TrunkConfiguration, "EnableReferSupport", Flag, "True", NewCalls, "Can the gateway receive REFER? If not, we place a transfer's new call ourselves."),
+    key(TrunkConfiguration, "AcceptRefer", Flag, "False", NewCalls, "May the gateway send REFER? If not it is refused, as Microsoft does, and the gateway transfers by re-INVITE."),
     key(TrunkConfiguration, "EnableFastFailoverTimer", Flag, "True", NewCalls, "Go to the next gateway when this one shows neither progress nor an answer in time."),
     key(TrunkConfiguration, "FastFailoverTimeout", Time(SECOND, MINUTE), "10s", NewCalls, "How long the fast failover timer runs."),
     key(TrunkConfiguration, "ForwardCallHistory", Flag, "False", NewCalls, "Send History-Info, and Referred-By on transfers."),

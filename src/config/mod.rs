@@ -173,6 +173,8 @@ pub enum Dtmf {
 pub struct Switches {
     /// May the peer receive REFER?
     pub enable_refer_support: bool,
+    /// May the peer send REFER? Microsoft always may.
+    pub accept_refer: bool,
     /// Give up on a silent gateway after 10 s.
     pub enable_fast_failover_timer: bool,
     /// How long the fast failover timer runs.

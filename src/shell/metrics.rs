@@ -43,6 +43,7 @@ labels! {
     Trunk { trunk }
     Calls { trunk, direction }
     Results { trunk, direction, result }
+    Transfers { trunk, mode, result }
     Responses { trunk, method, code }
     Packets { side, direction }
     Side { side }
@@ -57,6 +58,7 @@ pub struct Metrics {
     registry: Registry,
     calls_active: Family<Calls, Gauge>,
     calls: Family<Results, Counter>,
+    transfers: Family<Transfers, Counter>,
     setup: Histogram,
     mos: Histogram,
     lateness: Histogram,
@@ -80,6 +82,7 @@ impl Metrics {
             registry: Registry::with_prefix("demarc"),
             calls_active: Family::default(),
             calls: Family::default(),
+            transfers: Family::default(),
             setup: Histogram::new(setup()),
             mos: Histogram::new(SCORES),
             lateness: Histogram::new(exponential_buckets(0.0001, 2.0, 12)),
@@ -103,6 +106,7 @@ impl Metrics {
         registry.register("build", "What runs here", Info::new([("version", version)]));
         registry.register("calls_active", "Live calls", self.calls_active.clone());
         registry.register("calls", "Finished calls", self.calls.clone());
+        registry.register("transfers", "Transfers that were asked for", self.transfers.clone());
         registry.register("call_setup_seconds", "From INVITE to answer", self.setup.clone());
         registry.register("call_mos", "The worst score of any way of a call's legs", self.mos.clone());
         let lateness = "How late a media thread was for its deadlines, at worst in each second that had any";
@@ -139,6 +143,11 @@ impl Metrics {
         if let Some(seconds) = setup_seconds {
             self.setup.observe(seconds);
         }
+    }
+
+    /// A transfer came to its end.
+    pub fn transferred(&self, trunk: &str, mode: &str, result: &str) {
+        self.transfers.get_or_create(&Transfers::of(trunk, mode, result)).inc();
     }
 
     /// How an answered call sounded.
@@ -218,6 +227,7 @@ mod tests {
         let metrics = Metrics::new("0");
         metrics.ended("Gateway1", Heading::Out, "answered", Some(0.2));
         metrics.response("lync", "INVITE", 200);
+        metrics.transferred("Gateway1", "handled", "reached");
         metrics.late(Duration::from_micros(150));
         metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
         metrics.sounded(Mos::new(4.41));
@@ -225,6 +235,7 @@ mod tests {
         for line in [
             "demarc_build_info{version=\"0\"} 1",
             "demarc_calls_total{trunk=\"Gateway1\",direction=\"out\",result=\"answered\"} 1",
+            "demarc_transfers_total{trunk=\"Gateway1\",mode=\"handled\",result=\"reached\"} 1",
             "demarc_sip_responses_total{trunk=\"lync\",method=\"INVITE\",code=\"200\"} 1",
             "demarc_rtp_packets_total{side=\"lync\",direction=\"received\"} 5",
             "demarc_media_tick_lateness_seconds_bucket{le=\"0.0002\"} 1",

@@ -178,6 +178,9 @@ impl Task {
                 self.ladders.note(&call, at, text);
             }
             Report::Ended(end) => self.ended(&end),
+            Report::Transfer { trunk, mode, result } => {
+                self.metrics.transferred(self.name(trunk), mode, result.text());
+            }
             Report::Late(worst) => self.metrics.late(worst),
             Report::Media { trunk, grown } => self.metrics.packets(self.name(trunk), &grown),
             Report::Response { trunk, method, status } => {

@@ -11,6 +11,7 @@ mod end;
 mod hold;
 mod hunt;
 mod ladder;
+mod transfer;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -19,13 +20,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Event, Output, Report, Snapshot, Switch};
+use super::{Event, Output, Report, Snapshot, Switch, TransferResult};
 use crate::config::{self, Config, SoundFile};
 use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
 use crate::session::{Digit, Direction, MediaOrder, MediaReport, Play, Session, SessionId, Side, Sound, Stream};
 use crate::time::{Instant, Now};
-use crate::wire::sip::{Message, Method, Name};
+use crate::wire::sip::{Message, Method, Name, fragment_status};
 
 const LYNC: TrunkId = TrunkId::LYNC;
 const GW1: TrunkId = TrunkId(1);
@@ -189,6 +190,8 @@ struct World {
     deaf: BTreeSet<TrunkId>,
     /// Do telephones leave BYE and CANCEL unanswered?
     rude: bool,
+    /// Do telephones answer NOTIFY?
+    hears_notify: bool,
     /// Of a hundred datagrams, how many are lost.
     loss: u64,
     coming: VecDeque<Event>,
@@ -246,6 +249,7 @@ impl World {
             unreachable,
             deaf,
             rude: false,
+            hears_notify: true,
             loss: 0,
             coming,
             unsaid,
@@ -624,6 +628,7 @@ impl World {
                 phone.done = false;
             }
             Method::Prack => self.tell(id, method, 200, "far", "", ""),
+            Method::Notify if self.hears_notify => self.tell(id, method, 200, "far", "", ""),
             Method::Bye if !self.rude => self.tell(id, method, 200, "far", "", ""),
             Method::Cancel if !self.rude => {
                 let done = phone.done;
@@ -706,6 +711,10 @@ impl World {
 }
 
 fn shown(trunk: TrunkId, what: &str, message: &Message) -> String {
+    if let Some(status) = fragment_status(message.body()) {
+        let last = header(message, Name::SubscriptionState).starts_with("terminated");
+        return format!("{}:{what}={status}{}", name(trunk), if last { "!" } else { "" });
+    }
     let sdp = if message.body().is_empty() {
         ""
     } else {

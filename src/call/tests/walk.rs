@@ -21,6 +21,7 @@ enum Deed {
     Ack(Id),
     Cancel(Id),
     Change(Id, &'static str),
+    Refer(Id, &'static str),
     Bye(Id),
     /// A trunk becomes unreachable, or all are reachable.
     Cut(Option<TrunkId>),
@@ -39,7 +40,7 @@ struct Walk {
 }
 
 fn busy_ini(more: &[&str]) -> Arc<Config> {
-    let asks = ["[TrunkConfiguration]\nOptionsInterval=60s", "[Gateway2]\nMaxCalls=20"];
+    let asks = ["[TrunkConfiguration]\nOptionsInterval=60s", "[Gateway2]\nMaxCalls=20", "[Gateway3]\nAcceptRefer=True"];
     ini(&[&asks, more].concat())
 }
 
@@ -121,6 +122,11 @@ impl Walk {
             Deed::Change(id, direction) => {
                 let body = going(direction, &sdp_of(self.world.phones[id].trunk));
                 self.world.ask(id, Method::Invite, "", &body);
+            }
+            Deed::Refer(id, target) => {
+                self.world.hears_notify = self.chance(80);
+                let target = format!("Refer-To: <{target}>\nReferred-By: <sip:alice@contoso.com>\n");
+                self.world.ask(id, Method::Refer, &target, "");
             }
             Deed::Bye(id) => self.world.ask(id, Method::Bye, "", ""),
             Deed::Cut(trunk) => self.world.unreachable = trunk.into_iter().collect(),
@@ -221,6 +227,14 @@ impl Walk {
             let (who, direction) = (self.pick(&[id, other]), self.pick(&["inactive", "sendonly", "sendrecv"]));
             self.plan(20_000, Deed::Change(who, direction));
         }
+        if self.chance(30) {
+            let targets = ["sip:bob@contoso.com", "sip:+13125550111@ms1.contoso.com", "tel:+442075550100", "tel:0"];
+            let (who, target) = (self.pick(&[id, other]), self.pick(&targets));
+            self.plan(20_000, Deed::Refer(who, target));
+            if self.chance(30) {
+                self.plan(20_000, Deed::Bye(who));
+            }
+        }
         match self.dice.below(10) {
             0..=3 => self.plan(40_000, Deed::Bye(id)),
             4..=6 => self.plan(40_000, Deed::Bye(other)),
@@ -255,10 +269,21 @@ fn whatever_peers_do_nothing_is_left() {
             if let Report::Ended(end) = report {
                 *results.entry(end.result()).or_default() += 1;
             }
+            if let Report::Transfer { result, .. } = report {
+                let way = match result {
+                    TransferResult::Reached => "transfer reached",
+                    TransferResult::Failed => "transfer failed",
+                    TransferResult::Abandoned => "transfer abandoned",
+                };
+                *results.entry(way).or_default() += 1;
+            }
             let fault = matches!(report, Report::Note { text, .. } if text.contains("a fault in our own program"));
             assert!(!fault, "seed {seed}: a call panicked");
         }
     }
-    assert_eq!(results.len(), 6, "{results:?}");
+    for way in ["transfer reached", "transfer failed", "transfer abandoned"] {
+        assert!(results.contains_key(way), "{results:?}");
+    }
+    assert_eq!(results.len(), 9, "{results:?}");
     assert!(results.values().all(|count| *count >= 5), "every way of ending was walked: {results:?}");
 }

@@ -15,6 +15,7 @@ mod called;
 mod calling;
 mod confirmed;
 mod leaving;
+mod referring;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -161,13 +162,14 @@ impl Leg {
         Leg { base, state: State::Calling(Box::new(calling)) }
     }
 
-    /// The call says something. After [`Order::Release`] the leg says no further word.
+    /// The call says something. After [`Order::Release`] the leg says no further word, and heeds [`Order::Transfer`] only.
     pub fn order(&mut self, now: Now, random: &mut Random, order: Order, out: &mut Vec<Output>) {
         self.step(now, random, out, |state, step| match state {
             State::Called(called) => called.order(step, order),
             State::Calling(calling) => calling.order(step, order),
             State::Confirmed(confirmed) => confirmed.order(step, order),
-            state @ (State::Leaving(_) | State::Over) => state,
+            State::Leaving(leaving) => leaving.order(step, order),
+            State::Over => State::Over,
         });
     }
 
@@ -513,11 +515,10 @@ impl Step<'_> {
                 received,
                 self.reply(received, 200).header(Name::Allow, uas::allow(&accepted(&self.base.trunk))),
             ),
-            Some(Method::Notify | Method::Prack | Method::Cancel) => self.respond(received, self.reply(received, 481)),
-            Some(Method::Refer) => {
-                self.respond(received, self.reply(received, 405));
-                self.say(Word::Transfer);
+            Some(Method::Notify | Method::Prack | Method::Cancel | Method::Subscribe) => {
+                self.respond(received, self.reply(received, 481))
             }
+            Some(Method::Refer) => referring::later(self, received, "the call is not answered yet"),
             _ => self.respond(received, self.reply(received, 405)),
         }
     }
