@@ -43,6 +43,17 @@ pub struct Referral {
     pub date: Option<Timestamp>,
 }
 
+/// A call that a peer shall place by itself, through us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The number to call; empty when it is none.
+    pub number: Private<String>,
+    /// By this word its call is known when it comes.
+    pub token: String,
+    /// The value of Referred-By.
+    pub referred_by: Option<Private<Vec<u8>>>,
+}
+
 /// What becomes of a transfer that a peer asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -129,6 +140,8 @@ pub enum Order {
     /// What becomes of the peer's [`Word::Transfer`]. Also after [`Order::Release`], and after the peer hung up: it may
     /// still listen.
     Transfer(Outcome),
+    /// The peer shall place a call of its own in place of this one. [`Word::Referred`] tells what comes of it.
+    Refer(Box<Passage>),
 }
 
 /// What a leg tells the call.
@@ -166,4 +179,6 @@ pub enum Word {
     Released(Release),
     /// The peer asks for another call in place of this one, and waits for [`Order::Transfer`].
     Transfer(Box<Referral>),
+    /// What comes of our [`Order::Refer`].
+    Referred(Outcome),
 }

@@ -664,6 +664,8 @@ fn alone(name: &str) -> Option<(Sipp, Peer, Dialog, Lab)> {
 
 /// Signed, as a front end writes it.
 const REFERRED_BY: &str = "<sip:alice@contoso.com>;ms-referee-uri=\"sip:+13125556789@contoso.com;user=phone\";ms-identity=\"MIIB:Fri, 20 Nov 2026 23:00:00 GMT\";ms-identity-alg=rsa-sha1";
+/// This box transfers by itself.
+const HANDLED: [&str; 1] = ["EnableReferSupport=False"];
 /// A user, as its pool names it.
 const BOB: &str = "sip:bob@contoso.com;gruu;opaque=user:epid:x";
 
@@ -708,7 +710,7 @@ impl Stage {
 #[test]
 fn a_user_is_called_as_the_refer_says_and_the_gateway_resumed() {
     for protocol in BOTH {
-        let Some(mut stage) = Stage::set(protocol, 1) else { return };
+        let Some(mut stage) = Stage::set_with(protocol, 1, &HANDLED) else { return };
         let gateway = stage.gateway("gateway_is_held", protocol);
         let mut call = stage.connect();
         let invite = stage.hold_and_refer(&mut call, BOB);
@@ -729,7 +731,7 @@ fn a_user_is_called_as_the_refer_says_and_the_gateway_resumed() {
 
 #[test]
 fn a_transferor_may_hang_up_right_after_the_202() {
-    let Some(mut stage) = Stage::set("UDP", 1) else { return };
+    let Some(mut stage) = Stage::set_with("UDP", 1, &HANDLED) else { return };
     let gateway = stage.gateway("gateway_is_held", "UDP");
     let mut call = stage.connect();
     let invite = stage.hold_and_refer(&mut call, BOB);
@@ -746,7 +748,7 @@ fn a_transferor_may_hang_up_right_after_the_202() {
 #[test]
 fn a_failing_target_leaves_the_call_to_be_resumed() {
     for (status, reason) in [(486, "Busy Here"), (429, "Provide Referrer Identity")] {
-        let Some(mut stage) = Stage::set("TCP", 1) else { return };
+        let Some(mut stage) = Stage::set_with("TCP", 1, &HANDLED) else { return };
         let gateway = stage.gateway("gateway_is_held", "TCP");
         let mut call = stage.connect();
         let invite = stage.hold_and_refer(&mut call, BOB);
@@ -758,6 +760,28 @@ fn a_failing_target_leaves_the_call_to_be_resumed() {
         call.acknowledge(&resumed);
         gateway.expect("resumed");
         stage.hang_up(&mut call);
+        gateway.expect("BYE");
+        stage.demarc.idle();
+    }
+}
+
+#[test]
+fn a_gateway_that_refuses_or_ignores_a_refer_loses_its_turn() {
+    let cases = [("gateway_refuses_refer", "405"), ("gateway_refuses_refer", "501"), ("gateway_ignores_refer", "")];
+    for (name, status) in cases {
+        let Some(mut stage) = Stage::set("TCP", 1) else { return };
+        let gateway = stage.nth_gateway(0, name, "TCP", &[("status", status), ("reason", "No")]);
+        let mut call = stage.connect();
+        let began = Instant::now();
+        stage.refer(&mut call, BOB);
+        gateway.expect("REFER");
+        let invite = stage.lync.expect_within("INVITE", seconds(6));
+        println!("{name} {status}: the target is called after {:?}", began.elapsed());
+        assert_eq!(invite.uri(), BOB);
+        let mut bob = stage.bob_answers(&invite);
+        stage.notified("SIP/2.0 200 OK", "terminated");
+        stage.lync.expect("BYE").answer(200, "OK", "");
+        stage.hang_up(&mut bob);
         gateway.expect("BYE");
         stage.demarc.idle();
     }

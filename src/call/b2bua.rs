@@ -103,7 +103,7 @@ pub(super) struct Change {
 pub(super) struct Half {
     key: LegKey,
     pub(super) trunk: Arc<Trunk>,
-    leg: Leg,
+    pub(super) leg: Leg,
 }
 
 /// A call. See the ladder at the head of this file.
@@ -480,6 +480,7 @@ impl Call {
             Word::Changed(stream) => self.changed(side, stream, around),
             Word::Unchanged(_) => self.unchanged(around),
             Word::Digit(digit, length) => self.dialled(side, digit, length, around),
+            Word::Referred(outcome) => self.passed(side, outcome, around),
             Word::Transfer(referral) => self.transfer_asked(side, *referral, around),
             Word::Progress { .. } | Word::Answer { .. } | Word::Released(_) => {}
         }

@@ -15,6 +15,8 @@ mod transfer;
 mod trunk;
 
 pub use b2bua::{Call, CallKey};
-pub use report::{CallEnd, CallView, Heading, Progress, Report, Snapshot, TransferResult, TrunkView, Way};
+pub use report::{
+    CallEnd, CallView, Heading, Progress, Report, Snapshot, TransferMode, TransferResult, TrunkView, Way,
+};
 pub use switch::{Event, Output, Switch};
 pub use trunk::Reachability;

@@ -6,6 +6,7 @@ use super::b2bua::{Call, CallKey, LegKey};
 use super::report::Heading;
 use super::trunk::TrunkWatch;
 use crate::hop::{Flow, TrunkId};
+use crate::leg::Parties;
 use crate::sip::leg::RequestId;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::time::{Instant, Now};
@@ -104,6 +105,12 @@ impl Register {
     pub fn of_call_id<'a>(&'a self, message: &Message) -> impl Iterator<Item = (CallKey, &'a Call)> {
         let keys = self.by_call_id.get(message.call_id().unwrap_or_default());
         keys.into_iter().flatten().filter_map(|key| Some((*key, &self.calls.get(key)?.call)))
+    }
+
+    /// Whom the call with this token shall reach, and on whose behalf: a gateway places it that was asked to.
+    pub fn referred(&self, token: &str) -> Option<Parties> {
+        let mut calls = self.calls.values();
+        calls.find_map(|entry| entry.call.transfer()?.referral(token)).cloned()
     }
 
     /// The call and leg that an in-dialog request belongs to.

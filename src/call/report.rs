@@ -91,8 +91,8 @@ pub enum Report {
     Transfer {
         /// The trunk of the side that was transferred.
         trunk: TrunkId,
-        /// Who carried it out: `handled` by us.
-        mode: &'static str,
+        /// Who carried it out.
+        mode: TransferMode,
         /// What came of it.
         result: TransferResult,
     },
@@ -114,6 +114,28 @@ pub enum Report {
         /// Why, and what to do.
         why: Cow<'static, str>,
     },
+}
+
+/// Who carries out a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferMode {
+    /// This box: it places the new call.
+    Handled,
+    /// The gateway: it gets the REFER.
+    Passed,
+    /// This box, because the gateway that should have done it did not.
+    TakenOver,
+}
+
+impl TransferMode {
+    /// The `mode` label.
+    pub fn text(self) -> &'static str {
+        match self {
+            TransferMode::Handled => "handled",
+            TransferMode::Passed => "passed",
+            TransferMode::TakenOver => "taken-over",
+        }
+    }
 }
 
 /// What came of a transfer.

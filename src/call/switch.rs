@@ -13,6 +13,7 @@ use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Config, Trunk};
 use crate::hop::{Flow, Hop, Transport, TrunkId};
+use crate::leg::Parties;
 use crate::random::Random;
 use crate::route;
 use crate::session::{MediaOrder, MediaReport, SessionId};
@@ -24,7 +25,7 @@ use crate::sip::response::response_to;
 use crate::sip::transaction::{self, Failure, Ticket, Transactions};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Builder, Message, Method, Name};
+use crate::wire::sip::{Builder, Message, Method, Name, Uri};
 
 /// Seconds after which a peer may try again when this box is full or draining.
 const RETRY_AFTER: u32 = 20;
@@ -259,8 +260,13 @@ impl Switch {
         }
     }
 
-    fn begin(&mut self, asked: Asked, caller: Caller, turn: &mut Turn<'_>) {
+    fn begin(&mut self, asked: Asked, mut caller: Caller, turn: &mut Turn<'_>) {
         let flow = asked.flow;
+        // Few INVITEs carry a token, so nobody keeps an index of them.
+        let referred = invite::passage_token(&caller.invite).and_then(|token| self.calls.referred(token));
+        if let Some(Parties { called, referral, .. }) = referred {
+            caller.parties = Parties { called, referral, ..caller.parties };
+        }
         let key = self.calls.next_key();
         let id: Arc<str> = self.random.token().into();
         let (called, calling) = (caller.parties.called.clone(), caller.parties.calling.clone());
@@ -271,7 +277,11 @@ impl Switch {
             Output::Report(Report::Message { call: id.clone(), trunk, transport, way, message }),
         ]);
         let is_up = |id| self.watch(id).is_none_or(TrunkWatch::is_up);
-        let attempts = route::hunt(&self.config, trunk, called.get(), is_up);
+        let referral = caller.parties.referral.as_ref();
+        let attempts = match referral.and_then(|referral| Uri::parse(referral.target.get().as_bytes())) {
+            Some(target) => route::refer(&self.config, TrunkId::LYNC, target, is_up),
+            None => route::hunt(&self.config, trunk, called.get(), is_up),
+        };
         let mut acts = Vec::new();
         let mut around = Around { now: turn.now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
         let call = Call::begin(key, id, self.config.clone(), caller, attempts, &mut around);

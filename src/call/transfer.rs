@@ -2,6 +2,8 @@
 //!
 //! 1. The transferor's REFER names a target; ways to it are hunted as for any call. The transferor hears 202 and
 //!    `100 Trying`. `Hunting`
+//!    A gateway that takes REFER (EnableReferSupport) is asked to place that call itself, through us, and its NOTIFYs
+//!    are told on; one that refuses or says nothing loses its turn, and we go on as above. `Passing`, `Passed`
 //! 2. The target rings or speaks: the transferor hears of it. So does the other side, unless the two still talk. `Alerting`
 //! 3. The transferor may hang up meanwhile; then the other side waits for the target alone.
 //! 4. The target answers: it takes the transferor's seat, one new session joins it with the other side, which sees a
@@ -12,20 +14,24 @@
 //! The target's leg takes over the transferor's ports as well: there is nothing to open and nothing left over.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::b2bua::{Act, Around, Call, LegKey, RINGING, passed};
-use super::report::{Report, TransferResult};
+use super::report::{Report, TransferMode, TransferResult};
 use super::terms;
 use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
-use crate::config::Trunk;
+use crate::config::{Profile, Trunk, TrunkKind};
 use crate::hop::TrunkId;
-use crate::leg::{Order, Outcome, Parties, Referral, Stage, Terms, Word};
+use crate::leg::{Order, Outcome, Parties, Passage, Referral, Stage, Terms, Word};
 use crate::private::Private;
 use crate::route::{self, Attempt};
 use crate::session::{Direction, Play, Side, Stream};
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::Uri;
+
+/// A gateway that has not answered our REFER by then is taken for one that cannot: the transferor's own patience is 30 s.
+const ANSWERS: Duration = Duration::from_secs(4);
 
 /// A transfer that is under way.
 #[derive(Debug)]
@@ -40,20 +46,46 @@ pub(super) struct Transfer {
     parties: Parties,
     attempts: VecDeque<Attempt>,
     target: Option<LegKey>,
+    mode: TransferMode,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    Hunting { silence: Option<Instant>, until: Instant },
-    Alerting { ringing: bool, early: Option<Box<Stream>>, until: Instant },
+    /// The gateway has our REFER.
+    Passing {
+        token: String,
+        until: Instant,
+    },
+    /// It has taken it.
+    Passed {
+        token: String,
+        until: Instant,
+    },
+    Hunting {
+        silence: Option<Instant>,
+        until: Instant,
+    },
+    Alerting {
+        ringing: bool,
+        early: Option<Box<Stream>>,
+        until: Instant,
+    },
 }
 
 impl Transfer {
     pub(super) fn timeout(&self) -> Instant {
-        match self.state {
-            State::Hunting { silence, until } => soonest(silence, Some(until)).unwrap_or(until),
-            State::Alerting { until, .. } => until,
+        match &self.state {
+            &State::Hunting { silence, until } => soonest(silence, Some(until)).unwrap_or(until),
+            State::Passing { until, .. } | State::Passed { until, .. } | State::Alerting { until, .. } => *until,
+        }
+    }
+
+    /// The referral of the call that a gateway places by itself, known by this token.
+    pub(super) fn referral(&self, wanted: &str) -> Option<&Parties> {
+        match &self.state {
+            State::Passing { token, .. } | State::Passed { token, .. } if token == wanted => Some(&self.parties),
+            _ => None,
         }
     }
 
@@ -108,9 +140,97 @@ impl Call {
         let parties = self.referred(side, referral);
         self.order(by, Order::Transfer(Outcome::Taken), around);
         let state = State::Hunting { silence: None, until: around.now.mono + RINGING };
-        self.begin_transfer(Transfer { by, side, gone: false, parties, attempts, target: None, state });
+        let mode = self.mode(side, &parties, around);
+        self.begin_transfer(Transfer { by, side, gone: false, parties, attempts, target: None, mode, state });
+        match mode {
+            TransferMode::Passed => self.pass(side, around),
+            TransferMode::Handled | TransferMode::TakenOver => self.call_first(around),
+        }
+    }
+
+    fn call_first(&mut self, around: &mut Around<'_>) {
         let why = "there is no way to the target of the transfer: no [HybridVoiceRoutes] pattern matches it";
         self.call_target(Release::new(Guilty::Us, Cause::NO_ROUTE, why), around);
+    }
+
+    /// Who shall place the new call. Teams wants it back from us, and what is replaced has names of our making only here.
+    fn mode(&self, side: Side, parties: &Parties, around: &mut Around<'_>) -> TransferMode {
+        let (Some(asks), Some(asked)) = (self.half(self.key_of(side)), self.half(self.key_of(side.other()))) else {
+            return TransferMode::Handled;
+        };
+        let teams = TrunkKind::Microsoft(Profile::Teams);
+        let replaces = parties.referral.as_ref().is_none_or(|referral| referral.replaces.is_some());
+        let gateways = asked.trunk.kind == TrunkKind::Gateway && asked.trunk.switches.enable_refer_support;
+        if !gateways || asks.trunk.kind == teams || asks.trunk.kind == TrunkKind::Gateway || replaces {
+            return TransferMode::Handled;
+        }
+        if asked.leg.takes_refer() {
+            return TransferMode::Passed;
+        }
+        let name = &asked.trunk.name;
+        let text = format!(
+            "{name} does not list REFER in its Allow, so this box places the transfer's call (EnableReferSupport=False says so for good)"
+        );
+        self.note(text, around);
+        TransferMode::TakenOver
+    }
+
+    /// Asks the gateway to place the new call.
+    fn pass(&mut self, side: Side, around: &mut Around<'_>) {
+        let token = around.random.token();
+        let until = around.now.mono + ANSWERS;
+        let (Some(asked), Some(transfer)) = (self.key_of(side.other()), self.transfer_mut()) else { return };
+        transfer.state = State::Passing { token: token.clone(), until };
+        let referred_by = transfer.parties.referral.as_ref().and_then(|referral| referral.referred_by.clone());
+        let number = transfer.parties.called.clone();
+        self.order(asked, Order::Refer(Box::new(Passage { number, token, referred_by })), around);
+    }
+
+    /// The gateway says what comes of our REFER.
+    pub(super) fn passed(&mut self, side: Side, outcome: Outcome, around: &mut Around<'_>) {
+        let until = around.now.mono + RINGING;
+        let Some(transfer) = self.transfer_mut().filter(|transfer| transfer.side.other() == side) else { return };
+        let by = transfer.by;
+        let token = match &transfer.state {
+            State::Passing { token, .. } | State::Passed { token, .. } => token.clone(),
+            State::Hunting { .. } | State::Alerting { .. } => return,
+        };
+        match outcome {
+            Outcome::Refused(release) => return self.take_over(&release.why, around),
+            Outcome::Taken | Outcome::At(_) => transfer.state = State::Passed { token, until },
+            Outcome::Done(_) => {}
+        }
+        match outcome {
+            Outcome::At(status) => self.order(by, Order::Transfer(Outcome::At(status)), around),
+            Outcome::Done(status) if status < 300 => self.gateway_transferred(around),
+            Outcome::Done(status) => {
+                let why = format!("the gateway's own call ended with {status}");
+                self.transfer_failed(Release::refused(status, None, why), around);
+            }
+            Outcome::Taken | Outcome::Refused(_) => {}
+        }
+    }
+
+    /// The gateway has its new call, and neither side needs this one.
+    fn gateway_transferred(&mut self, around: &mut Around<'_>) {
+        let Some(transfer) = self.take_transfer() else { return };
+        self.note("the gateway has reached the target of the transfer", around);
+        self.report_transfer(&transfer, TransferResult::Reached, around);
+        self.order(transfer.by, Order::Transfer(Outcome::Done(200)), around);
+        self.end(Release::normal("transferred"), "us", around);
+    }
+
+    /// The gateway does not do it: we do.
+    fn take_over(&mut self, why: &str, around: &mut Around<'_>) {
+        let until = around.now.mono + RINGING;
+        let Some(transfer) = self.transfer_mut() else { return };
+        transfer.mode = TransferMode::TakenOver;
+        transfer.state = State::Hunting { silence: None, until };
+        let text = format!(
+            "the gateway does not transfer ({why}): this box places the call itself; EnableReferSupport=False saves the wait"
+        );
+        self.note(text, around);
+        self.call_first(around);
     }
 
     /// Who referred this call, for the ladder. What a signature in Referred-By is worth is judged here.
@@ -195,7 +315,7 @@ impl Call {
         let Some(transfer) = self.transfer_mut() else { return };
         let before = match &mut transfer.state {
             State::Alerting { early, .. } => early.take(),
-            State::Hunting { .. } => None,
+            _ => None,
         };
         transfer.attempts.clear();
         transfer.state =
@@ -215,7 +335,7 @@ impl Call {
         let Some(transfer) = self.take_transfer() else { return };
         let (side, other) = (transfer.side, transfer.side.other());
         self.note("the transfer has reached its target", around);
-        self.report_transfer(side, TransferResult::Reached, around);
+        self.report_transfer(&transfer, TransferResult::Reached, around);
         self.order(transfer.by, Order::Transfer(Outcome::Done(200)), around);
         self.order(transfer.by, Order::Release(Release::normal("transferred")), around);
         let change = self.take_change();
@@ -250,7 +370,7 @@ impl Call {
         let Some(transfer) = self.take_transfer() else { return };
         let status = release.final_status();
         self.note(format!("the transfer failed with {status}: {}", release.why), around);
-        self.report_transfer(transfer.side, TransferResult::Failed, around);
+        self.report_transfer(&transfer, TransferResult::Failed, around);
         self.order(transfer.by, Order::Transfer(Outcome::Done(status)), around);
         match transfer.gone {
             true => self.end(release, "them", around),
@@ -278,10 +398,14 @@ impl Call {
 
     /// The call is over before the transfer: the transferor hears so, the target is given up with the rest.
     pub(super) fn abandon_transfer(&mut self, release: &Release, around: &mut Around<'_>) {
-        if let Some(transfer) = self.take_transfer() {
-            self.report_transfer(transfer.side, TransferResult::Abandoned, around);
-            self.order(transfer.by, Order::Transfer(Outcome::Done(release.final_status())), around);
-        }
+        let Some(transfer) = self.take_transfer() else { return };
+        // A gateway that has its new call may hang up without telling so.
+        let (result, status) = match transfer.state {
+            State::Passed { .. } if release.cause == Cause::NORMAL => (TransferResult::Reached, 200),
+            _ => (TransferResult::Abandoned, release.final_status()),
+        };
+        self.report_transfer(&transfer, result, around);
+        self.order(transfer.by, Order::Transfer(Outcome::Done(status)), around);
     }
 
     /// A deadline of the transfer's own has passed: the target is silent, or nobody answers.
@@ -289,7 +413,12 @@ impl Call {
         let Some(transfer) = self.transfer() else { return };
         let target = transfer.target;
         let (release, again) = match transfer.state {
-            State::Hunting { until, .. } | State::Alerting { until, .. } if until <= now.mono => {
+            State::Passing { until, .. } if until <= now.mono => {
+                return self.take_over("it does not answer our REFER", around);
+            }
+            State::Hunting { until, .. } | State::Passed { until, .. } | State::Alerting { until, .. }
+                if until <= now.mono =>
+            {
                 (Release::new(Guilty::Nobody, Cause::NO_ANSWER, "nobody answered the transfer"), false)
             }
             State::Hunting { silence, .. } if passed(silence, now) => {
@@ -316,9 +445,9 @@ impl Call {
         Some(plays)
     }
 
-    fn report_transfer(&self, side: Side, result: TransferResult, around: &mut Around<'_>) {
-        if let Some(trunk) = self.half(self.key_of(side.other())).map(|half| half.trunk.id) {
-            around.out.push(Act::Report(Report::Transfer { trunk, mode: "handled", result }));
+    fn report_transfer(&self, transfer: &Transfer, result: TransferResult, around: &mut Around<'_>) {
+        if let Some(trunk) = self.half(self.key_of(transfer.side.other())).map(|half| half.trunk.id) {
+            around.out.push(Act::Report(Report::Transfer { trunk, mode: transfer.mode, result }));
         }
     }
 }

@@ -179,7 +179,7 @@ impl Task {
             }
             Report::Ended(end) => self.ended(&end),
             Report::Transfer { trunk, mode, result } => {
-                self.metrics.transferred(self.name(trunk), mode, result.text());
+                self.metrics.transferred(self.name(trunk), mode.text(), result.text());
             }
             Report::Late(worst) => self.metrics.late(worst),
             Report::Media { trunk, grown } => self.metrics.packets(self.name(trunk), &grown),

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 
 use crate::config::{Profile, Trunk, TrunkKind};
 use crate::hop::{Hop, Transport, in_uri};
-use crate::leg::Parties;
+use crate::leg::{Parties, Passage};
 use crate::private::Private;
 use crate::sip::offer_answer::Body;
 use crate::sip::session_timer::{self, INTERVAL, LEAST};
@@ -21,6 +21,11 @@ use crate::wire::sip::{Address, Builder, Line, Message, Method, Name, SessionExp
 
 /// What we call ourselves in User-Agent and Server: Microsoft's peers look for the last word.
 pub const PRODUCT: &str = concat!("RTCC/7.0.0.0 demarc/", env!("CARGO_PKG_VERSION"), " MediationServer");
+
+/// Before the token, where there is no number to call.
+const PASSAGE: &str = "refer-";
+/// The token beside a number.
+const PASSAGE_PARAM: &str = "x-refer";
 
 /// The names of one INVITE's dialog.
 #[derive(Clone, Debug)]
@@ -122,6 +127,21 @@ pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
 /// Where this trunk reaches us: the Contact of everything that begins or refreshes a dialog.
 pub fn contact(trunk: &Trunk, transport: Transport) -> String {
     format!("<sip:{}:{};transport={}>", in_uri(&trunk.own_host), trunk.own_port, transport.uri())
+}
+
+/// Where a gateway that places a transfer's call by itself shall place it: with us, known by its token.
+pub fn refer_to(trunk: &Trunk, transport: Transport, passage: &Passage) -> String {
+    let us = format!("{}:{};transport={}", in_uri(&trunk.own_host), trunk.own_port, transport.uri());
+    match telephone(&passage.number.0, trunk) {
+        User { phone: false, .. } => format!("sip:{PASSAGE}{}@{us}", passage.token),
+        User { text, .. } => format!("sip:{text}@{us};user=phone;{PASSAGE_PARAM}={}", passage.token),
+    }
+}
+
+/// The token in an INVITE to what [`refer_to`] wrote.
+pub fn passage_token(invite: &Message) -> Option<&str> {
+    let uri = invite.uri()?;
+    uri.param(PASSAGE_PARAM).or_else(|| uri.user()?.strip_prefix(PASSAGE))
 }
 
 /// Contact, Allow, Supported: what INVITE, UPDATE and their 2xx say about us.

@@ -45,6 +45,7 @@ UdpListen=0.0.0.0:5068
 Address=192.0.2.10
 [TrunkConfiguration]
 OptionsInterval=0
+EnableReferSupport=False
 [Gateway1]
 IP=192.0.2.21
 Port=5060
@@ -192,6 +193,8 @@ struct World {
     rude: bool,
     /// Do telephones answer NOTIFY?
     hears_notify: bool,
+    /// Do telephones that are called take REFER?
+    takes_refer: bool,
     /// Of a hundred datagrams, how many are lost.
     loss: u64,
     coming: VecDeque<Event>,
@@ -250,6 +253,7 @@ impl World {
             deaf,
             rude: false,
             hears_notify: true,
+            takes_refer: false,
             loss: 0,
             coming,
             unsaid,
@@ -428,12 +432,13 @@ impl World {
         let to = if request.tag(Name::To).is_some() || status == 100 { line(Name::To).to_owned() } else { tagged };
         let remote = flow(phone.trunk).remote;
         let headers = format!(
-            "Via: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\nContact: <sip:{remote};transport={}>\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK\n{more}",
+            "Via: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\nContact: <sip:{remote};transport={}>\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK{}\n{more}",
             line(Name::Via),
             line(Name::From),
             phone.call_id,
             line(Name::CSeq),
             transport(phone.trunk).uri(),
+            if self.takes_refer { ", REFER" } else { "" },
         );
         if method == Method::Invite && status > 100 {
             phone.done = status >= 200;

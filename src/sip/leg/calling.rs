@@ -83,7 +83,8 @@ impl Calling {
             | Order::Grant(_)
             | Order::Deny(_)
             | Order::Digit(..)
-            | Order::Transfer(_) => State::Calling(self),
+            | Order::Transfer(_)
+            | Order::Refer(_) => State::Calling(self),
         }
     }
 

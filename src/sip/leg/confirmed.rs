@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::called::with_timer;
 use super::leaving::{Leaving, Reinvite};
+use super::passing::Passing;
 use super::referring::{self, Referring};
 use super::{Output, Received, RequestId, State, Step, hung_up, unanswered};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
@@ -56,10 +57,13 @@ pub(super) struct Confirmed {
     referring: Option<Referring>,
     /// Has the dialog had a REFER before?
     referred: bool,
+    passing: Option<Passing>,
     /// Did we send the first INVITE? Then the Call-ID is ours (section 14.1).
     caller: bool,
     /// Does the peer take UPDATE?
     update: bool,
+    /// Does it take REFER, or not say so?
+    refer: bool,
 }
 
 /// A 2xx of ours to an INVITE, until its ACK.
@@ -157,6 +161,7 @@ impl Confirmed {
         peer: &Message,
     ) -> Confirmed {
         let update = peer.lists(Name::Allow, "UPDATE");
+        let refer = peer.value(Name::Allow).is_none() || peer.lists(Name::Allow, "REFER");
         Confirmed {
             dialog,
             media,
@@ -168,8 +173,10 @@ impl Confirmed {
             wanted: None,
             referring: None,
             referred: false,
+            passing: None,
             caller: true,
             update,
+            refer,
         }
     }
 
@@ -182,6 +189,7 @@ impl Confirmed {
             Order::Grant(terms) => self.grant(step, &terms),
             Order::Deny(release) => self.deny(step, &release),
             Order::Digit(digit, length) => self.dial(step, digit, length),
+            Order::Refer(passage) => self.passing = Some(Passing::begin(step, &mut self.dialog, &passage)),
             Order::Transfer(outcome) => {
                 self.refer(step, |referring, step, dialog| referring.order(step, dialog, outcome))
             }
@@ -255,6 +263,10 @@ impl Confirmed {
         }
     }
 
+    pub(super) fn takes_refer(&self) -> bool {
+        self.refer
+    }
+
     /// Does something about the peer's REFER.
     fn refer(
         &mut self,
@@ -317,6 +329,9 @@ impl Confirmed {
             Some(Method::Refer) => {
                 self.referring = Referring::begin(step, received, !self.referred);
                 self.referred |= self.referring.is_some();
+            }
+            Some(Method::Notify) if self.passing.is_some() => {
+                self.passing = self.passing.take().and_then(|passing| passing.notified(step, &received));
             }
             Some(Method::Subscribe) if self.referring.is_some() => {
                 self.refer(step, |referring, step, dialog| referring.subscribe(step, dialog, &received));
@@ -427,6 +442,12 @@ impl Confirmed {
             }
             return State::Confirmed(self);
         }
+        if self.passing.as_ref().is_some_and(|passing| passing.awaits(id)) {
+            if status >= 200 {
+                self.passing = self.passing.take().and_then(|passing| passing.answered(step, status));
+            }
+            return State::Confirmed(self);
+        }
         let Some(ours) = self.ours.filter(|ours| ours.id == id) else {
             step.hang_up_stray(id, response);
             return State::Confirmed(self);
@@ -514,6 +535,9 @@ impl Confirmed {
     pub(super) fn failed(mut self: Box<Self>, step: &mut Step<'_>, id: RequestId, why: Failure) -> State {
         if self.referring.as_ref().is_some_and(|referring| referring.awaits(id)) {
             self.refer(step, |referring, step, dialog| referring.answered(step, dialog, None));
+        }
+        if self.passing.as_ref().is_some_and(|passing| passing.awaits(id)) {
+            self.passing = self.passing.take().and_then(|passing| passing.failed(step, why));
         }
         let Some(ours) = self.ours.take_if(|ours| ours.id == id) else { return State::Confirmed(self) };
         // The way to the peer is gone: once more by the other one.

@@ -15,6 +15,7 @@ mod called;
 mod calling;
 mod confirmed;
 mod leaving;
+mod passing;
 mod referring;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -294,6 +295,11 @@ impl Leg {
                 State::Leaving(leaving) => leaving.has_tag(tag),
                 State::Over => false,
             }
+    }
+
+    /// Has the peer not said that it does not take REFER?
+    pub fn takes_refer(&self) -> bool {
+        matches!(&self.state, State::Confirmed(confirmed) if confirmed.takes_refer())
     }
 
     /// Is nothing left to send or to repeat? Then it may be dropped.

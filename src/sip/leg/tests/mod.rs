@@ -432,6 +432,7 @@ fn named(word: &Word) -> String {
         Word::Released(release) => format!("Released {}", release.cause.0),
         Word::Digit(digit, length) => format!("Digit {} {length:?}", digit.key()),
         Word::Transfer(_) => "Transfer".into(),
+        Word::Referred(outcome) => format!("Referred {outcome:?}"),
     }
 }
 
