@@ -788,6 +788,41 @@ fn a_gateway_that_refuses_or_ignores_a_refer_loses_its_turn() {
 }
 
 #[test]
+fn an_attended_transfer_joins_two_calls() {
+    let Some(mut stage) = Stage::set("UDP", 1) else { return };
+    let gateway = stage.gateway("gateway_is_joined", "UDP");
+    let mut first = stage.connect();
+    let second = stage.connect();
+    let replaces = second.replaces().replace('@', "%40").replace(';', "%3B").replace('=', "%3D");
+    let ours = stage.demarc.lync.ip();
+    stage.refer(&mut first, &format!("sip:{GATEWAY_NUMBER}@{ours};user=phone?Replaces={replaces}"));
+    stage.notified("SIP/2.0 200 OK", "terminated");
+    for _ in 0..2 {
+        stage.lync.expect("BYE").answer(200, "OK", "");
+        gateway.expect("joined");
+    }
+    assert_eq!(stage.demarc.calls().len(), 1, "one call is left");
+}
+
+#[test]
+fn an_invite_with_replaces_takes_over_a_call() {
+    let Some(mut stage) = Stage::set("TCP", 1) else { return };
+    let gateway = stage.gateway("gateway_rings", "TCP");
+    let call = stage.connect();
+    let link = stage.lync.connect(stage.demarc.lync);
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", call.replaces());
+    let mut other = stage.lync.call_with(&link, GATEWAY_NUMBER, &replaces, &stage.sdp("sendrecv"));
+    let answer = stage.lync.expect("200 INVITE");
+    judge_answer(&answer);
+    other.acknowledge(&answer);
+    stage.lync.expect("BYE").answer(200, "OK", "");
+    stage.hang_up(&mut other);
+    gateway.expect("BYE");
+    assert_eq!(gateway.account(), ["INVITE", "ACK", "BYE"], "the gateway saw nothing");
+    stage.demarc.idle();
+}
+
+#[test]
 fn the_hold_scenario_alone() {
     let Some((gateway, mut peer, mut call, _lab)) = alone("gateway_holds") else { return };
     call.acknowledge(&peer.expect("200 INVITE"));

@@ -29,7 +29,7 @@ use crate::session::{Counters, Digit, Digits, Direction, MediaOrder, Play, Sessi
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Message, Name};
+use crate::wire::sip::{Message, Name, Replaces};
 
 /// The engine owes us ports; longer than this and it is stuck.
 const OPENING: Duration = Duration::from_secs(3);
@@ -61,6 +61,9 @@ pub(super) struct Around<'a> {
 pub(super) enum Act {
     /// A leg sends something.
     Leg(LegKey, LegOutput),
+    /// A transfer names a dialog by Call-ID, our tag and the peer's: who is in it on the other side shall join this call, if
+    /// it is one of ours. Else [`Call::not_ours`].
+    Join(String),
     /// The media plane shall do something.
     Media(MediaOrder),
     /// Operators shall hear of it.
@@ -101,7 +104,7 @@ pub(super) struct Change {
 
 #[derive(Debug)]
 pub(super) struct Half {
-    key: LegKey,
+    pub(super) key: LegKey,
     pub(super) trunk: Arc<Trunk>,
     pub(super) leg: Leg,
 }
@@ -314,6 +317,11 @@ impl Call {
             && number(mine) == number(message)
     }
 
+    /// The leg whose dialog a Replaces names.
+    pub(super) fn replaced(&self, replaces: &Replaces<'_>) -> Option<LegKey> {
+        self.legs.iter().find(|half| half.leg.is_named_by(replaces)).map(|half| half.key)
+    }
+
     /// The trunk that a leg is on.
     pub(super) fn trunk_of(&self, key: LegKey) -> Option<&Trunk> {
         self.half(key).map(|half| &*half.trunk)
@@ -449,7 +457,7 @@ impl Call {
     // What legs say.
 
     /// Lets what legs said take effect until nobody says anything more.
-    fn settle(&mut self, around: &mut Around<'_>) {
+    pub(super) fn settle(&mut self, around: &mut Around<'_>) {
         while let Some((key, word)) = self.words.pop_front() {
             let target = self.transfer().and_then(Transfer::target) == Some(key);
             match (word, self.side_of(key)) {
@@ -748,18 +756,39 @@ impl Call {
         self.seats[side.index()]
     }
 
-    fn side_of(&self, key: LegKey) -> Option<Side> {
+    pub(super) fn side_of(&self, key: LegKey) -> Option<Side> {
         Side::BOTH.into_iter().find(|side| self.key_of(*side) == Some(key))
     }
 
-    /// Somebody else, `user`, sits on `side` from now on and speaks `stream`.
-    pub(super) fn sit(&mut self, side: Side, key: Option<LegKey>, user: Private<String>, stream: Stream) {
-        self.seats[side.index()] = key;
-        self.streams[side.index()] = Some(stream);
+    /// The leg on `side` leaves this call.
+    pub(super) fn take_leg(&mut self, side: Side) -> Option<Half> {
+        let key = self.seats[side.index()].take()?;
+        let at = self.legs.iter().position(|half| half.key == key)?;
+        Some(self.legs.swap_remove(at))
+    }
+
+    /// A leg from elsewhere, under a key of this call.
+    pub(super) fn add_leg(&mut self, half: Half) -> LegKey {
+        let key = LegKey(self.next_leg);
+        self.next_leg += 1;
+        self.legs.push(Half { key, ..half });
+        key
+    }
+
+    /// Somebody else, `user`, sits on `side` from now on, and nothing is agreed there yet.
+    pub(super) fn vacate(&mut self, side: Side, key: LegKey, user: Private<String>) {
+        self.seats[side.index()] = Some(key);
+        self.streams[side.index()] = None;
         match side {
             Side::A => self.parties.calling = user,
             Side::B => self.parties.called = user,
         }
+    }
+
+    /// Somebody else, `user`, sits on `side` from now on and speaks `stream`.
+    pub(super) fn sit(&mut self, side: Side, key: LegKey, user: Private<String>, stream: Stream) {
+        self.vacate(side, key, user);
+        self.streams[side.index()] = Some(stream);
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use super::b2bua::{Act, Around, Call, LegKey, RINGING, passed};
 use super::report::{Report, TransferMode, TransferResult};
-use super::terms;
 use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{Profile, Trunk, TrunkKind};
@@ -26,7 +25,7 @@ use crate::hop::TrunkId;
 use crate::leg::{Order, Outcome, Parties, Passage, Referral, Stage, Terms, Word};
 use crate::private::Private;
 use crate::route::{self, Attempt};
-use crate::session::{Direction, Play, Side, Stream};
+use crate::session::{Play, Side, Stream};
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::Uri;
 
@@ -98,6 +97,14 @@ impl Transfer {
         self.target
     }
 
+    pub(super) fn by(&self) -> LegKey {
+        self.by
+    }
+
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
     pub(super) fn is_by(&self, key: LegKey) -> bool {
         self.by == key
     }
@@ -137,15 +144,25 @@ impl Call {
         }
         self.identify(&referral, around);
         let attempts = self.ways_to(side, &referral, around);
+        let replaces = referral.replaces.clone();
         let parties = self.referred(side, referral);
         self.order(by, Order::Transfer(Outcome::Taken), around);
         let state = State::Hunting { silence: None, until: around.now.mono + RINGING };
         let mode = self.mode(side, &parties, around);
         self.begin_transfer(Transfer { by, side, gone: false, parties, attempts, target: None, mode, state });
         match mode {
+            TransferMode::Handled if replaces.is_some() => {
+                around.out.extend(replaces.map(|Private(replaces)| Act::Join(replaces)));
+            }
             TransferMode::Passed => self.pass(side, around),
             TransferMode::Handled | TransferMode::TakenOver => self.call_first(around),
         }
+    }
+
+    /// The dialog that the target shall replace is none of ours: the target is called and told of it.
+    pub(super) fn not_ours(&mut self, around: &mut Around<'_>) {
+        self.call_first(around);
+        self.settle(around);
     }
 
     fn call_first(&mut self, around: &mut Around<'_>) {
@@ -293,11 +310,9 @@ impl Call {
 
     /// What the waiting side speaks, both ways, whatever hold it is in now.
     fn terms_for_target(&self, side: Side, trunk: &Trunk) -> Result<Terms, Release> {
-        let waiting = self.stream(side.other()).ok_or_else(|| {
+        self.spoken(side, trunk).ok_or_else(|| {
             Release::new(Guilty::Us, Cause::TEMPORARY, "the side that is to be transferred has no media agreed")
-        })?;
-        let terms = terms::mirror(waiting, trunk, self.local(side));
-        Ok(Terms { direction: Direction::SendRecv, ..terms })
+        })
     }
 
     /// The target's leg says something.
@@ -339,7 +354,8 @@ impl Call {
         self.order(transfer.by, Order::Transfer(Outcome::Done(200)), around);
         self.order(transfer.by, Order::Release(Release::normal("transferred")), around);
         let change = self.take_change();
-        self.sit(side, transfer.target, transfer.parties.called, media.clone());
+        let Some(target) = transfer.target else { return };
+        self.sit(side, target, transfer.parties.called, media.clone());
         self.apply(around);
         match change {
             Some(change) if change.asked == other => self.grant(other, Some(change.wish.direction), around),
@@ -445,7 +461,7 @@ impl Call {
         Some(plays)
     }
 
-    fn report_transfer(&self, transfer: &Transfer, result: TransferResult, around: &mut Around<'_>) {
+    pub(super) fn report_transfer(&self, transfer: &Transfer, result: TransferResult, around: &mut Around<'_>) {
         if let Some(trunk) = self.half(self.key_of(transfer.side.other())).map(|half| half.trunk.id) {
             around.out.push(Act::Report(Report::Transfer { trunk, mode: transfer.mode, result }));
         }

@@ -158,7 +158,7 @@ pub fn accepted(trunk: &Trunk) -> Accepted {
     use Method::{Bye, Cancel, Info, Invite, Notify, Options, Prack, Refer, Update};
     let mut accepted = Accepted {
         methods: vec![Invite, Cancel, Bye, Options, Update, Info, Notify],
-        options: vec!["timer"],
+        options: vec!["timer", "replaces"],
         ..Accepted::default()
     };
     if matches!(trunk.kind, TrunkKind::Microsoft(_)) || trunk.switches.accept_refer {
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(invite.text(Name::PAssertedIdentity), Some("<sip:13125550100@ms1.contoso.com;user=phone>"));
         assert_eq!(invite.text(Name::Privacy), Some("id"));
         assert_eq!(invite.text(Name::SessionExpires), Some("1800"));
-        assert_eq!(invite.text(Name::Supported), Some("timer"));
+        assert_eq!(invite.text(Name::Supported), Some("timer, replaces"));
     }
 
     #[test]

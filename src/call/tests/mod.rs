@@ -312,6 +312,13 @@ impl World {
         [0, 1].map(|side| session.sides[side].as_ref().map(|stream| stream.direction))
     }
 
+    /// How a Replaces names a telephone's dialog with us; who reads it (we) stands first.
+    fn naming(&self, id: Id) -> String {
+        let phone = &self.phones[id];
+        let tag = |line: &str| line.split(";tag=").nth(1).unwrap_or_default().to_owned();
+        format!("{};to-tag={};from-tag={}", phone.call_id, tag(&phone.far), tag(&phone.own))
+    }
+
     /// What both sides of the last call hear from ourselves, caller first: `music | -`.
     fn plays(&self) -> String {
         let session = self.sessions.values().next_back().unwrap();

@@ -639,3 +639,122 @@ fn a_number_is_passed_on_as_a_number() {
     world.ask(a, Method::Bye, "", "");
     world.rest();
 }
+
+// Replaces.
+
+/// Lync talks with two gateways, holds both, and refers the first to the second: the four telephones.
+fn consulted(world: &mut World) -> [Id; 4] {
+    let (first, here) = world.talk(LYNC, GW1);
+    let (second, there) = world.talk(LYNC, GW3);
+    for (caller, called) in [(first, here), (second, there)] {
+        world.ask(caller, Method::Invite, "", &going("inactive", &secret("0")));
+        world.answer(called, 200, &going("inactive", &plain("0")));
+        world.ack(caller, "");
+    }
+    world.seen();
+    let replaces = world.naming(second).replace(';', "%3B").replace('=', "%3D");
+    let refer_to = format!("Refer-To: <sip:+442075550100@ms1.contoso.com?Replaces={replaces}>\n");
+    world.ask(first, Method::Refer, &refer_to, "");
+    [first, here, second, there]
+}
+
+#[test]
+fn an_attended_transfer_joins_two_calls_of_ours() {
+    let mut world = World::new();
+    let [_, here, _, there] = consulted(&mut world);
+    // Nobody is called; both gateways are asked to speak, the second at other ports.
+    assert_eq!(world.seen(), "lync:NOTIFY=100 lync:BYE gw3:INVITE+sdp gw1:INVITE+sdp lync:NOTIFY=200! lync:BYE close");
+    world.answer(there, 200, &plain("0"));
+    world.answer(here, 200, &plain("0"));
+    assert_eq!(world.seen(), "gw3:ACK gw1:ACK");
+    assert_eq!(world.snapshot().calls.len(), 1);
+    let session = world.sessions.values().next().unwrap();
+    let directions = [0, 1].map(|side| session.sides[side].as_ref().map(|stream| stream.direction));
+    assert_eq!(directions, [Some(SendRecv), Some(SendRecv)]);
+    assert_eq!(results(&world), "handled reached");
+    let carried: u32 = world.snapshot().trunks.iter().flat_map(|trunk| trunk.calls).sum();
+    assert_eq!(carried, 2, "both gateways, and Lync no more");
+    // The leg that moved is known in its new call.
+    world.ask(there, Method::Bye, "", "");
+    assert_eq!(world.seen(), "gw1:BYE close");
+    world.rest();
+}
+
+#[test]
+fn an_attended_transfer_ends_from_the_other_side_too() {
+    let mut world = World::new();
+    let [_, here, _, there] = consulted(&mut world);
+    world.answer(there, 488, "");
+    world.answer(here, 200, &plain("0"));
+    world.seen();
+    world.ask(here, Method::Bye, "", "");
+    assert_eq!(world.seen(), "gw3:BYE close");
+    world.rest();
+}
+
+#[test]
+fn a_request_that_is_under_way_moves_with_its_leg() {
+    let mut world = World::new();
+    let (first, here) = world.talk(LYNC, GW1);
+    let (second, there) = world.talk(LYNC, GW3);
+    // The second gateway is just being asked to hold.
+    world.ask(second, Method::Invite, "", &going("inactive", &secret("0")));
+    world.seen();
+    let replaces = world.naming(second).replace(';', "%3B").replace('=', "%3D");
+    let refer_to = format!("Refer-To: <sip:+442075550100@ms1.contoso.com?Replaces={replaces}>\n");
+    world.ask(first, Method::Refer, &refer_to, "");
+    world.answer(there, 200, &going("inactive", &plain("0")));
+    // Confirmed by its new call, and asked to speak at the new ports.
+    assert!(world.seen().ends_with("gw3:ACK gw3:INVITE+sdp close"));
+    world.answer(there, 200, &plain("0"));
+    assert_eq!(world.snapshot().calls.len(), 1);
+    world.ask(here, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
+fn an_invite_with_replaces_takes_a_legs_place() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+    world.answer(b, 200, &going("inactive", &plain("0")));
+    world.ack(a, "");
+    world.seen();
+    let replaces = format!("Replaces: {}\nRequire: replaces\n", world.naming(a));
+    let c = world.invite_to(LYNC, "+13125556789", &replaces, &secret("0"));
+    assert_eq!(world.seen(), "lync:100 lync:200+sdp lync:BYE gw1:INVITE+sdp");
+    world.ack(c, "");
+    world.answer(b, 200, &plain("0"));
+    assert_eq!(world.directions().map(Option::unwrap), [SendRecv, SendRecv]);
+    assert_eq!(world.snapshot().calls.len(), 1);
+    world.ask(b, Method::Bye, "", "");
+    assert_eq!(world.seen(), "gw1:ACK lync:BYE close");
+    world.rest();
+}
+
+#[test]
+fn a_replaces_that_may_not_be() {
+    let mut world = World::new();
+    let (a, b) = world.talk(LYNC, GW1);
+    let named = world.naming(a);
+    for (trunk, replaces, seen) in [
+        (LYNC, "nonsense".to_owned(), "lync:400"),
+        (LYNC, "c@h;to-tag=1;from-tag=2".to_owned(), "lync:481"),
+        (LYNC, format!("{named};early-only"), "lync:486"),
+        // Another trunk takes no call away.
+        (GW2, named.clone(), "gw2:481"),
+    ] {
+        world.invite_to(trunk, "+13125556789", &format!("Replaces: {replaces}\n"), &sdp_of(trunk));
+        assert_eq!(world.seen(), format!("{}:100 {seen}", name(trunk)), "{replaces}");
+    }
+    world.ask(a, Method::Refer, BOB, "");
+    world.seen();
+    world.invite_to(LYNC, "+13125556789", &format!("Replaces: {named}\n"), &secret("0"));
+    assert_eq!(world.seen(), "lync:100 lync:491");
+    world.ask(b, Method::Bye, "", "");
+    world.rest();
+}
+
+fn sdp_of(trunk: TrunkId) -> String {
+    if trunk == LYNC { secret("0") } else { plain("0") }
+}

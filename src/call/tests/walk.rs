@@ -22,6 +22,10 @@ enum Deed {
     Cancel(Id),
     Change(Id, &'static str),
     Refer(Id, &'static str),
+    /// Refer the one's partner to the other's.
+    Consulted(Id, Id),
+    /// Take a telephone's place.
+    Replace(Id),
     /// Answer the REFER with this branch.
     Refuse(Id, String, u16),
     /// Place the call that it asked for.
@@ -143,6 +147,15 @@ impl Walk {
                 self.world.hears_notify = self.chance(80);
                 let target = format!("Refer-To: <{target}>\nReferred-By: <sip:alice@contoso.com>\n");
                 self.world.ask(id, Method::Refer, &target, "");
+            }
+            Deed::Consulted(id, other) => {
+                let replaces = self.world.naming(other).replace(';', "%3B").replace('=', "%3D");
+                let target = format!("Refer-To: <sip:+13125550111@ms1.contoso.com?Replaces={replaces}>\n");
+                self.world.ask(id, Method::Refer, &target, "");
+            }
+            Deed::Replace(id) => {
+                let (trunk, replaces) = (self.world.phones[id].trunk, self.world.naming(id));
+                self.world.invite_to(trunk, "+13125556789", &format!("Replaces: {replaces}\n"), &sdp_of(trunk));
             }
             Deed::Refuse(id, branch, status) => {
                 if self.world.phones[id].asked[&Method::Refer].via().unwrap().branch() == branch {
@@ -282,6 +295,13 @@ impl Walk {
             if self.chance(30) {
                 self.plan(20_000, Deed::Bye(who));
             }
+        }
+        if self.chance(20) {
+            let second = self.dice.below(self.world.phones.len() as u64) as usize;
+            self.plan(10_000, Deed::Consulted(id, second));
+        }
+        if self.chance(10) {
+            self.plan(10_000, Deed::Replace(id));
         }
         match self.dice.below(10) {
             0..=3 => self.plan(40_000, Deed::Bye(id)),

@@ -40,7 +40,7 @@ use crate::sip::response::response_to;
 use crate::sip::transaction::{Failure, LIFETIME, ServerId};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Builder, Message, Method, Name, Uri};
+use crate::wire::sip::{Builder, Message, Method, Name, Replaces, Uri};
 
 use called::Called;
 use calling::Calling;
@@ -295,6 +295,13 @@ impl Leg {
                 State::Leaving(leaving) => leaving.has_tag(tag),
                 State::Over => false,
             }
+    }
+
+    /// Is this its established dialog? The tag of the one who reads a Replaces comes first (RFC 3891 section 3).
+    pub fn is_named_by(&self, replaces: &Replaces<'_>) -> bool {
+        let State::Confirmed(confirmed) = &self.state else { return false };
+        let tags = (confirmed.dialog.local_tag(), confirmed.dialog.remote_tag());
+        replaces.call_id == self.base.call_id && tags == (replaces.to_tag, replaces.from_tag)
     }
 
     /// Has the peer not said that it does not take REFER?
