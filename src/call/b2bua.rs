@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::change::Change;
 use super::report::{CallEnd, CallView, Heading, Progress, Report, masked};
 use super::terms;
 use super::transfer::Transfer;
@@ -25,7 +26,7 @@ use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
 use crate::private::Private;
 use crate::random::Random;
 use crate::route::Attempt;
-use crate::session::{Counters, Digit, Digits, Direction, MediaOrder, Play, SessionId, Side, Sound, Stream};
+use crate::session::{Counters, Digit, MediaOrder, Play, SessionId, Side, Sound, Stream};
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
@@ -80,7 +81,7 @@ pub(super) enum Heard {
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Opening { until: Instant },
     Hunting { silence: Option<Instant>, until: Instant },
     Alerting { until: Instant, ringing: bool },
@@ -90,16 +91,9 @@ enum State {
 
 /// Where the ports are on their way home.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Closing {
+pub(super) enum Closing {
     Waiting { until: Instant },
     Done,
-}
-
-/// A change that `asked` wants and the other side has been offered.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    pub(super) asked: Side,
-    pub(super) wish: Wish,
 }
 
 #[derive(Debug)]
@@ -129,7 +123,7 @@ pub struct Call {
     last_failure: Option<Release>,
     ports: [u16; 2],
     pub(super) streams: [Option<Stream>; 2],
-    state: State,
+    pub(super) state: State,
     began: Now,
     answered: Option<Now>,
     media: [Counters; 2],
@@ -187,7 +181,7 @@ impl Call {
         call
     }
 
-    fn session(&self) -> SessionId {
+    pub(super) fn session(&self) -> SessionId {
         SessionId(self.key.0)
     }
 
@@ -523,84 +517,9 @@ impl Call {
         }
     }
 
-    fn agreed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
+    pub(super) fn agreed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
         self.streams[side.index()] = Some(stream);
         self.apply(around);
-    }
-
-    // Changes during the call.
-
-    fn change_asked(&mut self, asked: Side, wish: Wish, around: &mut Around<'_>) {
-        let (Some(asker), Some(other)) = (self.key_of(asked), self.key_of(asked.other())) else { return };
-        let later = |why| Release::new(Guilty::Nobody, Cause::TEMPORARY, why).with_status(491);
-        let agreed = self.streams[asked.index()].is_some();
-        let trunk = self.half(Some(other)).map(|half| half.trunk.clone()).filter(|_| agreed);
-        if self.is_alone(asked) {
-            return self.grant(asked, Some(wish.direction), around);
-        }
-        let (State::Connected { change, .. }, Some(trunk)) = (&mut self.state, trunk) else {
-            return self.order(asker, Order::Deny(later("the call is not answered yet")), around);
-        };
-        if change.is_some() {
-            return self.order(asker, Order::Deny(later("both sides want a change at once")), around);
-        }
-        let passed_on = match self.hold_music() {
-            Some(_) if self.stream(asked.other()).is_some_and(|other| terms::stays(other, &wish)) => {
-                return self.grant(asked, Some(wish.direction), around);
-            }
-            Some(_) if terms::holds(&wish) => Wish { direction: Direction::SendRecv, ..wish.clone() },
-            _ => wish.clone(),
-        };
-        self.change(Change { asked, wish });
-        let terms = terms::offer_to(&passed_on, &trunk, self.local(asked.other()));
-        self.order(other, Order::Change(terms), around);
-    }
-
-    /// The other side has agreed to what it was offered. With music it holds or listens as it likes, and so does the asker.
-    fn changed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
-        self.agreed(side, stream, around);
-        let Some(change) = self.take_change() else { return };
-        let direction = self.hold_music().map(|_| change.wish.direction);
-        self.grant(change.asked, direction, around);
-    }
-
-    /// The other side refused and stays as it was. The asker has its way all the same: this box simply stops or
-    /// goes on sending, and transcodes.
-    fn unchanged(&mut self, around: &mut Around<'_>) {
-        if let Some(change) = self.take_change() {
-            self.grant(change.asked, Some(change.wish.direction), around);
-        }
-    }
-
-    /// Grants a change: as the other side is by now, but for the direction if there is one.
-    pub(super) fn grant(&mut self, asked: Side, direction: Option<Direction>, around: &mut Around<'_>) {
-        let terms = self.stream(asked.other()).and_then(|other| self.mirrored(other, asked));
-        if let (Some(asker), Some(terms)) = (self.key_of(asked), terms) {
-            let direction = direction.unwrap_or(terms.direction);
-            self.order(asker, Order::Grant(Terms { direction, ..terms }), around);
-        }
-    }
-
-    /// A digit came in signalling: the other side hears of it in its own way.
-    fn dialled(&mut self, side: Side, digit: Digit, length: Duration, around: &mut Around<'_>) {
-        match (self.stream(side.other()).map(|stream| stream.digits), self.key_of(side.other())) {
-            (Some(Digits::Info), Some(other)) => self.order(other, Order::Digit(digit, length), around),
-            (Some(_), _) => around.out.push(Act::Media(MediaOrder::Press(self.session(), side, digit, length))),
-            (None, _) => {}
-        }
-    }
-
-    fn change(&mut self, wanted: Change) {
-        if let State::Connected { change, .. } = &mut self.state {
-            *change = Some(wanted);
-        }
-    }
-
-    pub(super) fn take_change(&mut self) -> Option<Change> {
-        match &mut self.state {
-            State::Connected { change, .. } => change.take(),
-            _ => None,
-        }
     }
 
     // The end.
@@ -730,7 +649,7 @@ impl Call {
         }
     }
 
-    fn hold_music(&self) -> Option<&Arc<Sound>> {
+    pub(super) fn hold_music(&self) -> Option<&Arc<Sound>> {
         self.config.sounds.hold_music.as_ref().and_then(|file| file.sound.as_ref())
     }
 
@@ -793,33 +712,6 @@ impl Call {
 
     pub(super) fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected { .. })
-    }
-
-    pub(super) fn begin_transfer(&mut self, begun: Transfer) {
-        if let State::Connected { transfer, .. } = &mut self.state {
-            *transfer = Some(Box::new(begun));
-        }
-    }
-
-    pub(super) fn transfer(&self) -> Option<&Transfer> {
-        match &self.state {
-            State::Connected { transfer, .. } => transfer.as_deref(),
-            _ => None,
-        }
-    }
-
-    pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
-        match &mut self.state {
-            State::Connected { transfer, .. } => transfer.as_deref_mut(),
-            _ => None,
-        }
-    }
-
-    pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
-        match &mut self.state {
-            State::Connected { transfer, .. } => transfer.take().map(|transfer| *transfer),
-            _ => None,
-        }
     }
 
     pub(super) fn half(&self, key: impl Into<Option<LegKey>>) -> Option<&Half> {

@@ -2,9 +2,10 @@
 //!
 //! [`Switch`] is the root machine: everything that happens comes in as an [`Event`], everything it
 //! does goes out as an [`Output`]. Its parts: [`Call`] (two legs and a plan), `terms` (what one side
-//! agreed becomes what the other may), `transfer` (REFER), `replace` (Replaces), `register` (which call a message belongs to), `trunk` (is the peer there?), `report` (what operators see).
+//! agreed becomes what the other may), `change` (hold, resume), `transfer` (REFER), `replace` (Replaces), `register` (which call a message belongs to), `trunk` (is the peer there?), `report` (what operators see).
 
 mod b2bua;
+mod change;
 mod register;
 mod replace;
 mod report;

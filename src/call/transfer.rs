@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::b2bua::{Act, Around, Call, LegKey, RINGING, passed};
+use super::b2bua::{Act, Around, Call, LegKey, RINGING, State as CallState, passed};
 use super::report::{Report, TransferMode, TransferResult};
 use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
@@ -459,6 +459,33 @@ impl Call {
         let mut plays = [None, None];
         plays[side.index()] = Some(Play::Tone(self.config.sounds.tones.ring));
         Some(plays)
+    }
+
+    fn begin_transfer(&mut self, begun: Transfer) {
+        if let CallState::Connected { transfer, .. } = &mut self.state {
+            *transfer = Some(Box::new(begun));
+        }
+    }
+
+    pub(super) fn transfer(&self) -> Option<&Transfer> {
+        match &self.state {
+            CallState::Connected { transfer, .. } => transfer.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn transfer_mut(&mut self) -> Option<&mut Transfer> {
+        match &mut self.state {
+            CallState::Connected { transfer, .. } => transfer.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
+        match &mut self.state {
+            CallState::Connected { transfer, .. } => transfer.take().map(|transfer| *transfer),
+            _ => None,
+        }
     }
 
     pub(super) fn report_transfer(&self, transfer: &Transfer, result: TransferResult, around: &mut Around<'_>) {

@@ -6,6 +6,7 @@
 //! meanwhile (the order between messages and the media engine means nothing).
 
 mod change;
+mod crossings;
 mod door;
 mod end;
 mod hold;
