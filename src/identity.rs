@@ -150,12 +150,6 @@ pub struct Tolerance {
     pub behind: Duration,
 }
 
-impl Default for Tolerance {
-    fn default() -> Tolerance {
-        Tolerance { ahead: Duration::from_secs(1), behind: Duration::from_secs(60) }
-    }
-}
-
 /// What there is to say about the date of a referrer's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

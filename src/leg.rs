@@ -7,6 +7,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::cause::Release;
 use crate::private::Private;
 use crate::session::{Codec, Digit, Direction, Stream};
@@ -22,6 +24,47 @@ pub struct Parties {
     pub name: Private<String>,
     /// The caller asked not to be shown (RFC 3323 `id`).
     pub withheld: bool,
+    /// Somebody else asked for this call.
+    pub referral: Option<Box<Referral>>,
+}
+
+/// A call that a peer asks us for: its partner shall be connected with somebody else (RFC 3515).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Referral {
+    /// Whom to call: the URI of Refer-To, as written, fit for a request line.
+    pub target: Private<String>,
+    /// The value of the Replaces that the new INVITE shall carry (RFC 3891).
+    pub replaces: Option<Private<String>>,
+    /// The value of Referred-By (RFC 3892), byte for byte: it may be signed.
+    pub referred_by: Option<Private<Vec<u8>>>,
+    /// Who was asked: the URI by which the signer of Referred-By knows the one who now calls.
+    pub referee: Private<String>,
+    /// The Date of the REFER.
+    pub date: Option<Timestamp>,
+}
+
+/// A call that a peer shall place by itself, through us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// The number to call; empty when it is none.
+    pub number: Private<String>,
+    /// By this word its call is known when it comes.
+    pub token: String,
+    /// The value of Referred-By.
+    pub referred_by: Option<Private<Vec<u8>>>,
+}
+
+/// What becomes of a transfer that a peer asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is tried.
+    Taken,
+    /// The new call is so far: a provisional status.
+    At(u16),
+    /// The new call's final status.
+    Done(u16),
+    /// It is not even tried.
+    Refused(Release),
 }
 
 /// What a leg may offer or accept.
@@ -94,6 +137,11 @@ pub enum Order {
     Deny(Release),
     /// Tell the peer in signalling that this digit was pressed for so long.
     Digit(Digit, Duration),
+    /// What becomes of the peer's [`Word::Transfer`]. Also after [`Order::Release`], and after the peer hung up: it may
+    /// still listen.
+    Transfer(Outcome),
+    /// The peer shall place a call of its own in place of this one. [`Word::Referred`] tells what comes of it.
+    Refer(Box<Passage>),
 }
 
 /// What a leg tells the call.
@@ -129,7 +177,8 @@ pub enum Word {
     Digit(Digit, Duration),
     /// The leg is over. It may still have a message or two to repeat, the call need not care.
     Released(Release),
-    /// The peer asks us to connect its partner with somebody else (RFC 3515): not done by this box yet; the
-    /// leg has refused it. Here so that the call can say so.
-    Transfer,
+    /// The peer asks for another call in place of this one, and waits for [`Order::Transfer`].
+    Transfer(Box<Referral>),
+    /// What comes of our [`Order::Refer`].
+    Referred(Outcome),
 }

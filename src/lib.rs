@@ -2,12 +2,13 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
 //! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`tone`], [`leg`]);
-//! texts and bytes ([`config`], `wire`); protocol machines ([`sip`], [`identity`]); calls (`call`). `media` has
+//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `clock`, `identity`); calls (`call`). `media` has
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod call;
 pub mod cause;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod hop;
 pub mod identity;

@@ -44,24 +44,26 @@ pub struct Now {
     pub mono: Instant,
     /// For everything that leaves the box: the corrected time of day.
     pub wall: jiff::Timestamp,
+    /// What `wall` may be off; `None` while nobody vouches for it: it is the system's clock as it stands.
+    pub error: Option<Duration>,
 }
 
 impl Now {
     /// A fixed beginning for virtual time: 2026-11-20 23:00:00 UTC.
     pub fn virtual_start() -> Now {
-        Now { mono: Instant::START, wall: jiff::Timestamp::constant(1_795_215_600, 0) }
+        Now { mono: Instant::START, wall: jiff::Timestamp::constant(1_795_215_600, 0), error: None }
     }
 
     /// Both clocks, later by `elapsed`.
     #[must_use]
     pub fn after(self, elapsed: Duration) -> Now {
-        Now { mono: self.mono + elapsed, wall: self.wall.saturating_add(elapsed).unwrap_or(self.wall) }
+        Now { mono: self.mono + elapsed, wall: self.wall.saturating_add(elapsed).unwrap_or(self.wall), ..self }
     }
 
     /// The same moment with the time of day wrong by `ahead`.
     #[must_use]
     pub fn skewed(self, ahead: Duration) -> Now {
-        Now { mono: self.mono, wall: self.wall.saturating_add(ahead).unwrap_or(self.wall) }
+        Now { wall: self.wall.saturating_add(ahead).unwrap_or(self.wall), ..self }
     }
 }
 

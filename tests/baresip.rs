@@ -319,6 +319,88 @@ fn digits_cross_both_ways() {
     assert_eq!(stage.lync.digits(), "*08");
 }
 
+/// Lync talks with a gateway and transfers it, blindly, to a number at another gateway: those two hear each other.
+#[test]
+fn a_blind_transfer_is_heard_at_the_new_place() {
+    if !lab::installed("baresip", "baresip-core") {
+        return;
+    }
+    let lab = Lab::new();
+    let (Some(said_here), Some(said_there)) =
+        (lab::speech(&lab, "demo-congrats"), lab::speech(&lab, "demo-abouttotry"))
+    else {
+        return;
+    };
+    let mut lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, BOTH_LAWS, &said_here);
+    let mut gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, Line::Udp, PCMU, &said_here);
+    let mut target = Phone::start(&lab, "target", 2, "+13125550111", Line::Tcp, PCMA, &said_there);
+    // The first gateway is full with one call, so the target is called at the second.
+    let full = Gateway { more: vec!["MaxCalls=1".to_owned()], ..Gateway::new(gateway.address, "UDP") };
+    let mut setup = Setup::new(lync.address, &[full, Gateway::new(target.address, "TCP")]);
+    setup.trunk_configuration = vec!["EnableReferSupport=False".to_owned()];
+    let demarc = setup.start(&lab);
+    lync.dial(&format!("sip:{GATEWAY_NUMBER}@{}", demarc.lync));
+    lync.expect("CALL_ESTABLISHED");
+    gateway.expect("CALL_ESTABLISHED");
+    sleep(seconds(1));
+    lync.command("transfer", &format!("sip:+13125550111@{}", demarc.lync.ip()));
+    target.expect("CALL_ESTABLISHED");
+    // The transferor hears that it worked, and is out of it.
+    lync.expect("CALL_CLOSED");
+    assert_eq!(demarc.calls().len(), 1, "one call is left");
+    sleep(seconds(8));
+    target.command("hangup", "");
+    gateway.expect("CALL_CLOSED");
+    demarc.idle();
+    assert!(lync.logged("SIP/2.0 100 Trying") > 0 && lync.logged("message/sipfrag") > 1, "it was told of the progress");
+    for (who, said, heard) in
+        [("the target", &said_here, target.heard()), ("the gateway", &said_there, gateway.heard())]
+    {
+        let Some(verdict) = lab::pesq(said, &heard) else { return };
+        println!("{who} heard {verdict:?}");
+        assert!(verdict.seconds >= 6.0 && verdict.pesq >= 3.5, "{who} heard badly: {verdict:?}");
+    }
+}
+
+/// The same with a gateway that takes REFER: it places the new call itself, through us.
+#[test]
+fn a_transfer_passed_to_the_gateway_is_heard_at_the_new_place() {
+    if !lab::installed("baresip", "baresip-core") {
+        return;
+    }
+    let lab = Lab::new();
+    let (Some(said_here), Some(said_there)) =
+        (lab::speech(&lab, "demo-congrats"), lab::speech(&lab, "demo-abouttotry"))
+    else {
+        return;
+    };
+    let mut lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, BOTH_LAWS, &said_here);
+    let mut gateway = Phone::start(&lab, "gateway", 1, GATEWAY_NUMBER, Line::Udp, PCMU, &said_here);
+    let mut target = Phone::start(&lab, "target", 2, "+13125550111", Line::Tcp, PCMA, &said_there);
+    let setup = Setup::new(lync.address, &[Gateway::new(target.address, "TCP"), Gateway::new(gateway.address, "UDP")]);
+    let demarc = setup.start(&lab);
+    gateway.dial(&format!("sip:{LYNC_NUMBER}@{}", demarc.trunk));
+    lync.expect("CALL_ESTABLISHED");
+    gateway.expect("CALL_ESTABLISHED");
+    sleep(seconds(1));
+    lync.command("transfer", &format!("sip:+13125550111@{}", demarc.lync.ip()));
+    target.expect("CALL_ESTABLISHED");
+    assert!(gateway.logged("REFER sip:") > 0, "the gateway was asked");
+    lync.expect("CALL_CLOSED");
+    sleep(seconds(8));
+    assert_eq!(demarc.calls().len(), 1, "the first call is over");
+    target.command("hangup", "");
+    gateway.expect("CALL_CLOSED");
+    demarc.idle();
+    for (who, said, heard) in
+        [("the target", &said_here, target.heard()), ("the gateway", &said_there, gateway.heard())]
+    {
+        let Some(verdict) = lab::pesq(said, &heard) else { return };
+        println!("{who} heard {verdict:?}");
+        assert!(verdict.seconds >= 6.0 && verdict.pesq >= 3.5, "{who} heard badly: {verdict:?}");
+    }
+}
+
 /// Six calls one after the other through a range that has ports for one.
 #[test]
 fn ports_come_home() {

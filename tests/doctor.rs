@@ -6,7 +6,7 @@ mod lab;
 
 use std::process::{Command, Stdio};
 
-use lab::{Gateway, Lab, Leaf, Peer, Running, Scenario, Setup, Sipp, demarc, seconds, until};
+use lab::{Chrony, Gateway, Lab, Leaf, Peer, Running, Scenario, Setup, Sipp, Wall, demarc, seconds, until};
 use serde_json::Value;
 
 /// The findings of `demarc doctor --json`, and its exit code.
@@ -108,6 +108,27 @@ fn a_gateway_that_is_silent_costs_ten_seconds() {
     assert!(began.elapsed() < seconds(15), "{:?}", began.elapsed());
     let gateway = finding(&findings, "options", "Gateway1");
     assert!(gateway["evidence"].as_str().unwrap().contains("found no answer within 10 s"), "{gateway}");
+}
+
+#[test]
+fn the_box_s_own_clock_is_held_against_ntp_servers() {
+    let lab = Lab::new();
+    if !Chrony::installed() {
+        return;
+    }
+    let chronies: Vec<Chrony> = (10..13).map(|last| Chrony::start(&lab, last, Some("+0s"))).collect();
+    let servers: Vec<String> = chronies.iter().map(|chrony| chrony.address.to_string()).collect();
+    for (ahead, verdict, words) in [(0.0, "pass", "s from true time"), (30.0, "fail", "+30.0")] {
+        let Some(wall) = Wall::ahead(&lab, ahead, 0.0) else { return };
+        let mut setup = Setup::new(lab.net.at(2, 5061), &[]);
+        setup.clock = vec![format!("Servers={}", servers.join(" "))];
+        let file = setup.write(&lab);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_demarc"));
+        command.args(["doctor", "--json", "--config"]).arg(file).envs(wall.environment());
+        let whole: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+        let clock = finding(whole["findings"].as_array().unwrap(), "clock", "clock").clone();
+        assert!(clock["verdict"] == verdict && clock["evidence"].as_str().unwrap().contains(words), "{clock}");
+    }
 }
 
 /// `openssl s_server` behind this certificate.

@@ -36,6 +36,7 @@ const MAP: &[(&str, Floor)] = &[
     ("tone", Values),
     ("config", Wire),
     ("wire", Wire),
+    ("clock", Machines),
     ("identity", Machines),
     ("sip", Machines),
     ("call", Calls),

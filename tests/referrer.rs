@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use demarc::time::sip_date;
 use jiff::{SignedDuration, Timestamp};
-use lab::{Demarc, Dialog, Gateway, Lab, Peer, Scenario, Sdp, Setup, Sipp};
+use lab::{Chrony, Demarc, Dialog, Gateway, Lab, Peer, Scenario, Sdp, Setup, Sipp, Wall};
 
 struct Stage {
     lync: Peer,
@@ -22,13 +22,17 @@ struct Stage {
 impl Stage {
     /// A call from the Microsoft side to the gateway, up and talking.
     fn set(lines: &[&str]) -> Option<Stage> {
+        Stage::set_in(Lab::new(), lines, |_| {})
+    }
+
+    fn set_in(lab: Lab, lines: &[&str], change: impl FnOnce(&mut Setup)) -> Option<Stage> {
         if !lab::installed("sipp", "sip-tester") {
             return None;
         }
-        let lab = Lab::new();
         let mut lync = Peer::answering(&lab);
         let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), "TCP")]);
         setup.trunk_configuration = vec!["OptionsInterval=0".to_owned()];
+        change(&mut setup);
         let demarc = setup.start_with(&lab, "DEMARC_LOG", "demarc=debug");
         if !lines.is_empty() {
             let file = std::fs::read_to_string(&demarc.file).unwrap();
@@ -86,6 +90,28 @@ fn the_box_whose_clock_is_wrong_is_named_when_it_refuses() {
     stage.call.request("NOTIFY", &lines, "SIP/2.0 429 Provide Referrer Identity\r\n");
     stage.demarc.logs(&["SIP_E_CRYPT_REFERRER_DATE_SKEWED) by edge.contoso.com", "the clock of lync", "behind ours"]);
     assert!(stage.ladder().contains("set its time right"), "{}", stage.ladder());
+}
+
+/// The box is half a minute behind: by its own clock every identity is dated ahead, by the true time none is.
+#[test]
+fn a_box_whose_clock_is_wrong_judges_by_the_true_time() {
+    if !Chrony::installed() {
+        return;
+    }
+    for (servers, verdict) in [(0, "ahead"), (3, "valid")] {
+        let lab = Lab::new();
+        let Some(wall) = Wall::ahead(&lab, -30.0, 0.0) else { return };
+        let chronies: Vec<Chrony> = (0..servers).map(|n| Chrony::start(&lab, 10 + n, Some("+0s"))).collect();
+        let servers: Vec<String> = chronies.iter().map(|chrony| chrony.address.to_string()).collect();
+        let stage = Stage::set_in(lab, &[], |setup| {
+            setup.clock = vec![format!("Servers={}", servers.join(" "))];
+            setup.environment = wall.environment().to_vec();
+        });
+        let Some(mut stage) = stage else { return };
+        stage.refer(0);
+        stage.demarc.logs(&["referrer's identity: signed by fe01.contoso.com"]);
+        assert_eq!(stage.verdicts(verdict), 1.0, "{}", stage.ladder());
+    }
 }
 
 #[test]

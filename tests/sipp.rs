@@ -660,6 +660,168 @@ fn alone(name: &str) -> Option<(Sipp, Peer, Dialog, Lab)> {
     Some((gateway, peer, call, lab))
 }
 
+// The Microsoft side transfers its call; the gateway is never asked more than to hold and resume.
+
+/// Signed, as a front end writes it.
+const REFERRED_BY: &str = "<sip:alice@contoso.com>;ms-referee-uri=\"sip:+13125556789@contoso.com;user=phone\";ms-identity=\"MIIB:Fri, 20 Nov 2026 23:00:00 GMT\";ms-identity-alg=rsa-sha1";
+/// This box transfers by itself.
+const HANDLED: [&str; 1] = ["EnableReferSupport=False"];
+/// A user, as its pool names it.
+const BOB: &str = "sip:bob@contoso.com;gruu;opaque=user:epid:x";
+
+impl Stage {
+    /// The Microsoft side holds its call and refers the gateway to somebody; the INVITE to whom that is.
+    #[track_caller]
+    fn hold_and_refer(&mut self, call: &mut Dialog, refer_to: &str) -> Received {
+        call.request("INVITE", "", &self.sdp("inactive"));
+        let held = self.lync.expect("200 INVITE");
+        call.acknowledge(&held);
+        self.refer(call, refer_to);
+        self.lync.expect("INVITE")
+    }
+
+    /// REFER, 202, `100 Trying`.
+    #[track_caller]
+    fn refer(&mut self, call: &mut Dialog, refer_to: &str) {
+        call.request("REFER", &format!("Refer-To: <{refer_to}>\r\nReferred-By: {REFERRED_BY}\r\n"), "");
+        self.lync.expect("202 REFER");
+        self.notified("SIP/2.0 100 Trying", "active");
+    }
+
+    /// The transferor hears of the new call.
+    #[track_caller]
+    fn notified(&mut self, line: &str, state: &str) {
+        let notify = self.lync.expect("NOTIFY");
+        notify.answer(200, "OK", "");
+        assert_eq!((notify.header("Event"), notify.body.trim_end()), (Some("refer"), line));
+        let said = notify.header("Subscription-State").unwrap_or_default();
+        assert!(said.starts_with(state), "{line} is said to be {said}");
+    }
+
+    /// Bob answers.
+    #[track_caller]
+    fn bob_answers(&mut self, invite: &Received) -> Dialog {
+        invite.answer(200, "OK", &self.sdp("sendrecv"));
+        self.lync.expect("ACK");
+        Dialog::called(invite)
+    }
+}
+
+#[test]
+fn a_user_is_called_as_the_refer_says_and_the_gateway_resumed() {
+    for protocol in BOTH {
+        let Some(mut stage) = Stage::set_with(protocol, 1, &HANDLED) else { return };
+        let gateway = stage.gateway("gateway_is_held", protocol);
+        let mut call = stage.connect();
+        let invite = stage.hold_and_refer(&mut call, BOB);
+        assert_eq!(invite.uri(), BOB);
+        assert_eq!(invite.header("Referred-By"), Some(REFERRED_BY));
+        invite.answer(180, "Ringing", "");
+        stage.notified("SIP/2.0 180 Ringing", "active");
+        let mut bob = stage.bob_answers(&invite);
+        stage.notified("SIP/2.0 200 OK", "terminated");
+        gateway.expect("resumed");
+        stage.lync.expect("BYE").answer(200, "OK", "");
+        stage.hang_up(&mut bob);
+        gateway.expect("BYE");
+        assert_eq!(gateway.account(), ["INVITE", "ACK", "held", "resumed", "BYE"], "over {protocol}");
+        stage.demarc.idle();
+    }
+}
+
+#[test]
+fn a_transferor_may_hang_up_right_after_the_202() {
+    let Some(mut stage) = Stage::set_with("UDP", 1, &HANDLED) else { return };
+    let gateway = stage.gateway("gateway_is_held", "UDP");
+    let mut call = stage.connect();
+    let invite = stage.hold_and_refer(&mut call, BOB);
+    stage.hang_up(&mut call);
+    sleep(seconds(1));
+    assert_eq!(stage.demarc.calls().len(), 1, "the gateway waits for the target");
+    let mut bob = stage.bob_answers(&invite);
+    gateway.expect("resumed");
+    stage.hang_up(&mut bob);
+    gateway.expect("BYE");
+    stage.demarc.idle();
+}
+
+#[test]
+fn a_failing_target_leaves_the_call_to_be_resumed() {
+    for (status, reason) in [(486, "Busy Here"), (429, "Provide Referrer Identity")] {
+        let Some(mut stage) = Stage::set_with("TCP", 1, &HANDLED) else { return };
+        let gateway = stage.gateway("gateway_is_held", "TCP");
+        let mut call = stage.connect();
+        let invite = stage.hold_and_refer(&mut call, BOB);
+        invite.answer(status, reason, "");
+        stage.notified(&format!("SIP/2.0 {status} {reason}"), "terminated");
+        call.request("INVITE", "", &stage.sdp("sendrecv"));
+        let resumed = stage.lync.expect("200 INVITE");
+        assert!(resumed.body.contains("a=sendrecv"), "{}", resumed.body);
+        call.acknowledge(&resumed);
+        gateway.expect("resumed");
+        stage.hang_up(&mut call);
+        gateway.expect("BYE");
+        stage.demarc.idle();
+    }
+}
+
+#[test]
+fn a_gateway_that_refuses_or_ignores_a_refer_loses_its_turn() {
+    let cases = [("gateway_refuses_refer", "405"), ("gateway_refuses_refer", "501"), ("gateway_ignores_refer", "")];
+    for (name, status) in cases {
+        let Some(mut stage) = Stage::set("TCP", 1) else { return };
+        let gateway = stage.nth_gateway(0, name, "TCP", &[("status", status), ("reason", "No")]);
+        let mut call = stage.connect();
+        let began = Instant::now();
+        stage.refer(&mut call, BOB);
+        gateway.expect("REFER");
+        let invite = stage.lync.expect_within("INVITE", seconds(6));
+        println!("{name} {status}: the target is called after {:?}", began.elapsed());
+        assert_eq!(invite.uri(), BOB);
+        let mut bob = stage.bob_answers(&invite);
+        stage.notified("SIP/2.0 200 OK", "terminated");
+        stage.lync.expect("BYE").answer(200, "OK", "");
+        stage.hang_up(&mut bob);
+        gateway.expect("BYE");
+        stage.demarc.idle();
+    }
+}
+
+#[test]
+fn an_attended_transfer_joins_two_calls() {
+    let Some(mut stage) = Stage::set("UDP", 1) else { return };
+    let gateway = stage.gateway("gateway_is_joined", "UDP");
+    let mut first = stage.connect();
+    let second = stage.connect();
+    let replaces = second.replaces().replace('@', "%40").replace(';', "%3B").replace('=', "%3D");
+    let ours = stage.demarc.lync.ip();
+    stage.refer(&mut first, &format!("sip:{GATEWAY_NUMBER}@{ours};user=phone?Replaces={replaces}"));
+    stage.notified("SIP/2.0 200 OK", "terminated");
+    for _ in 0..2 {
+        stage.lync.expect("BYE").answer(200, "OK", "");
+        gateway.expect("joined");
+    }
+    assert_eq!(stage.demarc.calls().len(), 1, "one call is left");
+}
+
+#[test]
+fn an_invite_with_replaces_takes_over_a_call() {
+    let Some(mut stage) = Stage::set("TCP", 1) else { return };
+    let gateway = stage.gateway("gateway_rings", "TCP");
+    let call = stage.connect();
+    let link = stage.lync.connect(stage.demarc.lync);
+    let replaces = format!("Replaces: {}\r\nRequire: replaces\r\n", call.replaces());
+    let mut other = stage.lync.call_with(&link, GATEWAY_NUMBER, &replaces, &stage.sdp("sendrecv"));
+    let answer = stage.lync.expect("200 INVITE");
+    judge_answer(&answer);
+    other.acknowledge(&answer);
+    stage.lync.expect("BYE").answer(200, "OK", "");
+    stage.hang_up(&mut other);
+    gateway.expect("BYE");
+    assert_eq!(gateway.account(), ["INVITE", "ACK", "BYE"], "the gateway saw nothing");
+    stage.demarc.idle();
+}
+
 #[test]
 fn the_hold_scenario_alone() {
     let Some((gateway, mut peer, mut call, _lab)) = alone("gateway_holds") else { return };

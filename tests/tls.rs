@@ -222,6 +222,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
         codecs: Vec::new(),
         switches: Switches {
             enable_refer_support: true,
+            accept_refer: false,
             enable_fast_failover_timer: true,
             fast_failover_timeout: Duration::from_secs(10),
             forward_call_history: false,
@@ -276,6 +277,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
         },
         sounds: Sounds { hold_music: None, tones: &COUNTRIES[0] },
         routes: Vec::new(),
+        clock: Default::default(),
         web: Web { listen: None, token_file: None },
         trace: Trace { keep: 0 },
         referrer_identity: demarc::config::ReferrerIdentity::Relay,
@@ -700,7 +702,7 @@ async fn what_is_not_tls_is_named_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_client_holds_nothing_up_and_is_sent_away() {
     let limits = Limits { handshake: Duration::from_secs(3), strangers: 2, ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let mut silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
 
     let mut client = house.client(Listener::Microsoft, Some(&house.authority.good(POOL, Usage::Both)), "-tls1_3");
@@ -718,7 +720,7 @@ async fn a_silent_client_holds_nothing_up_and_is_sent_away() {
 async fn strangers_and_one_address_have_their_limits() {
     for (strangers, strangers_per_address, of) in [(1, 9, Bound::Strangers), (9, 1, Bound::AddressStrangers)] {
         let limits = Limits { strangers, strangers_per_address, ..Limits::default() };
-        let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+        let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
         let silent = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
         let _second = TcpStream::connect(house.at(Listener::Microsoft)).await.unwrap();
         assert_eq!(house.refused().await.reason, Refusal::TooMany { limit: 1, of });
@@ -729,7 +731,7 @@ async fn strangers_and_one_address_have_their_limits() {
     }
 
     let limits = Limits { per_address: 2, ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut one = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
@@ -795,7 +797,7 @@ async fn nonsense_is_answered_then_closed_and_keep_alives_are_answered() {
 #[tokio::test]
 async fn a_message_without_end_is_cut_off_by_size_and_by_time() {
     let limits = Limits { message: Duration::from_millis(300), ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let mut gateway = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
     let _ = gateway.write_all(&vec![b'x'; 300_000]).await;
     assert_eq!(house.closed().await.1, Closed::TooLarge);
@@ -809,7 +811,7 @@ async fn a_message_without_end_is_cut_off_by_size_and_by_time() {
 #[tokio::test]
 async fn an_answer_to_a_keep_alive_begins_no_message() {
     let limits = Limits { message: Duration::from_millis(100), idle: Duration::from_millis(400), ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let mut gateway = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
     gateway.write_all(b"\r\n").await.unwrap();
     assert_eq!(house.closed().await.1, Closed::Idle);
@@ -818,7 +820,7 @@ async fn an_answer_to_a_keep_alive_begins_no_message() {
 #[tokio::test]
 async fn a_silent_connection_ends_after_the_idle_limit() {
     let limits = Limits { idle: Duration::from_millis(200), ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let _gateway = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
     assert_eq!(house.closed().await.1, Closed::Idle);
 }
@@ -923,7 +925,7 @@ async fn what_cannot_be_sent_says_why() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_fills_only_its_own_queue() {
     let limits = Limits { queue: 4, write: Duration::from_millis(300), ..Limits::default() };
-    let mut house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let mut house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let mut deaf = TcpStream::connect(house.at(Listener::Tcp)).await.unwrap();
     deaf.write_all(b"hello\n").await.unwrap();
     let (flow, _) = house.received().await;
@@ -1084,7 +1086,7 @@ async fn a_server_reached_by_name_must_have_that_name() {
 #[tokio::test]
 async fn our_own_connections_are_kept_alive() {
     let limits = Limits { keep_alive: Duration::from_millis(100), ..Limits::default() };
-    let house = House::with(Profile::Sfb2019, Options { limits, dns: None }, |_| {}).await;
+    let house = House::with(Profile::Sfb2019, Options { limits, ..Options::default() }, |_| {}).await;
     let gateway = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     house.send(&target(2, Transport::Tcp, "127.0.0.1", Some(gateway.local_addr().unwrap().port())), "hello\n", 1);
     let (mut served, _) = gateway.accept().await.unwrap();

@@ -2,9 +2,7 @@
 //!
 //! Nothing here waits: whoever polls is given a readiness descriptor.
 
-mod system_clock;
-
-pub use system_clock::SystemClock;
+pub mod clock;
 
 use std::io;
 use std::os::fd::BorrowedFd;

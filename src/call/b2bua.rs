@@ -5,7 +5,8 @@
 //! 3. A refused connection, a 5xx or 10 s of silence: the next attempt. A 4xx or 6xx: the caller hears it.
 //! 4. The far end rings or speaks; from here on nobody else is tried. `Alerting`
 //! 5. It answers; both legs' agreements become the media session. `Connected`
-//! 6. A change that one side wants is offered to the other and its answer carried back.
+//! 6. A change that one side wants is offered to the other and its answer carried back. A transfer that one side wants
+//!    is carried out by `transfer`.
 //! 7. One leg ends, the other is released with its cause; ports go home; the legs finish. `Ending`
 
 use std::borrow::Cow;
@@ -13,25 +14,28 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::change::Change;
 use super::report::{CallEnd, CallView, Heading, Progress, Report, masked};
 use super::terms;
+use super::transfer::Transfer;
 use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{Config, Switches, Trunk};
 use crate::hop::{Flow, Hop, TrunkId};
 use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
+use crate::private::Private;
 use crate::random::Random;
 use crate::route::Attempt;
-use crate::session::{Counters, Digit, Digits, Direction, MediaOrder, Play, SessionId, Side, Sound, Stream};
+use crate::session::{Counters, Digit, MediaOrder, Play, SessionId, Side, Sound, Stream};
 use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
 use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Message, Name};
+use crate::wire::sip::{Message, Name, Replaces};
 
 /// The engine owes us ports; longer than this and it is stuck.
 const OPENING: Duration = Duration::from_secs(3);
 /// Without an answer a call ends, as long as RFC 3261's timer C lets a proxy wait.
-const RINGING: Duration = Duration::from_secs(200);
+pub(super) const RINGING: Duration = Duration::from_secs(200);
 /// The engine owes us the last counters.
 const CLOSING: Duration = Duration::from_secs(3);
 
@@ -58,6 +62,9 @@ pub(super) struct Around<'a> {
 pub(super) enum Act {
     /// A leg sends something.
     Leg(LegKey, LegOutput),
+    /// A transfer names a dialog by Call-ID, our tag and the peer's: who is in it on the other side shall join this call, if
+    /// it is one of ours. Else [`Call::not_ours`].
+    Join(String),
     /// The media plane shall do something.
     Media(MediaOrder),
     /// Operators shall hear of it.
@@ -74,33 +81,26 @@ pub(super) enum Heard {
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Opening { until: Instant },
     Hunting { silence: Option<Instant>, until: Instant },
     Alerting { until: Instant, ringing: bool },
-    Connected { change: Option<Change> },
+    Connected { change: Option<Change>, transfer: Option<Box<Transfer>> },
     Ending { release: Release, by: &'static str, media: Closing },
 }
 
 /// Where the ports are on their way home.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Closing {
+pub(super) enum Closing {
     Waiting { until: Instant },
     Done,
 }
 
-/// A change that `asked` wants and the other side has been offered.
-#[derive(Clone, Debug)]
-struct Change {
-    asked: Side,
-    wish: Wish,
-}
-
 #[derive(Debug)]
-struct Half {
-    key: LegKey,
-    trunk: Arc<Trunk>,
-    leg: Leg,
+pub(super) struct Half {
+    pub(super) key: LegKey,
+    pub(super) trunk: Arc<Trunk>,
+    pub(super) leg: Leg,
 }
 
 /// A call. See the ladder at the head of this file.
@@ -109,21 +109,21 @@ pub struct Call {
     key: CallKey,
     /// The correlation id in every log line, ladder and record.
     pub id: Arc<str>,
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     heading: Heading,
-    parties: Parties,
+    pub(super) parties: Parties,
     wish: Option<Wish>,
     invite: Message,
-    /// The caller, the attempt that counts, and attempts that are still saying goodbye.
+    /// Who sits on both sides, a transfer's target, and legs that are still saying goodbye.
     legs: Vec<Half>,
-    /// The attempt that counts.
-    called: Option<LegKey>,
+    /// Who sits on each side: the caller and the attempt that counts, until a transfer puts somebody else there.
+    seats: [Option<LegKey>; 2],
     next_leg: u16,
     attempts: VecDeque<Attempt>,
     last_failure: Option<Release>,
     ports: [u16; 2],
-    streams: [Option<Stream>; 2],
-    state: State,
+    pub(super) streams: [Option<Stream>; 2],
+    pub(super) state: State,
     began: Now,
     answered: Option<Now>,
     media: [Counters; 2],
@@ -160,7 +160,7 @@ impl Call {
             wish: caller.wish,
             invite: caller.invite,
             legs: vec![Half { key: CALLER, trunk: caller.trunk, leg: caller.leg }],
-            called: None,
+            seats: [Some(CALLER), None],
             next_leg: 1,
             attempts: attempts.into(),
             last_failure: None,
@@ -181,7 +181,7 @@ impl Call {
         call
     }
 
-    fn session(&self) -> SessionId {
+    pub(super) fn session(&self) -> SessionId {
         SessionId(self.key.0)
     }
 
@@ -267,7 +267,8 @@ impl Call {
             State::Opening { until } | State::Alerting { until, .. } => Some(*until),
             State::Hunting { silence, until } => soonest(*silence, Some(*until)),
             State::Ending { media: Closing::Waiting { until }, .. } => Some(*until),
-            State::Connected { .. } | State::Ending { .. } => None,
+            State::Connected { transfer, .. } => transfer.as_ref().map(|transfer| transfer.timeout()),
+            State::Ending { .. } => None,
         };
         self.legs.iter().map(|half| half.leg.timeout()).fold(own, soonest)
     }
@@ -310,6 +311,11 @@ impl Call {
             && number(mine) == number(message)
     }
 
+    /// The leg whose dialog a Replaces names.
+    pub(super) fn replaced(&self, replaces: &Replaces<'_>) -> Option<LegKey> {
+        self.legs.iter().find(|half| half.leg.is_named_by(replaces)).map(|half| half.key)
+    }
+
     /// The trunk that a leg is on.
     pub(super) fn trunk_of(&self, key: LegKey) -> Option<&Trunk> {
         self.half(key).map(|half| &*half.trunk)
@@ -323,9 +329,9 @@ impl Call {
     /// The trunks that carry this call, for the limits.
     pub(super) fn trunks(&self) -> impl Iterator<Item = TrunkId> {
         let live = !matches!(self.state, State::Ending { .. });
-        let called = self.called.and_then(|key| self.half(key)).map(|half| half.trunk.id);
-        let caller = self.half(CALLER).map(|half| half.trunk.id);
-        caller.into_iter().chain(called).filter(move |_| live)
+        let target = self.transfer().and_then(Transfer::target);
+        let keys = self.seats.into_iter().flatten().chain(target);
+        keys.filter_map(|key| self.half(key)).map(|half| half.trunk.id).filter(move |_| live)
     }
 
     /// In or out, seen from the telephone network.
@@ -340,8 +346,8 @@ impl Call {
         CallView {
             id: self.id.clone(),
             direction: self.heading,
-            from: name(CALLER).unwrap_or_default(),
-            to: self.called.and_then(name),
+            from: self.key_of(Side::A).and_then(name).unwrap_or_default(),
+            to: self.key_of(Side::B).and_then(name),
             called: masked(&self.parties.called),
             calling: masked(&self.parties.calling),
             state: self.progress(),
@@ -383,6 +389,21 @@ impl Call {
     }
 
     fn place(&mut self, attempt: &Attempt, around: &mut Around<'_>) -> Result<(), Release> {
+        let parties = self.parties.clone();
+        let (key, silence) = self.dial(attempt, &parties, Call::first_terms, around)?;
+        self.seats[Side::B.index()] = Some(key);
+        self.state = State::Hunting { silence, until: around.now.mono + RINGING };
+        Ok(())
+    }
+
+    /// Calls `parties` on one way: the new leg, and until when it may be silent.
+    pub(super) fn dial(
+        &mut self,
+        attempt: &Attempt,
+        parties: &Parties,
+        terms: impl FnOnce(&Call, &Trunk) -> Result<Terms, Release>,
+        around: &mut Around<'_>,
+    ) -> Result<(LegKey, Option<Instant>), Release> {
         let gone = || Release::new(Guilty::Us, Cause::NO_ROUTE, "the trunk is no longer configured");
         let trunk = self.config.trunk(attempt.trunk).cloned().ok_or_else(gone)?;
         let room = around.trunks.iter().find(|watch| watch.id() == trunk.id).is_none_or(TrunkWatch::has_room);
@@ -390,20 +411,17 @@ impl Call {
             let why = format!("{} carries MaxCalls calls already", trunk.name);
             return Err(Release::new(Guilty::Us, Cause::NO_CIRCUIT, why));
         }
-        let terms = self.first_terms(&trunk)?;
+        let terms = terms(self, &trunk)?;
         let key = LegKey(self.next_leg);
         self.next_leg += 1;
         let fast = trunk.switches.enable_fast_failover_timer.then_some(trunk.switches.fast_failover_timeout);
         let hop = Hop::Target(attempt.hop.clone());
         self.note(format!("trying {} at {}{}", trunk.name, attempt.hop, by_route(&attempt.route)), around);
         let mut said = Vec::new();
-        let leg = Leg::outgoing(around.now, around.random, trunk.clone(), hop, &self.parties, &terms, &mut said);
+        let leg = Leg::outgoing(around.now, around.random, trunk.clone(), hop, parties, &terms, &mut said);
         self.legs.push(Half { key, trunk, leg });
-        self.called = Some(key);
-        let silence = fast.map(|limit| around.now.mono + limit);
-        self.state = State::Hunting { silence, until: around.now.mono + RINGING };
         self.say(key, said, around);
-        Ok(())
+        Ok((key, fast.map(|fast| around.now.mono + fast)))
     }
 
     fn first_terms(&self, to: &Trunk) -> Result<Terms, Release> {
@@ -433,44 +451,40 @@ impl Call {
     // What legs say.
 
     /// Lets what legs said take effect until nobody says anything more.
-    fn settle(&mut self, around: &mut Around<'_>) {
+    pub(super) fn settle(&mut self, around: &mut Around<'_>) {
         while let Some((key, word)) = self.words.pop_front() {
-            match word {
+            let target = self.transfer().and_then(Transfer::target) == Some(key);
+            match (word, self.side_of(key)) {
                 _ if self.is_ending() => {}
-                Word::Released(release) => self.released(key, release, around),
-                word if key == CALLER => self.caller_says(word, around),
-                word if Some(key) == self.called => self.called_says(word, around),
-                _ => {}
+                (word, _) if target => self.target_says(word, around),
+                (Word::Released(release), _) => self.released(key, release, around),
+                (word, Some(side)) => self.party_says(side, word, around),
+                (_, None) => {}
             }
         }
-        let called = self.called;
-        self.legs.retain(|half| half.key == CALLER || Some(half.key) == called || !half.leg.is_over());
+        let (seats, transfer) = (
+            self.seats,
+            match &self.state {
+                State::Connected { transfer, .. } => transfer.as_deref(),
+                _ => None,
+            },
+        );
+        let needed = |key| seats.contains(&Some(key)) || transfer.is_some_and(|transfer| transfer.needs(key));
+        self.legs.retain(|half| needed(half.key) || !half.leg.is_over());
     }
 
-    fn caller_says(&mut self, word: Word, around: &mut Around<'_>) {
+    fn party_says(&mut self, side: Side, word: Word, around: &mut Around<'_>) {
         match word {
-            Word::Media(stream) => self.agreed(Side::A, stream, around),
-            word => self.either_says(Side::A, word, around),
-        }
-    }
-
-    fn called_says(&mut self, word: Word, around: &mut Around<'_>) {
-        match word {
-            Word::Progress { stage, fork, media } => self.progressed(stage, fork, media, around),
-            Word::Answer { fork, media } => self.answered(fork, media, around),
-            Word::Media(stream) => self.agreed(Side::B, stream, around),
-            word => self.either_says(Side::B, word, around),
-        }
-    }
-
-    fn either_says(&mut self, side: Side, word: Word, around: &mut Around<'_>) {
-        match word {
+            Word::Progress { stage, fork, media } if side == Side::B => self.progressed(stage, fork, media, around),
+            Word::Answer { fork, media } if side == Side::B => self.answered(fork, media, around),
+            Word::Media(stream) => self.agreed(side, stream, around),
             Word::Change(wish) => self.change_asked(side, wish, around),
             Word::Changed(stream) => self.changed(side, stream, around),
             Word::Unchanged(_) => self.unchanged(around),
             Word::Digit(digit, length) => self.dialled(side, digit, length, around),
-            Word::Transfer => self.note("a transfer was asked for and refused: this box does not transfer yet", around),
-            Word::Progress { .. } | Word::Answer { .. } | Word::Media(_) | Word::Released(_) => {}
+            Word::Referred(outcome) => self.passed(side, outcome, around),
+            Word::Transfer(referral) => self.transfer_asked(side, *referral, around),
+            Word::Progress { .. } | Word::Answer { .. } | Word::Released(_) => {}
         }
     }
 
@@ -494,7 +508,7 @@ impl Call {
     fn answered(&mut self, fork: Fork, media: Stream, around: &mut Around<'_>) {
         self.attempts.clear();
         self.answered = Some(around.now);
-        self.state = State::Connected { change: None };
+        self.state = State::Connected { change: None, transfer: None };
         let terms = self.mirrored(&media, Side::A);
         self.streams[Side::B.index()] = Some(media);
         self.apply(around);
@@ -503,95 +517,29 @@ impl Call {
         }
     }
 
-    fn agreed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
+    pub(super) fn agreed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
         self.streams[side.index()] = Some(stream);
         self.apply(around);
-    }
-
-    // Changes during the call.
-
-    fn change_asked(&mut self, asked: Side, wish: Wish, around: &mut Around<'_>) {
-        let (Some(asker), Some(other)) = (self.key_of(asked), self.key_of(asked.other())) else { return };
-        let later = |why| Release::new(Guilty::Nobody, Cause::TEMPORARY, why).with_status(491);
-        let agreed = self.streams[asked.index()].is_some();
-        let trunk = self.half(Some(other)).map(|half| half.trunk.clone()).filter(|_| agreed);
-        let (State::Connected { change }, Some(trunk)) = (&mut self.state, trunk) else {
-            return self.order(asker, Order::Deny(later("the call is not answered yet")), around);
-        };
-        if change.is_some() {
-            return self.order(asker, Order::Deny(later("both sides want a change at once")), around);
-        }
-        let passed_on = match self.hold_music() {
-            Some(_) if self.stream(asked.other()).is_some_and(|other| terms::stays(other, &wish)) => {
-                return self.grant(asked, Some(wish.direction), around);
-            }
-            Some(_) if terms::holds(&wish) => Wish { direction: Direction::SendRecv, ..wish.clone() },
-            _ => wish.clone(),
-        };
-        self.state = State::Connected { change: Some(Change { asked, wish }) };
-        let terms = terms::offer_to(&passed_on, &trunk, self.local(asked.other()));
-        self.order(other, Order::Change(terms), around);
-    }
-
-    /// The other side has agreed to what it was offered. With music it holds or listens as it likes, and so does the asker.
-    fn changed(&mut self, side: Side, stream: Stream, around: &mut Around<'_>) {
-        self.agreed(side, stream, around);
-        let Some(change) = self.take_change() else { return };
-        let direction = self.hold_music().map(|_| change.wish.direction);
-        self.grant(change.asked, direction, around);
-    }
-
-    /// The other side refused and stays as it was. The asker has its way all the same: this box simply stops or
-    /// goes on sending, and transcodes.
-    fn unchanged(&mut self, around: &mut Around<'_>) {
-        if let Some(change) = self.take_change() {
-            self.grant(change.asked, Some(change.wish.direction), around);
-        }
-    }
-
-    /// Grants a change: as the other side is by now, but for the direction if there is one.
-    fn grant(&mut self, asked: Side, direction: Option<Direction>, around: &mut Around<'_>) {
-        let terms = self.stream(asked.other()).and_then(|other| self.mirrored(other, asked));
-        if let (Some(asker), Some(terms)) = (self.key_of(asked), terms) {
-            let direction = direction.unwrap_or(terms.direction);
-            self.order(asker, Order::Grant(Terms { direction, ..terms }), around);
-        }
-    }
-
-    /// A digit came in signalling: the other side hears of it in its own way.
-    fn dialled(&mut self, side: Side, digit: Digit, length: Duration, around: &mut Around<'_>) {
-        match (self.stream(side.other()).map(|stream| stream.digits), self.key_of(side.other())) {
-            (Some(Digits::Info), Some(other)) => self.order(other, Order::Digit(digit, length), around),
-            (Some(_), _) => around.out.push(Act::Media(MediaOrder::Press(self.session(), side, digit, length))),
-            (None, _) => {}
-        }
-    }
-
-    fn take_change(&mut self) -> Option<Change> {
-        match &mut self.state {
-            State::Connected { change } => change.take(),
-            _ => None,
-        }
     }
 
     // The end.
 
     fn released(&mut self, key: LegKey, release: Release, around: &mut Around<'_>) {
-        if key == CALLER {
-            return self.end(release, "caller", around);
+        match self.side_of(key) {
+            Some(_) if self.transfer().is_some_and(|transfer| transfer.is_by(key)) => self.transferor_left(around),
+            Some(Side::A) => self.end(release, "caller", around),
+            Some(Side::B) if !self.failed_over(&release, around) => self.end(release, "called", around),
+            Some(Side::B) | None => {}
         }
-        if Some(key) != self.called || self.failed_over(&release, around) {
-            return;
-        }
-        self.end(release, "called", around);
     }
 
     /// Ends every leg that still lives with this cause and sends the ports home.
-    fn end(&mut self, release: Release, by: &'static str, around: &mut Around<'_>) {
+    pub(super) fn end(&mut self, release: Release, by: &'static str, around: &mut Around<'_>) {
         if self.is_ending() {
             return;
         }
         self.note(format!("ended by {by}, cause {}: {}", release.cause, release.why), around);
+        self.abandon_transfer(&release, around);
         let media = Closing::Waiting { until: around.now.mono + CLOSING };
         self.state = State::Ending { release: release.clone(), by, media };
         around.out.push(Act::Media(MediaOrder::Close(self.session())));
@@ -604,8 +552,8 @@ impl Call {
     fn report_end(&mut self, around: &mut Around<'_>) {
         let State::Ending { release, by, .. } = &self.state else { return };
         let gateway = match self.heading {
-            Heading::In => Some(CALLER),
-            Heading::Out => self.called,
+            Heading::In => self.key_of(Side::A),
+            Heading::Out => self.key_of(Side::B),
         };
         let since = |answered: Now| around.now.mono.since(answered.mono);
         let end = CallEnd {
@@ -628,6 +576,7 @@ impl Call {
                 let why = "the media engine gave no ports in time";
                 self.end(Release::new(Guilty::Us, Cause::NO_RESOURCE, why), "us", around);
             }
+            State::Connected { transfer: Some(_), .. } => self.transfer_due(now, around),
             State::Hunting { silence, .. } if passed(*silence, now) => self.give_up_on_silence(around),
             State::Hunting { until, .. } | State::Alerting { until, .. } if *until <= now.mono => {
                 self.end(Release::new(Guilty::Nobody, Cause::NO_ANSWER, "nobody answered"), "us", around);
@@ -641,7 +590,7 @@ impl Call {
     }
 
     fn give_up_on_silence(&mut self, around: &mut Around<'_>) {
-        let Some(key) = self.called else { return };
+        let Some(key) = self.key_of(Side::B) else { return };
         let name = self.half(Some(key)).map_or("the gateway", |half| half.trunk.name.as_str());
         let why = format!("{name} made no progress in the time of EnableFastFailoverTimer");
         let release = Release::new(Guilty::Network, Cause::NO_RESPONSE, why).with_status(504);
@@ -653,7 +602,7 @@ impl Call {
 
     // Legs and media.
 
-    fn order(&mut self, key: LegKey, order: Order, around: &mut Around<'_>) {
+    pub(super) fn order(&mut self, key: LegKey, order: Order, around: &mut Around<'_>) {
         self.with_leg(key, around, |leg, now, random, out| leg.order(now, random, order, out));
     }
 
@@ -679,16 +628,20 @@ impl Call {
         }
     }
 
-    fn apply(&mut self, around: &mut Around<'_>) {
-        let switches = |key: Option<LegKey>| self.half(key).map(|half| half.trunk.clone());
-        let (Some(a), Some(b)) = (switches(Some(CALLER)), switches(self.called)) else { return };
+    pub(super) fn apply(&mut self, around: &mut Around<'_>) {
+        let trunk = |side| self.half(self.key_of(side)).map(|half| half.trunk.clone());
+        let (Some(a), Some(b)) = (trunk(Side::A), trunk(Side::B)) else { return };
         let both: [&Switches; 2] = [&a.switches, &b.switches];
-        let session = terms::session(&self.streams, self.plays(), both, self.answered.is_some());
+        let streams = self.transfer().map_or_else(|| self.streams.clone(), |transfer| transfer.heard(&self.streams));
+        let session = terms::session(&streams, self.plays(), both, self.answered.is_some());
         around.out.push(Act::Media(MediaOrder::Apply(self.session(), Box::new(session))));
     }
 
     /// What each side hears from ourselves.
     fn plays(&self) -> [Option<Play>; 2] {
+        if let Some(plays) = self.transfer().and_then(|transfer| self.plays_while_transferred(transfer)) {
+            return plays;
+        }
         match (&self.state, self.hold_music()) {
             (State::Alerting { ringing: true, .. }, _) => terms::ringing(&self.streams, self.config.sounds.tones.ring),
             (State::Connected { .. }, Some(music)) => terms::held(&self.streams, music),
@@ -696,36 +649,72 @@ impl Call {
         }
     }
 
-    fn hold_music(&self) -> Option<&Arc<Sound>> {
+    pub(super) fn hold_music(&self) -> Option<&Arc<Sound>> {
         self.config.sounds.hold_music.as_ref().and_then(|file| file.sound.as_ref())
     }
 
-    fn stream(&self, side: Side) -> Option<&Stream> {
+    pub(super) fn stream(&self, side: Side) -> Option<&Stream> {
         self.streams[side.index()].as_ref()
     }
 
-    fn note(&self, text: impl Into<Cow<'static, str>>, around: &mut Around<'_>) {
+    pub(super) fn note(&self, text: impl Into<Cow<'static, str>>, around: &mut Around<'_>) {
         around.out.push(Act::Report(Report::Note { call: self.id.clone(), text: text.into() }));
     }
 
-    fn local(&self, side: Side) -> std::net::SocketAddr {
+    pub(super) fn local(&self, side: Side) -> std::net::SocketAddr {
         terms::local(&self.config, self.ports[side.index()])
     }
 
     /// What `side` may agree on, now that the other side speaks `stream`.
-    fn mirrored(&self, stream: &Stream, side: Side) -> Option<Terms> {
+    pub(super) fn mirrored(&self, stream: &Stream, side: Side) -> Option<Terms> {
         let half = self.half(self.key_of(side))?;
         Some(terms::mirror(stream, &half.trunk, self.local(side)))
     }
 
-    fn key_of(&self, side: Side) -> Option<LegKey> {
+    pub(super) fn key_of(&self, side: Side) -> Option<LegKey> {
+        self.seats[side.index()]
+    }
+
+    pub(super) fn side_of(&self, key: LegKey) -> Option<Side> {
+        Side::BOTH.into_iter().find(|side| self.key_of(*side) == Some(key))
+    }
+
+    /// The leg on `side` leaves this call.
+    pub(super) fn take_leg(&mut self, side: Side) -> Option<Half> {
+        let key = self.seats[side.index()].take()?;
+        let at = self.legs.iter().position(|half| half.key == key)?;
+        Some(self.legs.swap_remove(at))
+    }
+
+    /// A leg from elsewhere, under a key of this call.
+    pub(super) fn add_leg(&mut self, half: Half) -> LegKey {
+        let key = LegKey(self.next_leg);
+        self.next_leg += 1;
+        self.legs.push(Half { key, ..half });
+        key
+    }
+
+    /// Somebody else, `user`, sits on `side` from now on, and nothing is agreed there yet.
+    pub(super) fn vacate(&mut self, side: Side, key: LegKey, user: Private<String>) {
+        self.seats[side.index()] = Some(key);
+        self.streams[side.index()] = None;
         match side {
-            Side::A => Some(CALLER),
-            Side::B => self.called,
+            Side::A => self.parties.calling = user,
+            Side::B => self.parties.called = user,
         }
     }
 
-    fn half(&self, key: impl Into<Option<LegKey>>) -> Option<&Half> {
+    /// Somebody else, `user`, sits on `side` from now on and speaks `stream`.
+    pub(super) fn sit(&mut self, side: Side, key: LegKey, user: Private<String>, stream: Stream) {
+        self.vacate(side, key, user);
+        self.streams[side.index()] = Some(stream);
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected { .. })
+    }
+
+    pub(super) fn half(&self, key: impl Into<Option<LegKey>>) -> Option<&Half> {
         let key = key.into()?;
         self.legs.iter().find(|half| half.key == key)
     }
@@ -735,7 +724,7 @@ impl Call {
     }
 }
 
-fn passed(deadline: Option<Instant>, now: Now) -> bool {
+pub(super) fn passed(deadline: Option<Instant>, now: Now) -> bool {
     deadline.is_some_and(|deadline| deadline <= now.mono)
 }
 

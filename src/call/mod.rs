@@ -2,19 +2,24 @@
 //!
 //! [`Switch`] is the root machine: everything that happens comes in as an [`Event`], everything it
 //! does goes out as an [`Output`]. Its parts: [`Call`] (two legs and a plan), `terms` (what one side
-//! agreed becomes what the other may), `register` (which call a message belongs to), `trunk` (is the peer there?), `peer_clock` (what time is it there?), `report` (what operators see).
+//! agreed becomes what the other may), `change` (hold, resume), `transfer` (REFER), `replace` (Replaces), `register` (which call a message belongs to), `trunk` (is the peer there?), `peer_clock` (what time is it there?), `report` (what operators see).
 
 mod b2bua;
+mod change;
 mod peer_clock;
 mod register;
+mod replace;
 mod report;
 mod switch;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod trunk;
 
 pub use b2bua::{Call, CallKey};
-pub use report::{CallEnd, CallView, Heading, Progress, Report, Snapshot, TrunkView, Way};
+pub use report::{
+    CallEnd, CallView, Heading, Progress, Report, Snapshot, TransferMode, TransferResult, TrunkView, Way,
+};
 pub use switch::{Event, Output, Switch};
 pub use trunk::Reachability;

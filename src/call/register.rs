@@ -7,10 +7,11 @@ use super::report::Heading;
 use super::trunk::TrunkWatch;
 use crate::hop::{Flow, TrunkId};
 use crate::identity::Judgement;
+use crate::leg::Parties;
 use crate::sip::leg::RequestId;
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::time::{Instant, Now};
-use crate::wire::sip::Message;
+use crate::wire::sip::{Message, Replaces};
 
 /// A peer's request that waits for our answer.
 #[derive(Clone)]
@@ -110,6 +111,18 @@ impl Register {
     pub fn of_call_id<'a>(&'a self, message: &Message) -> impl Iterator<Item = (CallKey, &'a Call)> {
         let keys = self.by_call_id.get(message.call_id().unwrap_or_default());
         keys.into_iter().flatten().filter_map(|key| Some((*key, &self.calls.get(key)?.call)))
+    }
+
+    /// Whom the call with this token shall reach, and on whose behalf: a gateway places it that was asked to.
+    pub fn referred(&self, token: &str) -> Option<Parties> {
+        let mut calls = self.calls.values();
+        calls.find_map(|entry| entry.call.transfer()?.referral(token)).cloned()
+    }
+
+    /// The call and leg whose dialog a Replaces names.
+    pub fn replaced(&self, replaces: &Replaces<'_>) -> Option<(CallKey, LegKey)> {
+        let keys = self.by_call_id.get(replaces.call_id).into_iter().flatten();
+        keys.filter_map(|key| Some((*key, self.calls.get(key)?.call.replaced(replaces)?))).next()
     }
 
     /// The call and leg that an in-dialog request belongs to.

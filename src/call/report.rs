@@ -88,6 +88,15 @@ pub enum Report {
         /// The status.
         status: u16,
     },
+    /// A transfer has come to its end.
+    Transfer {
+        /// The trunk of the side that was transferred.
+        trunk: TrunkId,
+        /// Who carried it out.
+        mode: TransferMode,
+        /// What came of it.
+        result: TransferResult,
+    },
     /// A trunk answers again or no longer.
     Trunk {
         /// Which.
@@ -122,6 +131,50 @@ pub enum Report {
         /// Why, and what to do.
         why: Cow<'static, str>,
     },
+}
+
+/// Who carries out a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferMode {
+    /// This box: it places the new call.
+    Handled,
+    /// The gateway: it gets the REFER.
+    Passed,
+    /// This box, because the gateway that should have done it did not.
+    TakenOver,
+}
+
+impl TransferMode {
+    /// The `mode` label.
+    pub fn text(self) -> &'static str {
+        match self {
+            TransferMode::Handled => "handled",
+            TransferMode::Passed => "passed",
+            TransferMode::TakenOver => "taken-over",
+        }
+    }
+}
+
+/// What came of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferResult {
+    /// The target answered.
+    Reached,
+    /// It did not; the call went on as it was if the transferor was still there.
+    Failed,
+    /// The call ended first.
+    Abandoned,
+}
+
+impl TransferResult {
+    /// The `result` label.
+    pub fn text(self) -> &'static str {
+        match self {
+            TransferResult::Reached => "reached",
+            TransferResult::Failed => "failed",
+            TransferResult::Abandoned => "abandoned",
+        }
+    }
 }
 
 /// A finished call.

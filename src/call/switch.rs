@@ -8,13 +8,14 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::b2bua::{Act, Around, CALLER, Call, CallKey, Caller, Heard, LegKey};
+use super::b2bua::{Act, Around, CALLER, Call, CallKey, Caller, Half, Heard, LegKey};
 use super::register::{Asked, Entry, Register};
 use super::report::{Report, Snapshot, TrunkView, Way};
 use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Config, Trunk};
 use crate::hop::{Flow, Hop, Transport, TrunkId};
+use crate::leg::Parties;
 use crate::random::Random;
 use crate::route;
 use crate::session::{MediaOrder, MediaReport, SessionId};
@@ -26,7 +27,7 @@ use crate::sip::response::response_to;
 use crate::sip::transaction::{self, Failure, Ticket, Transactions};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Builder, Message, Method, Name};
+use crate::wire::sip::{Builder, Message, Method, Name, Replaces, Uri};
 
 /// Seconds after which a peer may try again when this box is full or draining.
 const RETRY_AFTER: u32 = 20;
@@ -231,12 +232,16 @@ impl Switch {
         match asked.message.method() {
             Some(Method::Invite) => self.invite(asked, turn),
             Some(Method::Options) => self.options(&asked, turn),
+            Some(Method::Refer) => self.refuse(&asked, 603, "a REFER outside a call has nobody to transfer", turn),
             _ => self.refuse(&asked, 481, "this request needs a dialog", turn),
         }
     }
 
-    /// A new call, unless something speaks against it.
+    /// A new call, unless something speaks against it; or a leg that takes another's place.
     fn invite(&mut self, asked: Asked, turn: &mut Turn<'_>) {
+        if asked.message.value(Name::Replaces).is_some() {
+            return self.replace(asked, turn);
+        }
         let Some(watch) = self.watch(asked.flow.trunk) else {
             return self.refuse(&asked, 403, "the trunk was removed by a reload", turn);
         };
@@ -263,8 +268,64 @@ impl Switch {
         }
     }
 
-    fn begin(&mut self, asked: Asked, caller: Caller, turn: &mut Turn<'_>) {
+    /// An INVITE with Replaces (RFC 3891 section 3). Who replaces a leg must come by the same trunk: nobody else may
+    /// take a call away.
+    fn replace(&mut self, asked: Asked, turn: &mut Turn<'_>) {
+        let mut values = asked.message.all(Name::Replaces);
+        let Some(replaces) = values.next().and_then(Replaces::parse).filter(|_| values.next().is_none()) else {
+            return self.refuse(&asked, 400, "Replaces cannot be read", turn);
+        };
+        let call = |key| self.calls.get(key).map(|entry: &Entry| &entry.call);
+        let found = self.calls.replaced(&replaces).filter(|(key, leg)| {
+            call(*key).and_then(|call| call.trunk_of(*leg)).is_some_and(|trunk| trunk.id == asked.flow.trunk)
+        });
+        let Some((key, leg)) = found else {
+            return self.refuse(&asked, 481, "Replaces names no dialog of this trunk's", turn);
+        };
+        if replaces.early_only {
+            return self.refuse(&asked, 486, "the dialog that Replaces names is answered already", turn);
+        }
+        let trunk = call(key).and_then(|call| call.half(leg)).map(|half| half.trunk.clone());
+        let (Some(side), Some(trunk)) = (call(key).and_then(|call| call.replaceable(leg)), trunk) else {
+            return self.refuse(&asked, 491, "the call is being transferred, or over", turn);
+        };
+        match Leg::incoming(turn.now, &mut self.random, trunk.clone(), asked.flow, asked.id, asked.message.clone()) {
+            Ok((leg, Incoming { parties, .. })) => {
+                let half = Half { key: CALLER, trunk, leg };
+                self.step(key, turn, |call, around| call.replace(side, half, parties.calling, around));
+            }
+            Err(rejection) => {
+                turn.out.push(refused(asked.flow.trunk, rejection.release.final_status(), rejection.release.why));
+                self.transactions.respond(turn.now, asked.id, rejection.response, &mut turn.said);
+            }
+        }
+    }
+
+    /// Two calls become one if the dialog is ours.
+    fn join(&mut self, key: CallKey, replaces: &str, turn: &mut Turn<'_>) {
+        let found = Replaces::parse(replaces.as_bytes()).and_then(|replaces| self.calls.replaced(&replaces));
+        let mut moved = None;
+        if let Some((other, leg)) = found.filter(|(other, _)| *other != key) {
+            self.step(other, turn, |call, around| moved = call.give(leg, around).map(|moved| (other, moved)));
+        }
+        let Some((other, moved)) = moved else {
+            return self.step(key, turn, |call, around| call.not_ours(around));
+        };
+        let (before, mut after) = (moved.key(), None);
+        self.step(key, turn, |call, around| after = call.join(moved, around));
+        self.transactions.hand_over(|asker| match (asker, after) {
+            (Asker::Leg(call, leg, id), Some(after)) if (call, leg) == (other, before) => Asker::Leg(key, after, id),
+            (asker, _) => asker,
+        });
+    }
+
+    fn begin(&mut self, asked: Asked, mut caller: Caller, turn: &mut Turn<'_>) {
         let flow = asked.flow;
+        // Few INVITEs carry a token, so nobody keeps an index of them.
+        let referred = invite::passage_token(&caller.invite).and_then(|token| self.calls.referred(token));
+        if let Some(Parties { called, referral, .. }) = referred {
+            caller.parties = Parties { called, referral, ..caller.parties };
+        }
         let key = self.calls.next_key();
         let id: Arc<str> = self.random.token().into();
         let (called, calling) = (caller.parties.called.clone(), caller.parties.calling.clone());
@@ -275,7 +336,11 @@ impl Switch {
             Output::Report(Report::Message { call: id.clone(), trunk, transport, way, message }),
         ]);
         let is_up = |id| self.watch(id).is_none_or(TrunkWatch::is_up);
-        let attempts = route::hunt(&self.config, trunk, called.get(), is_up);
+        let referral = caller.parties.referral.as_ref();
+        let attempts = match referral.and_then(|referral| Uri::parse(referral.target.get().as_bytes())) {
+            Some(target) => route::refer(&self.config, TrunkId::LYNC, target, is_up),
+            None => route::hunt(&self.config, trunk, called.get(), is_up),
+        };
         let mut acts = Vec::new();
         let mut around = Around { now: turn.now, random: &mut self.random, trunks: &self.trunks, out: &mut acts };
         let call = Call::begin(key, id, self.config.clone(), caller, attempts, &mut around);
@@ -459,6 +524,7 @@ impl Switch {
         for act in acts {
             match act {
                 Act::Leg(leg, output) => self.leg_sends(key, leg, output, turn),
+                Act::Join(replaces) => self.join(key, &replaces, turn),
                 Act::Media(order) => turn.out.push(Output::Media(order)),
                 Act::Report(report) => turn.out.push(Output::Report(report)),
             }

@@ -45,6 +45,7 @@ fn parse(text: &str) -> Value {
 fn status_text(status: &Value) -> String {
     let draining = if status["draining"] == true { ", draining" } else { "" };
     let mut text = format!("demarc {}{draining}: {} calls\n", word(&status["version"]), status["calls"]);
+    text += &clock_text(&status["clock"]);
     for trunk in rows(&status["trunks"]) {
         let up = match trunk["up"].as_bool() {
             Some(true) => "up",
@@ -62,6 +63,16 @@ fn status_text(status: &Value) -> String {
         );
     }
     text
+}
+
+fn clock_text(clock: &Value) -> String {
+    let state = match (word(&clock["trust"]), clock["offset_seconds"].as_f64(), clock["error_seconds"].as_f64()) {
+        ("good", Some(offset), Some(error)) => format!("corrected by {:+.3} s, to {:.0} ms", -offset, error * 1000.0),
+        ("suspect", ..) => word(&clock["why"]).to_owned(),
+        _ => "the system's, not compared with any other".to_owned(),
+    };
+    let alarms = rows(&clock["alarms"]).map(|alarm| format!("    {}\n", word(alarm)));
+    std::iter::once(format!("  clock        {state}\n")).chain(alarms).collect()
 }
 
 fn calls_text(calls: &Value) -> String {
@@ -110,13 +121,14 @@ mod tests {
 
     #[test]
     fn status_names_the_trunk_that_is_down() {
-        let status = serde_json::json!({ "version": "0.1.0", "draining": false, "calls": 2, "trunks": [
+        let status = serde_json::json!({ "version": "0.1.0", "draining": false, "calls": 2, "clock": {
+            "trust": "good", "offset_seconds": 30.0, "error_seconds": 0.0054, "alarms": ["we are 30.0 s ahead of 3 servers"] }, "trunks": [
             { "name": "lync", "up": true, "since_seconds": 75.0, "why": "answers OPTIONS", "calls": [1, 1], "max_calls": null },
             { "name": "Gateway1", "up": false, "since_seconds": 4.2, "why": "no answer in time", "calls": [0, 0], "max_calls": 23 },
         ]});
         assert_eq!(
             status_text(&status),
-            "demarc 0.1.0: 2 calls\n  lync         up for 1m15s; 2 calls; answers OPTIONS\n  \
+            "demarc 0.1.0: 2 calls\n  clock        corrected by -30.000 s, to 5 ms\n    we are 30.0 s ahead of 3 servers\n  lync         up for 1m15s; 2 calls; answers OPTIONS\n  \
              Gateway1     DOWN for 4s; 0 of 23 calls; no answer in time\n"
         );
     }

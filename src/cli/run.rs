@@ -23,6 +23,9 @@ pub fn run(file: &Path) -> u8 {
     crate::private::show(config.logging.show_numbers);
     log_to_stderr(level(config.logging.level));
     warnings.iter().for_each(|finding| tracing::warn!("{finding}"));
+    if config.clock.servers.is_empty() {
+        tracing::warn!("[Clock] Servers is not set: our dates are the system's, and nobody notices when it is wrong");
+    }
     let Some((runtime, seed)) = start() else { return WRONG };
     runtime.block_on(async {
         let daemon = match Daemon::start(config, file.to_owned(), seed).await {

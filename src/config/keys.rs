@@ -249,7 +249,7 @@ static SECTIONS: &[SectionRow] = &[
     rules(CallingNumberRules, "CallingNumberRules", Translation, "What a gateway is sent as the calling number: name = pattern => translation."),
     rules(ResponseCodeRules, "ResponseCodeRules", CodeRule, "What a gateway's refusal becomes: name = SIP[/Q.850 cause] => SIP."),
     later(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
-    later(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
+    own(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
     own(Web, "Web", Header::Single, "The web page, the JSON interface, /metrics, /healthz and /readyz."),
     later(Cdr, "CDR", Header::Single, "Call detail records."),
     own(Trace, "Trace", Header::Single, "Ladders of past calls."),
@@ -308,6 +308,7 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "ResponseCodeRules", Text, "", NewCalls, "The [ResponseCodeRules NAME] for this gateway's refusals.").not_yet(),
 
     key(TrunkConfiguration, "EnableReferSupport", Flag, "True", NewCalls, "Can the gateway receive REFER? If not, we place a transfer's new call ourselves."),
+    key(TrunkConfiguration, "AcceptRefer", Flag, "False", NewCalls, "May the gateway send REFER? If not it is refused, as Microsoft does, and the gateway transfers by re-INVITE."),
     key(TrunkConfiguration, "EnableFastFailoverTimer", Flag, "True", NewCalls, "Go to the next gateway when this one shows neither progress nor an answer in time."),
     key(TrunkConfiguration, "FastFailoverTimeout", Time(SECOND, MINUTE), "10s", NewCalls, "How long the fast failover timer runs."),
     key(TrunkConfiguration, "ForwardCallHistory", Flag, "False", NewCalls, "Send History-Info, and Referred-By on transfers."),
@@ -339,10 +340,10 @@ pub static KEYS: &[Key] = &[
     key(Span, "Switch", Choice(&["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"]), "ni2", Spans, "The telephone exchange's dialect.").not_yet(),
     key(Span, "Side", Choice(&["user", "network"]), "user", Spans, "Our side of the line.").not_yet(),
 
-    key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written.").not_yet(),
-    key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before transfers are at risk.").not_yet(),
-    key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind.").not_yet(),
-    key(Clock, "Discipline", Flag, "No", Live, "Yes: steer the system's clock as well.").not_yet(),
+    key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),
+    key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before an alarm is raised: signed transfers are refused."),
+    key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind."),
+    key(Clock, "Discipline", Flag, "No", Live, "Yes: bring the system's clock to the true time as well, never by a step: 1 s takes 33 min. Not while chrony or timesyncd does so, nor from farther than 10 s; needs CAP_SYS_TIME."),
 
     key(Web, "Listen", Listen, "127.0.0.1:8085", Restart, "Where; empty is off. Anything but loopback needs TokenFile."),
     key(Web, "TokenFile", Path, "", Restart, "A file that holds the bearer token which callers must show."),

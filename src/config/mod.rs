@@ -27,6 +27,7 @@ pub use finding::{Finding, Severity};
 pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
+pub use value::HostPort;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -54,6 +55,8 @@ pub struct Config {
     pub sounds: Sounds,
     /// `[HybridVoiceRoutes]` in file order: the first whose pattern matches takes the call.
     pub routes: Vec<Route>,
+    /// Where the true time comes from.
+    pub clock: Clock,
     /// The page, the JSON interface, metrics.
     pub web: Web,
     /// How much of past calls is kept in memory.
@@ -185,6 +188,8 @@ pub enum Dtmf {
 pub struct Switches {
     /// May the peer receive REFER?
     pub enable_refer_support: bool,
+    /// May the peer send REFER? Microsoft always may.
+    pub accept_refer: bool,
     /// Give up on a silent gateway after 10 s.
     pub enable_fast_failover_timer: bool,
     /// How long the fast failover timer runs.
@@ -313,6 +318,19 @@ pub struct Route {
     pub pattern: fancy_regex::Regex,
     /// Gateways whose `VoiceRoutes` name it, in file order.
     pub gateways: Vec<TrunkId>,
+}
+
+/// `[Clock]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// NTP servers; port 123 unless written.
+    pub servers: Vec<HostPort>,
+    /// How far our time may be ahead of true time.
+    pub max_ahead: Duration,
+    /// How far it may be behind.
+    pub max_behind: Duration,
+    /// Is the system's clock steered as well?
+    pub discipline: bool,
 }
 
 /// `[Web]`.

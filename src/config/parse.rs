@@ -16,7 +16,7 @@ use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
-    Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile, Sounds, TlsIdentity, Trace,
+    Clock, Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile, Sounds, TlsIdentity, Trace,
     TrunkListen, Web, cloud_connector, voice_routes,
 };
 
@@ -116,6 +116,7 @@ impl Builder<'_, '_> {
             media: media?,
             sounds,
             routes,
+            clock: self.clock()?,
             web,
             trace: self.trace()?,
             referrer_identity: self.referrer_identity(),
@@ -329,6 +330,17 @@ impl Builder<'_, '_> {
         let choice = |name, words| self.settings.value(Section::Logging, name, |text| value::choice(text, words));
         let level = LEVEL_VALUES[choice("Level", LEVELS).unwrap_or_default()];
         Logging { level, show_numbers: NUMBERS[choice("Numbers", NUMBERS).unwrap_or_default()] == "shown" }
+    }
+
+    fn clock(&self) -> Option<Clock> {
+        let bound =
+            |name| self.settings.value(Section::Clock, name, |text| value::time(text, Duration::ZERO, Duration::MAX));
+        Some(Clock {
+            servers: self.settings.value(Section::Clock, "Servers", value::hosts).unwrap_or_default(),
+            max_ahead: bound("MaxAhead")?,
+            max_behind: bound("MaxBehind")?,
+            discipline: self.settings.value(Section::Clock, "Discipline", value::flag)?,
+        })
     }
 
     fn trace(&self) -> Option<Trace> {

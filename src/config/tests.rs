@@ -383,7 +383,6 @@ fn what_has_no_effect_is_said_in_a_note() {
         "13:1+12 note `EnableBypass` has no effect yet | it may stay",
         "14:10+8 note media to [Gateway1] is not encrypted | Protocol=TLS at the gateway, if it can",
         "15:2+5 note [Span1] has no effect yet | it may stay",
-        "17:2+5 note [Clock] has no effect yet | it may stay",
         "19:2+3 note [CDR] has no effect yet | it may stay",
         "22:1+3 note `Hep` has no effect yet | it may stay",
         "23:2+19 note [ResponseCodeRules A] has no effect yet | it may stay",
@@ -464,8 +463,8 @@ Hep=
 ";
     assert_eq!(faults(text), [""; 0]);
     assert_eq!(good(text).gateways()[0].max_calls, Some(23));
-    // One note for each thing that nothing reads yet: six keys of the gateway, five sections.
-    assert_eq!(notes(text).len(), 11, "{:#?}", notes(text));
+    // One note for each thing that nothing reads yet: six keys of the gateway, four sections.
+    assert_eq!(notes(text).len(), 10, "{:#?}", notes(text));
 }
 
 #[test]

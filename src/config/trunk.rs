@@ -321,6 +321,7 @@ fn switches(layers: Layers<'_>, refer: Option<bool>) -> Switches {
     let forks = layered(layers, "MaxEarlyDialogs", |text| value::number(text, 1, u32::from(u16::MAX))).unwrap_or(1);
     Switches {
         enable_refer_support: written.or(refer).unwrap_or_else(|| flag("EnableReferSupport")),
+        accept_refer: flag("AcceptRefer"),
         enable_fast_failover_timer: flag("EnableFastFailoverTimer"),
         fast_failover_timeout: time("FastFailoverTimeout").unwrap_or_default(),
         dtmf: DTMF_VALUES[layered(layers, "DTMF", |text| value::choice(text, DTMF)).unwrap_or_default()],

@@ -355,6 +355,16 @@ pub struct HostPort {
     pub port: Option<u16>,
 }
 
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
 /// `host`, `host:port`, `[v6]:port`, a bare IPv6 address.
 pub fn host_port(text: &str) -> Result<HostPort, Wrong> {
     if text.parse::<IpAddr>().is_ok() {

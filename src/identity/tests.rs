@@ -8,6 +8,7 @@ use crate::config::Profile;
 use crate::time::Now;
 use crate::wire::sip::{Diagnostic, Message, Method, Name};
 
+const TOLERANCE: Tolerance = Tolerance { ahead: SECOND, behind: Duration::from_secs(60) };
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A value with this ms-identity, with everything around it that Microsoft's servers write.
@@ -24,7 +25,7 @@ fn wall() -> Timestamp {
 }
 
 fn judged(value: &str) -> Judgement {
-    judge(Some(value.as_bytes()), None, wall(), Tolerance::default())
+    judge(Some(value.as_bytes()), None, wall(), TOLERANCE)
 }
 
 /// The verdict on a Referred-By signed at this time of 2026-11-20, when it is 23:00:00 here.
@@ -86,7 +87,7 @@ fn verdicts_by_date() {
 
 #[test]
 fn without_a_date_of_its_own_the_message_s_counts() {
-    let judged = |sent| judge(Some(referred_by("MIIB").as_bytes()), sent, wall(), Tolerance::default()).verdict;
+    let judged = |sent| judge(Some(referred_by("MIIB").as_bytes()), sent, wall(), TOLERANCE).verdict;
     assert_eq!(judged(None), Verdict::Undated);
     assert_eq!(judged(Some(wall())), Verdict::Valid);
     assert_eq!(judged(Some(wall() + 30 * SECOND)), Verdict::Ahead(30 * SECOND));
@@ -94,7 +95,7 @@ fn without_a_date_of_its_own_the_message_s_counts() {
 
 #[test]
 fn garbage_is_a_verdict_and_no_more() {
-    assert_eq!(judge(None, Some(wall()), wall(), Tolerance::default()).verdict, Verdict::Absent);
+    assert_eq!(judge(None, Some(wall()), wall(), TOLERANCE).verdict, Verdict::Absent);
     for (value, fault) in [
         ("<sip:u@d>;ms-identity=\"MIIB:\"", Malformed::Date),
         ("<sip:u@d>;ms-identity=\"MIIB:2026-11-20T23:00:00Z\"", Malformed::Date),
@@ -143,7 +144,7 @@ fn both_forms_of_a_time_in_a_signature() {
 fn no_value_panics_and_every_one_is_relayed_as_it_came() {
     bolero::check!().with_type::<(Vec<u8>, bool)>().for_each(|(value, inside)| {
         let value = if *inside { [b"<sip:u@d>;ms-identity=\"", &value[..]].concat() } else { value.clone() };
-        let judged = judge(Some(&value), None, wall(), Tolerance::default());
+        let judged = judge(Some(&value), None, wall(), TOLERANCE);
         let refusal = judged.refusal(ReferrerIdentity::Refuse, TrunkKind::Microsoft(Profile::Sfb2019));
         assert_eq!(refusal.is_some(), !matches!(judged.verdict, Verdict::Valid | Verdict::Undated));
     });
@@ -203,7 +204,7 @@ const SKEWED: &str = "1020;reason=\"Identity of the referrer could not be verifi
 /// The words for a signer and a refuser whose clocks are off by so many seconds.
 fn why(signer: i64, refuser: i64, trusted: bool) -> String {
     let sent = wall() + SignedDuration::from_secs(signer);
-    let identity = judge(Some(referred_by("MIIB").as_bytes()), Some(sent), wall(), Tolerance::default());
+    let identity = judge(Some(referred_by("MIIB").as_bytes()), Some(sent), wall(), TOLERANCE);
     let (diagnostic, clock) = (Diagnostic::parse(SKEWED.as_bytes()), Some(SignedDuration::from_secs(refuser)));
     Refused { by: "lync", diagnostic, identity: Some(&identity), clock, trusted }.why()
 }
@@ -242,7 +243,7 @@ fn a_refusal_that_says_nothing_more() {
         "{}",
         bare.why()
     );
-    let unsigned = judge(None, None, wall(), Tolerance::default());
+    let unsigned = judge(None, None, wall(), TOLERANCE);
     let why = Refused { identity: Some(&unsigned), ..bare }.why();
     assert!(why.contains("there was no signed identity to check"), "{why}");
 }

@@ -3,8 +3,9 @@
 //! Number rules (normalization, translation) will stand here as well; so far a number is matched
 //! as it came.
 
-use crate::config::Config;
+use crate::config::{Config, Profile, TrunkKind};
 use crate::hop::{Target, TrunkId};
+use crate::wire::sip::Uri;
 
 /// One try at reaching the called number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,23 @@ pub fn hunt(config: &Config, from: TrunkId, called: &str, is_up: impl Fn(TrunkId
     };
     attempts.sort_by_key(|attempt| !is_up(attempt.trunk));
     attempts
+}
+
+/// The tries at a target that `from` refers us to (RFC 3515). Microsoft's servers know best where their users and their
+/// conferences are, and who may call a number, so they get the call back; unless the target's host is ourselves, or there
+/// is none (`tel:`): then it is a number for the telephone network. Teams gets every call back.
+pub fn refer(config: &Config, from: TrunkId, target: Uri<'_>, is_up: impl Fn(TrunkId) -> bool) -> Vec<Attempt> {
+    let user = target.user().unwrap_or_default();
+    let teams = config.lync().kind == TrunkKind::Microsoft(Profile::Teams);
+    let ours = target.is_tel() || config.trunks.iter().any(|trunk| trunk.own_host.eq_ignore_ascii_case(target.host()));
+    match from {
+        TrunkId::LYNC if !ours || teams => {
+            let mut attempts = of_trunk(config, TrunkId::LYNC, "");
+            attempts.sort_by_key(|attempt| !is_up(attempt.trunk));
+            attempts
+        }
+        from => hunt(config, from, user, is_up),
+    }
 }
 
 fn to_gateways(config: &Config, called: &str) -> Vec<Attempt> {

@@ -1,6 +1,7 @@
 //! Which ways a number leads, in which order.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::*;
 use crate::config;
@@ -60,6 +61,31 @@ fn toward_microsoft_the_next_hops_as_written() {
     let expected = ":pool01.contoso.com :pool02.contoso.com";
     assert_eq!(ways(&config, TrunkId(2), "+13125556789", &[]), expected);
     assert_eq!(ways(&config, TrunkId(2), "whatever", &[0]), expected);
+}
+
+#[test]
+fn a_target_is_microsofts_to_find_unless_it_is_a_number_of_ours() {
+    let config = config(THREE);
+    let ways = |config: &Config, from, target: &str| {
+        let target = Uri::parse(target.as_bytes()).unwrap();
+        let attempts = refer(config, TrunkId(from), target, |id| id != TrunkId(1));
+        attempts.iter().map(|attempt| attempt.hop.host.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let pools = "pool01.contoso.com pool02.contoso.com";
+    for (from, target, expected) in [
+        (0, "sip:bob@contoso.com", pools),
+        (0, "sip:+442075550100@contoso.com;user=phone", pools),
+        (0, "sip:org@contoso.com;gruu;opaque=app:conf:audio-video:id:X", pools),
+        (0, "sip:+442075550100@MS1.contoso.com;user=phone", "192.0.2.22 192.0.2.32 192.0.2.23"),
+        (0, "tel:+442075550100", "192.0.2.22 192.0.2.32 192.0.2.23"),
+        (0, "sip:2160@ms1.contoso.com", ""),
+        (2, "sip:2160@ms1.contoso.com", pools),
+    ] {
+        assert_eq!(ways(&config, from, target), expected, "{from} {target}");
+    }
+    let mut teams = config.clone();
+    Arc::make_mut(&mut teams.trunks[0]).kind = TrunkKind::Microsoft(Profile::Teams);
+    assert_eq!(ways(&teams, 0, "sip:+442075550100@ms1.contoso.com"), pools, "even an external number");
 }
 
 #[test]

@@ -21,13 +21,14 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::configuration;
+use super::ntp;
 use super::observe::{News, Observer};
 use super::reactor::{Control, Reactor};
 use super::sip_reader::SipReader;
 use super::transport::{self, Options, Transports};
 use super::web::{self, Order, Pages};
 use crate::call::{Event, Switch};
-use crate::config::{Config, SocketIo};
+use crate::config::{self, Config, SocketIo};
 use crate::media::{self, Backend, Engine, Pace, Standing};
 use crate::random::Random;
 
@@ -35,6 +36,8 @@ use crate::random::Random;
 const NETWORK_QUEUE: usize = 16_384;
 /// Reports of the media plane that may wait.
 const MEDIA_QUEUE: usize = 4_096;
+/// How long the start waits for NTP servers: the first certificates deserve the true time, the first call does not wait.
+const FIRST_VERDICT: Duration = Duration::from_secs(3);
 /// How long the last messages may take after the last call.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -68,6 +71,7 @@ pub struct Daemon {
     config: Arc<Config>,
     file: PathBuf,
     control: mpsc::Sender<Control>,
+    new_servers: mpsc::Sender<config::Clock>,
     observer: Observer,
     transports: Arc<Transports<SipReader>>,
     orders: mpsc::Receiver<Order>,
@@ -79,20 +83,26 @@ pub struct Daemon {
 impl Daemon {
     /// Starts everything; ready for calls when it returns. `file` is what a reload reads again.
     pub async fn start(config: Arc<Config>, file: PathBuf, seed: [u8; 32]) -> Result<Daemon, StartFault> {
-        let clock = Clock::start();
+        let (clock, standing) = Clock::corrected();
+        let mut random = Random::seeded(seed);
         let observer = Observer::start(config.clone());
+        let clock_random = Random::seeded(random.octets());
+        let new_servers = ntp::start(clock.clone(), standing, config.clock.clone(), clock_random, observer.clone());
+        let _ = tokio::time::timeout(FIRST_VERDICT, clock.judged()).await;
         let (media_reports, media) = mpsc::channel(MEDIA_QUEUE);
         let engine = Engine::start(&config.media, media_reports)?;
         let (events, network) = mpsc::channel(NETWORK_QUEUE);
+        let options = Options { clock: clock.clone(), ..Options::default() };
         let transports =
-            Arc::new(Transports::start(config.clone(), SipReader::new(clock), events, Options::default()).await?);
-        let switch = Switch::new(clock.now(), config.clone(), Random::seeded(seed));
+            Arc::new(Transports::start(config.clone(), SipReader::new(clock.clone()), events, options).await?);
+        let switch = Switch::new(clock.now(), config.clone(), Random::seeded(random.octets()));
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);
         let pages = |token| Pages {
             control: control.clone(),
             observer: observer.clone(),
             transports: transports.clone(),
+            clock: clock.clone(),
             orders: orders_out.clone(),
             token,
         };
@@ -109,7 +119,7 @@ impl Daemon {
             observer: observer.clone(),
         };
         let reactor = tokio::spawn(reactor.run());
-        Ok(Daemon { config, file, control, observer, transports, orders, reactor, web })
+        Ok(Daemon { config, file, control, new_servers, observer, transports, orders, reactor, web })
     }
 
     /// Runs until a signal or an order ends it.
@@ -163,6 +173,8 @@ impl Daemon {
         crate::private::show(config.logging.show_numbers);
         self.observer.tell(News::Config(config.clone()));
         self.send(Control::Event(Event::Reload(config.clone()))).await;
+        // The clock task ends only with us.
+        let _ = self.new_servers.send(config.clock.clone()).await;
         announce_certificates(&self.transports, &self.observer);
         self.config = config;
         Ok("reloaded: new calls use the new configuration, live calls keep theirs".to_owned())

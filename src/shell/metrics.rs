@@ -1,7 +1,7 @@
 //! Prometheus metrics (CONTRACT names): counters grow as reports come, gauges are set from a
 //! snapshot when somebody scrapes.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::call::{Heading, Snapshot};
+use crate::clock::Standing;
 use crate::session::{Counters, Mos};
 
 /// Scores that tell a bad call from a fair one, and a fair one from a good one.
@@ -43,6 +44,7 @@ labels! {
     Trunk { trunk }
     Calls { trunk, direction }
     Results { trunk, direction, result }
+    Transfers { trunk, mode, result }
     Responses { trunk, method, code }
     Packets { side, direction }
     Side { side }
@@ -51,6 +53,7 @@ labels! {
     Role { role }
     Outcome { result }
     Referrers { trunk, verdict }
+    Source { source }
 }
 
 /// All metrics.
@@ -58,6 +61,7 @@ pub struct Metrics {
     registry: Registry,
     calls_active: Family<Calls, Gauge>,
     calls: Family<Results, Counter>,
+    transfers: Family<Transfers, Counter>,
     setup: Histogram,
     mos: Histogram,
     lateness: Histogram,
@@ -73,6 +77,8 @@ pub struct Metrics {
     referrers: Family<Referrers, Counter>,
     transactions: Gauge,
     dropped: Counter,
+    clock_offset: Family<Source, Gauge<f64, AtomicU64>>,
+    clock_trusted: Gauge,
 }
 
 impl Metrics {
@@ -83,6 +89,7 @@ impl Metrics {
             registry: Registry::with_prefix("demarc"),
             calls_active: Family::default(),
             calls: Family::default(),
+            transfers: Family::default(),
             setup: Histogram::new(setup()),
             mos: Histogram::new(SCORES),
             lateness: Histogram::new(exponential_buckets(0.0001, 2.0, 12)),
@@ -98,6 +105,8 @@ impl Metrics {
             referrers: Family::default(),
             transactions: Gauge::default(),
             dropped: Counter::default(),
+            clock_offset: Family::default(),
+            clock_trusted: Gauge::default(),
         };
         metrics.register(version);
         metrics
@@ -108,6 +117,7 @@ impl Metrics {
         registry.register("build", "What runs here", Info::new([("version", version)]));
         registry.register("calls_active", "Live calls", self.calls_active.clone());
         registry.register("calls", "Finished calls", self.calls.clone());
+        registry.register("transfers", "Transfers that were asked for", self.transfers.clone());
         registry.register("call_setup_seconds", "From INVITE to answer", self.setup.clone());
         registry.register("call_mos", "The worst score of any way of a call's legs", self.mos.clone());
         let lateness = "How late a media thread was for its deadlines, at worst in each second that had any";
@@ -130,6 +140,9 @@ impl Metrics {
         registry.register("referrer_identities", referrers, self.referrers.clone());
         registry.register("sip_transactions_active", "Running SIP transactions", self.transactions.clone());
         registry.register("reports_dropped", "Reports lost because the observer was behind", self.dropped.clone());
+        let offset = "The system's clock minus an NTP server's: positive is ahead";
+        registry.register("clock_offset_seconds", offset, self.clock_offset.clone());
+        registry.register("clock_trusted", "1 while the true time is known", self.clock_trusted.clone());
     }
 
     /// A media thread was so late.
@@ -148,6 +161,11 @@ impl Metrics {
         if let Some(seconds) = setup_seconds {
             self.setup.observe(seconds);
         }
+    }
+
+    /// A transfer came to its end.
+    pub fn transferred(&self, trunk: &str, mode: &str, result: &str) {
+        self.transfers.get_or_create(&Transfers::of(trunk, mode, result)).inc();
     }
 
     /// How an answered call sounded.
@@ -193,6 +211,17 @@ impl Metrics {
         self.referrers.get_or_create(&Referrers::of(trunk, verdict)).inc();
     }
 
+    /// What each NTP server says; one that says nothing has no sample.
+    pub fn clock(&self, standing: &Standing) {
+        self.clock_offset.clear();
+        for server in &standing.servers {
+            if let Some(offset) = server.offset_seconds {
+                self.clock_offset.get_or_create(&Source::of(&server.name)).set(offset);
+            }
+        }
+        self.clock_trusted.set(i64::from(standing.truth.is_some()));
+    }
+
     /// Reports that the observer never saw.
     pub fn dropped(&self, count: u64) {
         self.dropped.inc_by(count);
@@ -229,25 +258,37 @@ fn direction(heading: Heading) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ServerStanding;
 
     #[test]
     fn the_names_are_the_contracts() {
         let metrics = Metrics::new("0");
         metrics.ended("Gateway1", Heading::Out, "answered", Some(0.2));
         metrics.response("lync", "INVITE", 200);
+        metrics.transferred("Gateway1", "handled", "reached");
         metrics.late(Duration::from_micros(150));
         metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
         metrics.sounded(Mos::new(4.41));
+        let server = |name: &str, offset| ServerStanding {
+            name: name.to_owned(),
+            offset_seconds: offset,
+            ..ServerStanding::default()
+        };
+        let servers = vec![server("time1:123", Some(30.25)), server("time2", None)];
+        metrics.clock(&Standing { servers, ..Standing::default() });
         let text = metrics.expose(&Snapshot::default());
         for line in [
             "demarc_build_info{version=\"0\"} 1",
             "demarc_calls_total{trunk=\"Gateway1\",direction=\"out\",result=\"answered\"} 1",
+            "demarc_transfers_total{trunk=\"Gateway1\",mode=\"handled\",result=\"reached\"} 1",
             "demarc_sip_responses_total{trunk=\"lync\",method=\"INVITE\",code=\"200\"} 1",
             "demarc_rtp_packets_total{side=\"lync\",direction=\"received\"} 5",
             "demarc_media_tick_lateness_seconds_bucket{le=\"0.0002\"} 1",
             "demarc_call_setup_seconds_count 1",
             "demarc_call_mos_bucket{le=\"4.4\"} 0",
             "demarc_call_mos_sum 4.41",
+            "demarc_clock_offset_seconds{source=\"time1:123\"} 30.25",
+            "demarc_clock_trusted 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -14,6 +14,8 @@ use super::ladder::Ladders;
 use super::metrics::Metrics;
 use super::transport;
 use crate::call::{CallEnd, Report, Snapshot};
+use crate::clock::alarm::apart;
+use crate::clock::{self, Standing};
 use crate::config::Config;
 use crate::hop::{Flow, TrunkId};
 use crate::session::Mos;
@@ -23,8 +25,9 @@ const QUEUE: usize = 8192;
 
 /// A question or an order to the observer.
 pub enum Ask {
-    /// The exposition text of all metrics, gauges as of this snapshot, refusals as the transports counted them.
-    Metrics { snapshot: Box<Snapshot>, refusals: Refusals, reply: oneshot::Sender<String> },
+    /// The exposition text of all metrics, gauges as of this snapshot and this standing of the clock,
+    /// refusals as the transports counted them.
+    Metrics { snapshot: Box<Snapshot>, refusals: Refusals, clock: Box<Standing>, reply: oneshot::Sender<String> },
     /// A ladder as text.
     Ladder { id: String, redact: bool, reply: oneshot::Sender<Option<String>> },
     /// A ladder as JSON.
@@ -53,6 +56,8 @@ pub enum News {
     Certificate { role: &'static str, expires: i64 },
     /// A reload: worked or not, what happened.
     Reload { good: bool, what: String },
+    /// The clock.
+    Clock(clock::Report),
     /// New names for trunks, and how many ladders to keep.
     Config(Arc<Config>),
 }
@@ -100,6 +105,23 @@ fn names(config: &Config) -> HashMap<TrunkId, String> {
     config.trunks.iter().map(|trunk| (trunk.id, trunk.name.clone())).collect()
 }
 
+fn tell_clock(report: &clock::Report) {
+    match report {
+        clock::Report::Known { offset, error, servers } => info!(
+            offset_seconds = offset.as_secs_f64(),
+            error_seconds = error.as_secs_f64(),
+            servers,
+            "the true time is known: the system's clock is {} it, and what leaves here is corrected",
+            apart(*offset)
+        ),
+        clock::Report::Stepped(by) => {
+            warn!(by_seconds = by.as_secs_f64(), "the system's clock was stepped; our dates follow the true time");
+        }
+        clock::Report::Raised(alarm) => warn!("clock alarm: {alarm}"),
+        clock::Report::Cleared(alarm) => info!("clock alarm is over: {alarm}"),
+    }
+}
+
 struct Task {
     metrics: Metrics,
     ladders: Ladders,
@@ -123,7 +145,8 @@ impl Task {
         self.metrics.dropped(self.dropped.swap(0, Ordering::Relaxed));
         // A caller who went away is not our trouble.
         match ask {
-            Ask::Metrics { snapshot, refusals, reply } => {
+            Ask::Metrics { snapshot, refusals, clock, reply } => {
+                self.metrics.clock(&clock);
                 self.count_refusals(&refusals);
                 drop(reply.send(self.metrics.expose(&snapshot)));
             }
@@ -157,6 +180,7 @@ impl Task {
                 warn!("{what}");
                 self.metrics.reloaded("bad");
             }
+            News::Clock(report) => tell_clock(&report),
             News::Config(config) => {
                 self.names = names(&config);
                 self.ladders.keep(config.trace.keep);
@@ -178,6 +202,9 @@ impl Task {
                 self.ladders.note(&call, at, text);
             }
             Report::Ended(end) => self.ended(&end),
+            Report::Transfer { trunk, mode, result } => {
+                self.metrics.transferred(self.name(trunk), mode.text(), result.text());
+            }
             Report::Late(worst) => self.metrics.late(worst),
             Report::Media { trunk, grown } => self.metrics.packets(self.name(trunk), &grown),
             Report::Response { trunk, method, status } => {

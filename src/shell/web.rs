@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::clock::Clock;
 use super::observe::{Ask, Observer};
 use super::reactor::Control;
 use super::sip_reader::SipReader;
@@ -32,6 +33,8 @@ pub struct Pages {
     pub observer: Observer,
     /// To ask whom we refused.
     pub transports: Arc<Transports<SipReader>>,
+    /// How the time of day stands.
+    pub clock: Clock,
     /// To reload and drain.
     pub orders: mpsc::Sender<Order>,
     /// What callers must show; `None` on loopback.
@@ -59,6 +62,7 @@ fn router(pages: Pages) -> Router {
         .route("/api/calls/{id}", get(call))
         .route("/api/calls/{id}/ladder", get(ladder))
         .route("/api/trunks", get(trunks))
+        .route("/api/clock", get(clock))
         .route("/api/reload", post(reload))
         .route("/api/drain", post(drain))
         .layer(middleware::from_fn_with_state(pages.clone(), guard));
@@ -104,7 +108,8 @@ async fn ready(State(pages): State<Pages>) -> Response {
 
 async fn metrics(State(pages): State<Pages>) -> Result<Response, StatusCode> {
     let (snapshot, refusals) = (Box::new(snapshot(&pages).await?), pages.transports.refusals());
-    let text = pages.observer.ask(|reply| Ask::Metrics { snapshot, refusals, reply }).await;
+    let clock = Box::new(pages.clock.standing());
+    let text = pages.observer.ask(|reply| Ask::Metrics { snapshot, refusals, clock, reply }).await;
     let text = text.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
@@ -118,6 +123,7 @@ async fn status(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, S
         "calls": snapshot.calls.len(),
         "sip_transactions": snapshot.transactions,
         "trunks": snapshot.trunks,
+        "clock": pages.clock.standing(),
     })))
 }
 
@@ -135,6 +141,13 @@ async fn call(State(pages): State<Pages>, Path(id): Path<String>) -> Result<Json
 async fn trunks(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
     let snapshot = snapshot(&pages).await?;
     Ok(Json(serde_json::json!(snapshot.trunks)))
+}
+
+async fn clock(State(pages): State<Pages>) -> Json<serde_json::Value> {
+    let now = pages.clock.now();
+    let mut json = serde_json::json!(pages.clock.standing());
+    json["time"] = serde_json::json!(now.wall.to_string());
+    Json(json)
 }
 
 #[derive(Deserialize)]

@@ -11,16 +11,21 @@ use std::fmt::Write as _;
 
 use crate::config::{Profile, Trunk, TrunkKind};
 use crate::hop::{Hop, Transport, in_uri};
-use crate::leg::Parties;
+use crate::leg::{Parties, Passage};
 use crate::private::Private;
 use crate::sip::offer_answer::Body;
 use crate::sip::session_timer::{self, INTERVAL, LEAST};
 use crate::sip::uas::{self, Accepted};
 use crate::time::{Now, sip_date};
-use crate::wire::sip::{Address, Builder, Message, Method, Name, SessionExpires, Uri};
+use crate::wire::sip::{Address, Builder, Line, Message, Method, Name, SessionExpires, Uri, without_ms};
 
 /// What we call ourselves in User-Agent and Server: Microsoft's peers look for the last word.
 pub const PRODUCT: &str = concat!("RTCC/7.0.0.0 demarc/", env!("CARGO_PKG_VERSION"), " MediationServer");
+
+/// Before the token, where there is no number to call.
+const PASSAGE: &str = "refer-";
+/// The token beside a number.
+const PASSAGE_PARAM: &str = "x-refer";
 
 /// The names of one INVITE's dialog.
 #[derive(Clone, Debug)]
@@ -34,16 +39,21 @@ pub struct Names<'a> {
 /// Builds the INVITE that begins a call, without Via.
 pub fn invite(now: Now, trunk: &Trunk, hop: &Hop, parties: &Parties, names: &Names<'_>, offer: Body) -> Message {
     let called = telephone(&parties.called.0, trunk);
-    let request_uri = uri(&called, &hop.host_port(), hop.transport());
+    // What Microsoft's servers refer us to is theirs to read.
+    let referral = parties.referral.as_ref().filter(|_| matches!(trunk.kind, TrunkKind::Microsoft(_)));
+    let target = referral.map(|referral| referral.target.0.clone());
+    let request_uri = target.clone().unwrap_or_else(|| uri(&called, &hop.host_port(), hop.transport()));
+    let to = target.unwrap_or_else(|| uri(&called, &hop.host(), Transport::Udp));
     let identity = identity(trunk, parties);
     let builder = Builder::request(Method::Invite, &request_uri)
         .header(Name::MaxForwards, 70)
         .header(Name::From, format_args!("{};tag={}", from(trunk, parties), names.tag))
-        .header(Name::To, format_args!("<{}>", uri(&called, &hop.host(), Transport::Udp)))
+        .header(Name::To, format_args!("<{to}>"))
         .header(Name::CallId, names.call_id)
         .header(Name::CSeq, "1 INVITE")
         .maybe(Name::PAssertedIdentity, identity)
         .maybe(Name::Privacy, parties.withheld.then_some("id"));
+    let builder = referred(builder, trunk, parties);
     let builder = abilities(dated(builder, now), trunk, hop.transport()).header(Name::UserAgent, PRODUCT);
     let builder = match trunk.kind {
         TrunkKind::Microsoft(Profile::Teams) => {
@@ -56,6 +66,25 @@ pub fn invite(now: Now, trunk: &Trunk, hop: &Hop, parties: &Parties, names: &Nam
         false => builder,
     };
     offer.finish(builder)
+}
+
+/// Who asked for this call and what it takes the place of. Microsoft's servers read their own signature, so it goes
+/// back as it came; gateways hear of it where ForwardCallHistory says so. Teams refuses every INVITE with Replaces.
+fn referred(builder: Builder, trunk: &Trunk, parties: &Parties) -> Builder {
+    let Some(referral) = &parties.referral else { return builder };
+    let referred_by = referral.referred_by.as_ref().map(|value| match trunk.kind {
+        TrunkKind::Microsoft(_) => Some(value.0.clone()),
+        TrunkKind::Gateway => trunk.switches.forward_call_history.then(|| without_ms(&value.0)),
+    });
+    let builder = match referred_by.flatten() {
+        Some(value) => builder.line(Line { name: Name::ReferredBy, text: b"Referred-By", value: &value }),
+        None => builder,
+    };
+    let replaces = matches!(trunk.kind, TrunkKind::Microsoft(profile) if profile != Profile::Teams);
+    match referral.replaces.as_ref().filter(|_| replaces) {
+        Some(replaces) => builder.header(Name::Replaces, &replaces.0).header(Name::Require, "replaces"),
+        None => builder,
+    }
 }
 
 /// The same INVITE once more after a 422: the next CSeq, at least `interval` (RFC 4028 section 7.3).
@@ -91,12 +120,28 @@ pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
         calling: Private(caller.and_then(|caller| caller.uri.user()).unwrap_or_default().to_owned()),
         name: Private(caller.map(|caller| caller.display_text()).unwrap_or_default()),
         withheld: private || anonymous,
+        referral: None,
     }
 }
 
 /// Where this trunk reaches us: the Contact of everything that begins or refreshes a dialog.
 pub fn contact(trunk: &Trunk, transport: Transport) -> String {
     format!("<sip:{}:{};transport={}>", in_uri(&trunk.own_host), trunk.own_port, transport.uri())
+}
+
+/// Where a gateway that places a transfer's call by itself shall place it: with us, known by its token.
+pub fn refer_to(trunk: &Trunk, transport: Transport, passage: &Passage) -> String {
+    let us = format!("{}:{};transport={}", in_uri(&trunk.own_host), trunk.own_port, transport.uri());
+    match telephone(&passage.number.0, trunk) {
+        User { phone: false, .. } => format!("sip:{PASSAGE}{}@{us}", passage.token),
+        User { text, .. } => format!("sip:{text}@{us};user=phone;{PASSAGE_PARAM}={}", passage.token),
+    }
+}
+
+/// The token in an INVITE to what [`refer_to`] wrote.
+pub fn passage_token(invite: &Message) -> Option<&str> {
+    let uri = invite.uri()?;
+    uri.param(PASSAGE_PARAM).or_else(|| uri.user()?.strip_prefix(PASSAGE))
 }
 
 /// Contact, Allow, Supported: what INVITE, UPDATE and their 2xx say about us.
@@ -110,12 +155,16 @@ pub fn abilities(builder: Builder, trunk: &Trunk, transport: Transport) -> Build
 
 /// What we take on a trunk. NOTIFY is there because Microsoft looks for it.
 pub fn accepted(trunk: &Trunk) -> Accepted {
-    use Method::{Bye, Cancel, Info, Invite, Notify, Options, Prack, Update};
+    use Method::{Bye, Cancel, Info, Invite, Notify, Options, Prack, Refer, Update};
     let mut accepted = Accepted {
         methods: vec![Invite, Cancel, Bye, Options, Update, Info, Notify],
-        options: vec!["timer"],
+        options: vec!["timer", "replaces"],
         ..Accepted::default()
     };
+    if matches!(trunk.kind, TrunkKind::Microsoft(_)) || trunk.switches.accept_refer {
+        accepted.methods.push(Refer);
+        accepted.options.push("norefersub");
+    }
     if trunk.switches.enable_100rel {
         accepted.methods.push(Prack);
         accepted.options.push("100rel");
@@ -134,6 +183,9 @@ pub fn timed(builder: Builder, expires: SessionExpires) -> Builder {
 }
 
 fn from(trunk: &Trunk, parties: &Parties) -> String {
+    if let Some(referee) = referee(trunk, parties) {
+        return format!("<{referee}>");
+    }
     if parties.withheld || parties.calling.0.is_empty() {
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
@@ -144,7 +196,17 @@ fn from(trunk: &Trunk, parties: &Parties) -> String {
     }
 }
 
+/// The URI by which Microsoft's servers know the one who calls because it was asked to: the signature in Referred-By
+/// names it.
+fn referee<'a>(trunk: &Trunk, parties: &'a Parties) -> Option<&'a str> {
+    let referral = parties.referral.as_ref().filter(|_| matches!(trunk.kind, TrunkKind::Microsoft(_)))?;
+    Some(referral.referee.0.as_str()).filter(|referee| !referee.is_empty())
+}
+
 fn identity(trunk: &Trunk, parties: &Parties) -> Option<String> {
+    if let Some(referee) = referee(trunk, parties).filter(|_| trunk.switches.forward_pai) {
+        return Some(format!("<{referee}>"));
+    }
     let known = trunk.switches.forward_pai && !parties.calling.0.is_empty();
     let caller = || uri(&telephone(&parties.calling.0, trunk), &in_uri(&trunk.own_host), Transport::Udp);
     known.then(|| format!("<{}>", caller()))
@@ -226,6 +288,7 @@ mod tests {
             calling: Private("+13125550100".into()),
             name: Private("Smith, \"J\"".into()),
             withheld: false,
+            referral: None,
         }
     }
 
@@ -257,7 +320,7 @@ mod tests {
         assert_eq!(invite.text(Name::PAssertedIdentity), Some("<sip:13125550100@ms1.contoso.com;user=phone>"));
         assert_eq!(invite.text(Name::Privacy), Some("id"));
         assert_eq!(invite.text(Name::SessionExpires), Some("1800"));
-        assert_eq!(invite.text(Name::Supported), Some("timer"));
+        assert_eq!(invite.text(Name::Supported), Some("timer, replaces"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod negotiate;
 pub mod offer_answer;
 pub mod options;
 pub mod reason;
+pub mod refer;
 pub mod reliable;
 pub mod response;
 pub mod session_timer;

@@ -1,6 +1,7 @@
 //! Bytes to values and back: one module a protocol. Nothing here waits, and no input panics.
 
 pub mod multipart;
+pub mod ntp;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

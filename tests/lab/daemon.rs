@@ -53,6 +53,10 @@ pub struct Setup {
     pub trunk_configuration: Vec<String>,
     /// Further lines of `[Trunks]`.
     pub trunks: Vec<String>,
+    /// Lines of `[Clock]`.
+    pub clock: Vec<String>,
+    /// Further environment variables.
+    pub environment: Vec<(&'static str, PathBuf)>,
     /// The pattern of the one route.
     pub route: String,
 }
@@ -69,6 +73,8 @@ impl Setup {
             media: Vec::new(),
             trunk_configuration: Vec::new(),
             trunks: Vec::new(),
+            clock: Vec::new(),
+            environment: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
         }
     }
@@ -111,6 +117,7 @@ impl Setup {
                 gateway.more.join("\n"),
             );
         }
+        let _ = write!(ini, "[Clock]\n{}\n\n", self.clock.join("\n"));
         let _ = write!(ini, "[HybridVoiceRoutes]\nLocalRoute={}\n\n[TrunkConfiguration]\n{switches}\n", self.route);
         ini
     }
@@ -127,6 +134,7 @@ impl Setup {
         let file = self.write(lab);
         let mut command = Command::new(program());
         command.arg("run").arg("--config").arg(&file).env("RUST_BACKTRACE", "1").env_remove("NOTIFY_SOCKET");
+        command.envs(self.environment.iter().cloned());
         if std::env::var_os(variable).is_none() {
             command.env(variable, value);
         }

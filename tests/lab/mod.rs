@@ -22,6 +22,7 @@ mod peer;
 mod phone;
 mod pki;
 mod sipp;
+mod time;
 
 pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, speech};
 pub use bad_line::BadLine;
@@ -32,6 +33,7 @@ pub use peer::{Dialog, Message, Peer, Received, Sdp};
 pub use phone::{Line, Phone};
 pub use pki::{Authority, Leaf, Paper};
 pub use sipp::{Scenario, Sipp};
+pub use time::{Chrony, Liar, Lie, Wall};
 
 /// One test's surroundings.
 pub struct Lab {

@@ -574,6 +574,12 @@ impl Dialog {
         self.link.send(self.compose("ACK", "", ""));
     }
 
+    /// How a Replaces names this dialog to whom it is held with.
+    pub fn replaces(&self) -> String {
+        let tag = |header: &str| header.split(";tag=").nth(1).unwrap_or_default().to_owned();
+        format!("{};to-tag={};from-tag={}", self.call_id, tag(&self.remote), tag(&self.local))
+    }
+
     /// The Call-ID.
     pub fn call_id(&self) -> &str {
         &self.call_id

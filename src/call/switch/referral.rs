@@ -15,7 +15,8 @@ impl Switch {
     pub(super) fn referred(&mut self, key: CallKey, leg: LegKey, asked: Asked, turn: &mut Turn<'_>) {
         let (trunk, message) = (asked.flow.trunk, &asked.message);
         let value = message.value(Name::ReferredBy);
-        let judged = identity::judge(value, message.date(), turn.now.wall, Tolerance::default());
+        let tolerance = Tolerance { ahead: self.config.clock.max_ahead, behind: self.config.clock.max_behind };
+        let judged = identity::judge(value, message.date(), turn.now.wall, tolerance);
         let kind = self.config.trunk(trunk).map(|trunk| trunk.kind);
         let refusal = kind.and_then(|kind| judged.refusal(self.config.referrer_identity, kind));
         turn.out.push(Output::Report(Report::Referrer { trunk, verdict: judged.verdict }));
@@ -57,7 +58,7 @@ impl Switch {
             diagnostic: lines.min_by_key(|line| line.number != identity::UNVERIFIED),
             identity: self.calls.get(key).and_then(|entry| entry.referrer.as_ref()),
             clock: message.date().map(|date| date.duration_since(turn.now.wall)),
-            trusted: false,
+            trusted: turn.now.error.is_some(),
         }
         .why();
         turn.out.push(Output::Report(Report::Note { call: call.id.clone(), text: why.into() }));

@@ -213,19 +213,6 @@ fn a_change_by_update() {
 }
 
 #[test]
-fn a_transfer_is_refused_and_the_call_goes_on() {
-    let mut world = World::new();
-    let (a, _) = world.talk(LYNC, GW1);
-    world.ask(a, Method::Refer, "Refer-To: <sip:+13125550111@contoso.com>\n", "");
-    assert_eq!(world.seen(), "lync:405/REFER");
-    let noted = |report: &Report| matches!(report, Report::Note { text, .. } if text.contains("transfer"));
-    assert!(world.reports.iter().any(noted));
-    assert_eq!(world.snapshot().calls.len(), 1);
-    world.ask(a, Method::Bye, "", "");
-    world.rest();
-}
-
-#[test]
 fn which_way_sound_goes_is_told_from_the_other_sides_view() {
     let mut world = World::new();
     let a = world.invite(LYNC, &going("sendonly", &secret("0")));

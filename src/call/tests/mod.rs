@@ -6,12 +6,14 @@
 //! meanwhile (the order between messages and the media engine means nothing).
 
 mod change;
+mod crossings;
 mod door;
 mod end;
 mod hold;
 mod hunt;
 mod ladder;
 mod referrer;
+mod transfer;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -20,13 +22,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Event, Output, Report, Snapshot, Switch};
+use super::{Event, Output, Report, Snapshot, Switch, TransferResult};
 use crate::config::{self, Config, SoundFile};
 use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
 use crate::session::{Digit, Direction, MediaOrder, MediaReport, Play, Session, SessionId, Side, Sound, Stream};
 use crate::time::{Instant, Now};
-use crate::wire::sip::{Message, Method, Name};
+use crate::wire::sip::{Message, Method, Name, fragment_status};
 
 const LYNC: TrunkId = TrunkId::LYNC;
 const GW1: TrunkId = TrunkId(1);
@@ -45,6 +47,7 @@ UdpListen=0.0.0.0:5068
 Address=192.0.2.10
 [TrunkConfiguration]
 OptionsInterval=0
+EnableReferSupport=False
 [Gateway1]
 IP=192.0.2.21
 Port=5060
@@ -190,6 +193,10 @@ struct World {
     deaf: BTreeSet<TrunkId>,
     /// Do telephones leave BYE and CANCEL unanswered?
     rude: bool,
+    /// Do telephones answer NOTIFY?
+    hears_notify: bool,
+    /// Do telephones that are called take REFER?
+    takes_refer: bool,
     /// Of a hundred datagrams, how many are lost.
     loss: u64,
     coming: VecDeque<Event>,
@@ -247,6 +254,8 @@ impl World {
             unreachable,
             deaf,
             rude: false,
+            hears_notify: true,
+            takes_refer: false,
             loss: 0,
             coming,
             unsaid,
@@ -303,6 +312,13 @@ impl World {
     fn directions(&self) -> [Option<Direction>; 2] {
         let session = self.sessions.values().next_back().unwrap();
         [0, 1].map(|side| session.sides[side].as_ref().map(|stream| stream.direction))
+    }
+
+    /// How a Replaces names a telephone's dialog with us; who reads it (we) stands first.
+    fn naming(&self, id: Id) -> String {
+        let phone = &self.phones[id];
+        let tag = |line: &str| line.split(";tag=").nth(1).unwrap_or_default().to_owned();
+        format!("{};to-tag={};from-tag={}", phone.call_id, tag(&phone.far), tag(&phone.own))
     }
 
     /// What both sides of the last call hear from ourselves, caller first: `music | -`.
@@ -434,12 +450,13 @@ impl World {
         let to = if request.tag(Name::To).is_some() || status == 100 { line(Name::To).to_owned() } else { tagged };
         let remote = flow(phone.trunk).remote;
         let headers = format!(
-            "Via: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\nContact: <sip:{remote};transport={}>\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK\n{more}",
+            "Via: {}\nFrom: {}\nTo: {to}\nCall-ID: {}\nCSeq: {}\nContact: <sip:{remote};transport={}>\nAllow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK{}\n{more}",
             line(Name::Via),
             line(Name::From),
             phone.call_id,
             line(Name::CSeq),
             transport(phone.trunk).uri(),
+            if self.takes_refer { ", REFER" } else { "" },
         );
         if method == Method::Invite && status > 100 {
             phone.done = status >= 200;
@@ -638,6 +655,7 @@ impl World {
                 phone.done = false;
             }
             Method::Prack => self.tell(id, method, 200, "far", "", ""),
+            Method::Notify if self.hears_notify => self.tell(id, method, 200, "far", "", ""),
             Method::Bye if !self.rude => self.tell(id, method, 200, "far", "", ""),
             Method::Cancel if !self.rude => {
                 let done = phone.done;
@@ -720,6 +738,10 @@ impl World {
 }
 
 fn shown(trunk: TrunkId, what: &str, message: &Message) -> String {
+    if let Some(status) = fragment_status(message.body()) {
+        let last = header(message, Name::SubscriptionState).starts_with("terminated");
+        return format!("{}:{what}={status}{}", name(trunk), if last { "!" } else { "" });
+    }
     let sdp = if message.body().is_empty() {
         ""
     } else {

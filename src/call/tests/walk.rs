@@ -21,6 +21,17 @@ enum Deed {
     Ack(Id),
     Cancel(Id),
     Change(Id, &'static str),
+    Refer(Id, &'static str),
+    /// Refer the one's partner to the other's.
+    Consulted(Id, Id),
+    /// Take a telephone's place.
+    Replace(Id),
+    /// Answer the REFER with this branch.
+    Refuse(Id, String, u16),
+    /// Place the call that it asked for.
+    Place(TrunkId, String),
+    /// Tell of it.
+    Tell(Id, &'static str),
     Bye(Id),
     /// A trunk becomes unreachable, or all are reachable.
     Cut(Option<TrunkId>),
@@ -38,8 +49,11 @@ struct Walk {
     thought: Vec<(BTreeSet<String>, usize)>,
 }
 
+/// Gateways may be asked to transfer.
+const REFERS: &str = "[TrunkConfiguration]\nEnableReferSupport=True";
+
 fn busy_ini(more: &[&str]) -> Arc<Config> {
-    let asks = ["[TrunkConfiguration]\nOptionsInterval=60s", "[Gateway2]\nMaxCalls=20"];
+    let asks = ["[TrunkConfiguration]\nOptionsInterval=60s", "[Gateway2]\nMaxCalls=20", "[Gateway3]\nAcceptRefer=True"];
     ini(&[&asks, more].concat())
 }
 
@@ -50,9 +64,14 @@ fn sdp_of(trunk: TrunkId) -> String {
 impl Walk {
     fn new(seed: u64) -> Walk {
         let plain = busy_ini(&[]);
+        let plain = match seed % 4 {
+            0 | 3 => plain,
+            _ => busy_ini(&[REFERS]),
+        };
         let mut world = World::with(if seed.is_multiple_of(2) { plain } else { with_music(plain) });
         world.random = Random::test(seed + 1000);
         world.loss = 10;
+        world.takes_refer = true;
         Walk { world, dice: Random::test(seed), agenda: BTreeMap::new(), planned: 0, thought: Vec::new() }
     }
 
@@ -81,7 +100,9 @@ impl Walk {
             let cut = self.pick(&[None, None, Some(GW1), Some(LYNC), Some(GW3)]);
             self.plan(120_000, Deed::Cut(cut));
         }
-        for config in [busy_ini(&["[Gateway1]\nIP=192.0.2.99"]), ini_without(&["[Gateway2]"]), busy_ini(&[])] {
+        for config in
+            [busy_ini(&["[Gateway1]\nIP=192.0.2.99", REFERS]), ini_without(&["[Gateway2]"]), busy_ini(&[REFERS])]
+        {
             self.plan(120_000, Deed::Reload(config));
         }
     }
@@ -122,6 +143,31 @@ impl Walk {
                 let body = going(direction, &sdp_of(self.world.phones[id].trunk));
                 self.world.ask(id, Method::Invite, "", &body);
             }
+            Deed::Refer(id, target) => {
+                self.world.hears_notify = self.chance(80);
+                let target = format!("Refer-To: <{target}>\nReferred-By: <sip:alice@contoso.com>\n");
+                self.world.ask(id, Method::Refer, &target, "");
+            }
+            Deed::Consulted(id, other) => {
+                let replaces = self.world.naming(other).replace(';', "%3B").replace('=', "%3D");
+                let target = format!("Refer-To: <sip:+13125550111@ms1.contoso.com?Replaces={replaces}>\n");
+                self.world.ask(id, Method::Refer, &target, "");
+            }
+            Deed::Replace(id) => {
+                let (trunk, replaces) = (self.world.phones[id].trunk, self.world.naming(id));
+                self.world.invite_to(trunk, "+13125556789", &format!("Replaces: {replaces}\n"), &sdp_of(trunk));
+            }
+            Deed::Refuse(id, branch, status) => {
+                if self.world.phones[id].asked[&Method::Refer].via().unwrap().branch() == branch {
+                    self.world.reply(id, Method::Refer, status, "far", "", "");
+                }
+            }
+            Deed::Place(trunk, user) => _ = self.world.invite_to(trunk, &user, "", &sdp_of(trunk)),
+            Deed::Tell(id, line) => {
+                let last = if line.starts_with('1') { "active" } else { "terminated" };
+                let headers = format!("Event: refer\nSubscription-State: {last}\nContent-Type: message/sipfrag\n");
+                self.world.ask(id, Method::Notify, &headers, &format!("SIP/2.0 {line}\r\n"));
+            }
             Deed::Bye(id) => self.world.ask(id, Method::Bye, "", ""),
             Deed::Cut(trunk) => self.world.unreachable = trunk.into_iter().collect(),
             Deed::Silent(id, side) => self.world.media_says(MediaReport::Silent(id, side, seconds(30))),
@@ -157,6 +203,13 @@ impl Walk {
                     if again { self.plan_change(id, branch) } else { self.plan_answer(id, branch) }
                 }
             }
+            if let Some(refer) = self.world.phones[id].asked.get(&Method::Refer) {
+                let branch = refer.via().unwrap().branch().to_owned();
+                let user = refer.address(Name::ReferTo).unwrap().uri.user().unwrap_or_default().to_owned();
+                if self.thought[id].0.insert(branch.clone()) {
+                    self.plan_referred(id, branch, user);
+                }
+            }
             let read = std::mem::replace(&mut self.thought[id].1, self.world.phones[id].told.len());
             let told = &self.world.phones[id].told[read..];
             let accepts = |told: &Message| told.status() == Some(200) && told.cseq().unwrap().method == Method::Invite;
@@ -175,7 +228,7 @@ impl Walk {
             self.plan(100, answer(100, "far", ""));
         }
         let tag = self.pick(&["far", "two"]);
-        if self.chance(60) {
+        if self.chance(90) {
             self.plan(4_000, answer(180, "far", ""));
         }
         if self.chance(40) {
@@ -208,6 +261,20 @@ impl Walk {
         }
     }
 
+    /// A gateway is asked to place a call.
+    fn plan_referred(&mut self, id: Id, branch: String, user: String) {
+        let status = self.pick(&[202, 202, 202, 200, 405, 603, 0]);
+        if status > 0 {
+            self.plan(6_000, Deed::Refuse(id, branch, status));
+        }
+        if status < 300 {
+            self.plan(9_000, Deed::Tell(id, "180 Ringing"));
+            self.plan(9_000, Deed::Place(self.world.phones[id].trunk, user));
+            let last = self.pick(&["200 OK", "200 OK", "486 Busy Here", "100 Trying"]);
+            self.plan(20_000, Deed::Tell(id, last));
+        }
+    }
+
     /// The call is answered, or a change is.
     fn plan_talk(&mut self, id: Id) {
         if self.chance(95) {
@@ -220,6 +287,21 @@ impl Walk {
         for _ in 0..self.dice.below(3) {
             let (who, direction) = (self.pick(&[id, other]), self.pick(&["inactive", "sendonly", "sendrecv"]));
             self.plan(20_000, Deed::Change(who, direction));
+        }
+        if self.chance(90) {
+            let targets = ["sip:bob@contoso.com", "sip:+13125550111@ms1.contoso.com", "tel:+442075550100", "tel:0"];
+            let (who, target) = (self.pick(&[id, other]), self.pick(&targets));
+            self.plan(20_000, Deed::Refer(who, target));
+            if self.chance(30) {
+                self.plan(20_000, Deed::Bye(who));
+            }
+        }
+        if self.chance(20) {
+            let second = self.dice.below(self.world.phones.len() as u64) as usize;
+            self.plan(10_000, Deed::Consulted(id, second));
+        }
+        if self.chance(10) {
+            self.plan(10_000, Deed::Replace(id));
         }
         match self.dice.below(10) {
             0..=3 => self.plan(40_000, Deed::Bye(id)),
@@ -255,10 +337,22 @@ fn whatever_peers_do_nothing_is_left() {
             if let Report::Ended(end) = report {
                 *results.entry(end.result()).or_default() += 1;
             }
+            if let Report::Transfer { mode, result, .. } = report {
+                let way = match result {
+                    TransferResult::Reached => "transfer reached",
+                    TransferResult::Failed => "transfer failed",
+                    TransferResult::Abandoned => "transfer abandoned",
+                };
+                *results.entry(way).or_default() += 1;
+                *results.entry(mode.text()).or_default() += 1;
+            }
             let fault = matches!(report, Report::Note { text, .. } if text.contains("a fault in our own program"));
             assert!(!fault, "seed {seed}: a call panicked");
         }
     }
-    assert_eq!(results.len(), 6, "{results:?}");
+    for way in ["transfer reached", "transfer failed", "transfer abandoned", "handled", "passed", "taken-over"] {
+        assert!(results.contains_key(way), "{results:?}");
+    }
+    assert_eq!(results.len(), 12, "{results:?}");
     assert!(results.values().all(|count| *count >= 5), "every way of ending was walked: {results:?}");
 }

@@ -124,7 +124,7 @@ impl Show {
     async fn start(stage: Stage, progress: &Progress, random: &mut Random) -> Result<Show, Failure> {
         let mut telephone = async |who, config, trunk| {
             let random = Random::seeded(random.octets());
-            let started = Telephone::start(config, trunk, progress.clock, random).await;
+            let started = Telephone::start(config, trunk, progress.clock.clone(), random).await;
             started.map_err(|fault| Failure::Telephone(who, fault))
         };
         let lync = telephone(LYNC, stage.pool()?, TrunkId::LYNC).await?;

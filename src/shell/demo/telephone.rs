@@ -116,7 +116,7 @@ impl Telephone {
         let trunk = config.trunk(trunk).unwrap_or(config.lync()).clone();
         let address = config.media.address;
         let transports =
-            Transports::start(config, SipReader::new(clock), events, transport::Options::default()).await?;
+            Transports::start(config, SipReader::new(clock.clone()), events, transport::Options::default()).await?;
         let agent = Agent {
             clock,
             random,
@@ -412,7 +412,7 @@ impl Agent {
     fn connect(&mut self, stream: &Stream) {
         let (Some(call), Some(part)) = (&mut self.call, &self.part) else { return };
         call.sound = match std::mem::replace(&mut call.sound, Sound::Over) {
-            Sound::Idle(handset) => match handset.connect(stream, part.clone(), self.clock, &mut self.random) {
+            Sound::Idle(handset) => match handset.connect(stream, part.clone(), self.clock.clone(), &mut self.random) {
                 Ok(conversation) => Sound::Live(conversation),
                 Err(fault) => return self.trouble(format!("no sound: {fault}")),
             },
@@ -495,7 +495,7 @@ mod tests {
         let stage = Stage::build(&mut random, false).unwrap();
         let own = std::fs::read(stage.file()).unwrap();
         let own = Arc::new(crate::config::parse(&own, &stage.file().to_string_lossy()).unwrap().0);
-        let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock, Random::test(seed));
+        let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock.clone(), Random::test(seed));
         let mut alice = start(stage.pool().unwrap(), 1).await.unwrap();
         let mut bob = start(own, 2).await.unwrap();
         let speech = Arc::new(Speech::new(Voice::Low, FRAMES, &mut random));

@@ -1,28 +1,41 @@
-//! What time is it? The kernel says whether somebody disciplines the system's clock; the peers' Dates say who differs
-//! from us. Where all of them differ alike, it is ours that is wrong.
+//! What time is it? The NTP servers of `[Clock]` say by how much the system's clock is off, the kernel whether somebody keeps
+//! it, the peers' Dates who differs from us. Where all of them differ alike, it is ours that is wrong.
 
-use std::io;
-
-use firmware_io::SystemClock;
 use jiff::SignedDuration;
 
 use super::Finding;
 use super::peers::Seen;
+use crate::clock::{Standing, Trust};
+use crate::config;
 use crate::identity::blame::{self, OFF};
 
 const OURS: &str = "clock";
 const PEER: &str = "peer-clock";
 
-pub(super) fn findings(kernel: io::Result<SystemClock>, seen: &[Seen]) -> Vec<Finding> {
+pub(super) fn findings(standing: &Standing, limits: &config::Clock, seen: &[Seen]) -> Vec<Finding> {
     let dated: Vec<(&str, SignedDuration)> =
         seen.iter().filter_map(|seen| Some((seen.trunk.name.as_str(), seen.clock?))).collect();
-    let ours = ours(kernel, &dated);
+    let ours = ours(standing, limits, &dated);
     std::iter::once(ours).chain(dated.iter().map(|(name, offset)| peer(name, *offset))).collect()
 }
 
-fn ours(kernel: io::Result<SystemClock>, dated: &[(&str, SignedDuration)]) -> Finding {
+/// The NTP servers' word counts most, then that of all peers together, then the kernel's.
+fn ours(standing: &Standing, limits: &config::Clock, dated: &[(&str, SignedDuration)]) -> Finding {
     let subject = "clock";
     let notice = "transfers fail with 429 at the servers that check them, and certificates seem expired or not begun";
+    if let (Trust::Good { .. }, Some(offset), Some(error)) =
+        (&standing.trust, standing.offset_seconds, standing.error_seconds)
+    {
+        let evidence =
+            format!("{offset:+.3} s from true time, to {error:.3} s, by {} server(s)", standing.servers.len());
+        if (-limits.max_behind.as_secs_f64()..=limits.max_ahead.as_secs_f64()).contains(&offset) {
+            return Finding::pass(OURS, subject, evidence);
+        }
+        let notice = "demarc corrects its own dates by it; the log, and whatever else runs here, is wrong";
+        return Finding::fail(OURS, subject, evidence)
+            .notice(notice)
+            .remedy("chrony, systemd-timesyncd, or [Clock] Discipline=Yes");
+    }
     if let Some(offset) = all_alike(dated) {
         let by = blame::peer_is_off("every peer", offset);
         let evidence = format!("all peers agree with each other and not with this box: {by}");
@@ -30,18 +43,27 @@ fn ours(kernel: io::Result<SystemClock>, dated: &[(&str, SignedDuration)]) -> Fi
             .notice(notice)
             .remedy("set this box's time right: chrony or timesyncd");
     }
-    match kernel {
-        Ok(SystemClock { synchronised: true, most_error }) => {
-            let evidence =
-                format!("synchronised; the kernel puts its error at {:.3} s at most", most_error.as_secs_f64());
+    if !limits.servers.is_empty() {
+        let silent = "no server of [Clock] Servers= answered within the time of this run".to_owned();
+        let evidence = standing.alarms.first().map_or(silent, ToString::to_string);
+        return Finding::fail(OURS, subject, evidence).notice(notice).remedy("check [Clock] Servers= and UDP port 123");
+    }
+    let Some(kernel) = &standing.kernel else {
+        return Finding::not_checked(OURS, subject, "the kernel does not say how it stands")
+            .remedy("set [Clock] Servers=");
+    };
+    let keeper = kernel.keeper.map_or(String::new(), |keeper| format!(" by {keeper}"));
+    match kernel.synchronised {
+        true => {
+            let evidence = format!(
+                "synchronised{keeper}; its error is {:.3} s at most, says the kernel",
+                kernel.max_error_seconds
+            );
             Finding::pass(OURS, subject, evidence)
         }
-        Ok(SystemClock { synchronised: false, .. }) => {
-            Finding::fail(OURS, subject, "nobody keeps the system's clock: the kernel says unsynchronised")
-                .notice(format!("as the clock drifts, {notice}"))
-                .remedy("run chrony or systemd-timesyncd")
-        }
-        Err(fault) => Finding::not_checked(OURS, subject, format!("the kernel does not say how it stands: {fault}")),
+        false => Finding::fail(OURS, subject, "nobody keeps the system's clock: the kernel says unsynchronised")
+            .notice(format!("as the clock drifts, {notice}"))
+            .remedy("set [Clock] Servers=, or run chrony or systemd-timesyncd"),
     }
 }
 
@@ -68,21 +90,39 @@ mod tests {
 
     use super::super::Verdict;
     use super::*;
+    use crate::clock::Kernel;
 
-    fn judged(kernel: io::Result<SystemClock>, offsets: &[i64]) -> Verdict {
+    /// What the kernel says, what NTP servers do (their offset; `None`: there are none), what the peers' Dates do.
+    fn judged(synchronised: bool, ntp: Option<f64>, offsets: &[i64]) -> Verdict {
+        let kernel = Kernel { synchronised, max_error_seconds: 0.02, frequency_ppm: 0.0, keeper: None };
         let dated: Vec<_> = offsets.iter().map(|offset| ("gw", SignedDuration::from_secs(*offset))).collect();
-        ours(kernel, &dated).verdict
+        let good = Trust::Good { offset: SignedDuration::ZERO, error: Duration::ZERO };
+        let standing = Standing {
+            trust: ntp.map_or(Trust::None, |_| good),
+            offset_seconds: ntp,
+            error_seconds: ntp.map(|_| 0.01),
+            kernel: Some(kernel),
+            ..Standing::default()
+        };
+        let (max_ahead, max_behind) = (Duration::from_secs(1), Duration::from_secs(60));
+        ours(&standing, &config::Clock { max_ahead, max_behind, ..config::Clock::default() }, &dated).verdict
     }
 
     #[test]
-    fn our_clock_by_the_kernel_and_by_the_peers() {
-        let kernel = |synchronised| Ok(SystemClock { synchronised, most_error: Duration::from_millis(20) });
-        assert_eq!(judged(kernel(true), &[]), Verdict::Pass);
-        assert_eq!(judged(kernel(false), &[0, 1]), Verdict::Fail);
-        assert_eq!(judged(kernel(true), &[30, 31]), Verdict::Fail);
-        assert_eq!(judged(kernel(true), &[30, -31]), Verdict::Pass);
-        assert_eq!(judged(kernel(true), &[30]), Verdict::Pass);
-        assert_eq!(judged(Err(io::ErrorKind::PermissionDenied.into()), &[0]), Verdict::NotChecked);
+    fn our_clock_by_servers_peers_and_kernel() {
+        for (synchronised, ntp, offsets, expected) in [
+            (true, None, &[][..], Verdict::Pass),
+            (false, None, &[0, 1], Verdict::Fail),
+            (true, None, &[30, 31], Verdict::Fail),
+            (true, None, &[30, -31], Verdict::Pass),
+            (true, None, &[30], Verdict::Pass),
+            (false, Some(0.02), &[30, 31], Verdict::Pass),
+            (true, Some(30.0), &[0, 0], Verdict::Fail),
+            (true, Some(-59.0), &[], Verdict::Pass),
+            (true, Some(-61.0), &[], Verdict::Fail),
+        ] {
+            assert_eq!(judged(synchronised, ntp, offsets), expected, "{synchronised} {ntp:?} {offsets:?}");
+        }
     }
 
     #[test]

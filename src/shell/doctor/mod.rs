@@ -4,7 +4,7 @@
 //! 2. Our certificate, by the rules of each generation of peers that we speak to ([`certificate`]).
 //! 3. Every trunk, live and within a bound in time: its name in DNS, TLS, OPTIONS ([`peers`]). The switch itself asks, so
 //!    that what is tried is what calls will try.
-//! 4. The clock: the kernel's word, and the peers' Dates ([`clock`]).
+//! 4. The clock: the word of the NTP servers, of the kernel, and the peers' Dates ([`clock`]).
 //! 5. Transfers, dry: who will act on a REFER, what the gateway sees ([`refer`]).
 
 pub mod certificate;
@@ -14,12 +14,14 @@ mod refer;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use self::peers::Seen;
 use super::clock::Clock;
-use super::transport;
+use super::observe::Observer;
+use super::{ntp, transport};
 use crate::config::{self, Config, TrunkKind};
 use crate::random::Random;
 
@@ -127,15 +129,23 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// Looks at everything; takes at most some fifteen seconds.
+/// How long NTP servers may take to be judged.
+const SERVERS: Duration = Duration::from_secs(6);
+
+/// Looks at everything; takes at most some twenty seconds.
 pub async fn examine(config: Arc<Config>, warnings: &[config::Finding], seed: [u8; 32]) -> Diagnosis {
-    let clock = Clock::start();
+    let mut random = Random::seeded(seed);
+    let (clock, standing) = Clock::corrected();
+    let (settings, clock_random) = (config.clock.clone(), Random::seeded(random.octets()));
+    // Its end ends the questions to the servers.
+    let _servers = ntp::start(clock.clone(), standing, settings, clock_random, Observer::start(config.clone()));
+    let _ = tokio::time::timeout(SERVERS, clock.judged()).await;
     let mut findings = vec![configuration(warnings)];
     findings.extend(own_certificate(&config, clock.now().wall));
-    match peers::ask(&config, clock, Random::seeded(seed)).await {
+    match peers::ask(&config, clock.clone(), random).await {
         Ok(seen) => {
             findings.extend(seen.iter().flat_map(Seen::findings));
-            findings.extend(clock::findings(firmware_io::SystemClock::read(), &seen));
+            findings.extend(clock::findings(&clock.standing(), &config.clock, &seen));
             findings.extend(config.gateways().iter().map(|gateway| {
                 let allow = seen.iter().find(|seen| seen.trunk.id == gateway.id).and_then(Seen::takes_refer);
                 refer::dry_run(config.lync(), gateway, allow)
@@ -143,7 +153,7 @@ pub async fn examine(config: Arc<Config>, warnings: &[config::Finding], seed: [u
         }
         Err(fault) => {
             findings.push(Finding::not_checked(peers::OPTIONS, "trunks", fault.to_string()));
-            findings.extend(clock::findings(firmware_io::SystemClock::read(), &[]));
+            findings.extend(clock::findings(&clock.standing(), &config.clock, &[]));
         }
     }
     Diagnosis::of(findings)

@@ -54,8 +54,8 @@ struct Named {
 pub(super) async fn ask(config: &Config, clock: Clock, random: Random) -> Result<Vec<Seen>, StartError> {
     let config = Arc::new(asking(config));
     let (events, network) = mpsc::channel(256);
-    let options = Options::default();
-    let transports = Transports::start(config.clone(), SipReader::new(clock), events, options).await?;
+    let options = Options { clock: clock.clone(), ..Options::default() };
+    let transports = Transports::start(config.clone(), SipReader::new(clock.clone()), events, options).await?;
     let began = clock.now();
     let mut probe = Probe {
         switch: Switch::new(began, config.clone(), random),

@@ -105,7 +105,7 @@ async fn secure<R: Reader>(
     let side = rules.tls.of(expected.kind);
     let expected = Expected::Host { trunk: expected, host: target.host.clone() };
     let judge = Judge { expected, role: Role::Server, remote: address.ip() };
-    let reason = match timeout_at(deadline, handshake::run(side, stream, judge)).await {
+    let reason = match timeout_at(deadline, handshake::run(side, stream, judge, shared.clock.now().wall)).await {
         Ok(Ok(secured)) => {
             return Peer::secured(secured).map_err(|error| Unsent::Unreachable(address, error.kind()));
         }

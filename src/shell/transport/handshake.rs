@@ -75,9 +75,15 @@ pub(super) struct Judge {
 /// The verdict on the peer's certificate, passed while the handshake runs.
 type Verdict = OnceLock<Result<(TrunkId, Names), Refusal>>;
 
-/// Runs the handshake. Nothing is read or written beyond it unless the peer passed.
-pub(super) async fn run(side: &Side, stream: TcpStream, judge: Judge) -> Result<Secured, Failed> {
+/// Runs the handshake. Nothing is read or written beyond it unless the peer passed, its certificates judged as of `wall`.
+pub(super) async fn run(
+    side: &Side,
+    stream: TcpStream,
+    judge: Judge,
+    wall: jiff::Timestamp,
+) -> Result<Secured, Failed> {
     let mut ssl = Ssl::new(&side.settings)?;
+    ssl.param_mut().set_time(wall.as_second());
     let (role, usage) = (judge.role, side.usage);
     if let Expected::Host { host, .. } = &judge.expected
         && host.parse::<IpAddr>().is_err()

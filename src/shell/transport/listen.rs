@@ -160,11 +160,12 @@ async fn secure<R: Reader>(
         _ => (&rules.tls.gateways, rules.config.gateways(), trunk),
     };
     let judge = Judge { expected: Expected::AnyOf(trunks.to_vec()), role: Role::Client, remote: remote.ip() };
-    let failed = match timeout(shared.limits.handshake, handshake::run(side, stream, judge)).await {
-        Ok(Ok(secured)) => return Peer::secured(secured).ok(),
-        Ok(Err(failed)) => failed,
-        Err(_) => Failed { reason: Refusal::Slow, stream: None },
-    };
+    let failed =
+        match timeout(shared.limits.handshake, handshake::run(side, stream, judge, shared.clock.now().wall)).await {
+            Ok(Ok(secured)) => return Peer::secured(secured).ok(),
+            Ok(Err(failed)) => failed,
+            Err(_) => Failed { reason: Refusal::Slow, stream: None },
+        };
     shared.refuse(remote, Some(listener), trunk, failed.reason);
     if let Some(stream) = failed.stream {
         part(stream, shared.limits.linger).await;

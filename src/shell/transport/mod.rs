@@ -55,6 +55,7 @@ use self::lookup::Lookup;
 use self::peer::Addresses;
 use self::table::{Place, Table, canonical, key};
 use self::tally::Tally;
+use super::clock::Clock;
 use crate::config::Config;
 use crate::hop::{Flow, Hop, Target, Transport, TrunkId};
 use crate::random::Random;
@@ -114,12 +115,14 @@ impl Default for Limits {
 }
 
 /// What the transports may be told beside the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Bounds.
     pub limits: Limits,
     /// A DNS server instead of the system's.
     pub dns: Option<SocketAddr>,
+    /// By which certificates are judged.
+    pub clock: Clock,
 }
 
 /// A place where peers reach us.
@@ -215,6 +218,7 @@ struct Shared<R: Reader> {
     reader: R,
     events: mpsc::Sender<Event<R>>,
     limits: Limits,
+    clock: Clock,
     runtime: Handle,
     lookup: Lookup,
     table: Mutex<Table>,
@@ -320,6 +324,7 @@ impl<R: Reader> Transports<R> {
             reader,
             events,
             limits: options.limits,
+            clock: options.clock,
             runtime: Handle::current(),
             lookup: Lookup::new(options.dns, Random::seeded(seed))?,
             table: Mutex::default(),

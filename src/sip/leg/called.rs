@@ -135,7 +135,9 @@ impl Called {
                 step.say(Word::Unchanged(Release::new(Guilty::Us, Cause::TEMPORARY, why).with_status(491)));
                 State::Called(self)
             }
-            Order::Grant(_) | Order::Deny(_) | Order::Digit(..) => State::Called(self),
+            Order::Grant(_) | Order::Deny(_) | Order::Digit(..) | Order::Transfer(_) | Order::Refer(_) => {
+                State::Called(self)
+            }
         }
     }
 

@@ -78,9 +78,13 @@ impl Calling {
                 step.say(Word::Unchanged(Release::new(Guilty::Us, Cause::TEMPORARY, why).with_status(491)));
                 State::Calling(self)
             }
-            Order::Progress { .. } | Order::Answer { .. } | Order::Grant(_) | Order::Deny(_) | Order::Digit(..) => {
-                State::Calling(self)
-            }
+            Order::Progress { .. }
+            | Order::Answer { .. }
+            | Order::Grant(_)
+            | Order::Deny(_)
+            | Order::Digit(..)
+            | Order::Transfer(_)
+            | Order::Refer(_) => State::Calling(self),
         }
     }
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use super::called::with_timer;
 use super::leaving::{Leaving, Reinvite};
+use super::passing::Passing;
+use super::referring::{self, Referring};
 use super::{Output, Received, RequestId, State, Step, hung_up, unanswered};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::leg::{Order, Terms, Word};
@@ -52,10 +54,16 @@ pub(super) struct Confirmed {
     theirs: Option<Theirs>,
     ours: Option<Ours>,
     wanted: Option<Wanted>,
+    referring: Option<Referring>,
+    /// Has the dialog had a REFER before?
+    referred: bool,
+    passing: Option<Passing>,
     /// Did we send the first INVITE? Then the Call-ID is ours (section 14.1).
     caller: bool,
     /// Does the peer take UPDATE?
     update: bool,
+    /// Does it take REFER, or not say so?
+    refer: bool,
 }
 
 /// A 2xx of ours to an INVITE, until its ACK.
@@ -153,9 +161,23 @@ impl Confirmed {
         peer: &Message,
     ) -> Confirmed {
         let update = peer.lists(Name::Allow, "UPDATE");
-        let (unacked, theirs, ours, wanted) = (None, None, None, None);
-        let reliable = Reliable::default();
-        Confirmed { dialog, media, timer, unacked, reliable, theirs, ours, wanted, caller: true, update }
+        let refer = peer.value(Name::Allow).is_none() || peer.lists(Name::Allow, "REFER");
+        Confirmed {
+            dialog,
+            media,
+            timer,
+            unacked: None,
+            reliable: Reliable::default(),
+            theirs: None,
+            ours: None,
+            wanted: None,
+            referring: None,
+            referred: false,
+            passing: None,
+            caller: true,
+            update,
+            refer,
+        }
     }
 
     // Orders of the call.
@@ -167,6 +189,10 @@ impl Confirmed {
             Order::Grant(terms) => self.grant(step, &terms),
             Order::Deny(release) => self.deny(step, &release),
             Order::Digit(digit, length) => self.dial(step, digit, length),
+            Order::Refer(passage) => self.passing = Some(Passing::begin(step, &mut self.dialog, &passage)),
+            Order::Transfer(outcome) => {
+                self.refer(step, |referring, step, dialog| referring.order(step, dialog, outcome))
+            }
             Order::Progress { .. } | Order::Answer { .. } => {}
         }
         self.stay(step)
@@ -223,15 +249,32 @@ impl Confirmed {
         }
     }
 
-    /// Ends the leg as the call wants: BYE, but not before our 200 is confirmed.
+    /// Ends the leg as the call wants: BYE, but not before our 200 is confirmed, and the peer knows what came of its
+    /// transfer.
     fn leave(mut self: Box<Self>, step: &mut Step<'_>, release: &Release) -> State {
         self.abandon_theirs(step);
-        match self.unacked.take() {
-            Some(unacked) => {
-                let (dialog, release) = (self.dialog, release.clone());
-                State::Leaving(Box::new(Leaving::Unconfirmed { dialog, unacked, release }))
-            }
+        if let Some(unacked) = self.unacked.take() {
+            let (dialog, release) = (self.dialog, release.clone());
+            return State::Leaving(Box::new(Leaving::Unconfirmed { dialog, unacked, release }));
+        }
+        match self.referring.take().and_then(|referring| referring.outlives_call(step)) {
+            Some(referring) => Leaving::telling(step, self.dialog, referring, Some(release.clone())),
             None => self.hang_up(step, release),
+        }
+    }
+
+    pub(super) fn takes_refer(&self) -> bool {
+        self.refer
+    }
+
+    /// Does something about the peer's REFER.
+    fn refer(
+        &mut self,
+        step: &mut Step<'_>,
+        then: impl FnOnce(Referring, &mut Step<'_>, &mut Dialog) -> Option<Referring>,
+    ) {
+        if let Some(referring) = self.referring.take() {
+            self.referring = then(referring, step, &mut self.dialog);
         }
     }
 
@@ -272,13 +315,27 @@ impl Confirmed {
                 step.respond(&received, step.reply(&received, 200));
                 self.abandon_theirs(step);
                 step.released(hung_up(&received.message, "the peer hung up"));
-                return State::Over;
+                return match self.referring.take().and_then(|referring| referring.outlives_call(step)) {
+                    Some(referring) => Leaving::telling(step, self.dialog, referring, None),
+                    None => State::Over,
+                };
             }
             Some(Method::Invite | Method::Update) => self.asked(step, received),
             Some(Method::Prack) if self.reliable.confirm(step.now.mono, &received.message).is_ok() => {
                 step.respond(&received, step.reply(&received, 200));
             }
             Some(Method::Info) => informed(step, &received),
+            Some(Method::Refer) if self.referring.is_some() => referring::later(step, &received, "another one runs"),
+            Some(Method::Refer) => {
+                self.referring = Referring::begin(step, received, !self.referred);
+                self.referred |= self.referring.is_some();
+            }
+            Some(Method::Notify) if self.passing.is_some() => {
+                self.passing = self.passing.take().and_then(|passing| passing.notified(step, &received));
+            }
+            Some(Method::Subscribe) if self.referring.is_some() => {
+                self.refer(step, |referring, step, dialog| referring.subscribe(step, dialog, &received));
+            }
             _ => step.respond_plainly(&received),
         }
         self.stay(step)
@@ -378,11 +435,23 @@ impl Confirmed {
     // Answers of the peer.
 
     pub(super) fn response(mut self: Box<Self>, step: &mut Step<'_>, id: RequestId, response: &Message) -> State {
+        let status = response.status().unwrap_or_default();
+        if self.referring.as_ref().is_some_and(|referring| referring.awaits(id)) {
+            if status >= 200 {
+                self.refer(step, |referring, step, dialog| referring.answered(step, dialog, Some(status)));
+            }
+            return State::Confirmed(self);
+        }
+        if self.passing.as_ref().is_some_and(|passing| passing.awaits(id)) {
+            if status >= 200 {
+                self.passing = self.passing.take().and_then(|passing| passing.answered(step, status));
+            }
+            return State::Confirmed(self);
+        }
         let Some(ours) = self.ours.filter(|ours| ours.id == id) else {
             step.hang_up_stray(id, response);
             return State::Confirmed(self);
         };
-        let status = response.status().unwrap_or_default();
         if status < 200 {
             return State::Confirmed(self);
         }
@@ -464,6 +533,12 @@ impl Confirmed {
     }
 
     pub(super) fn failed(mut self: Box<Self>, step: &mut Step<'_>, id: RequestId, why: Failure) -> State {
+        if self.referring.as_ref().is_some_and(|referring| referring.awaits(id)) {
+            self.refer(step, |referring, step, dialog| referring.answered(step, dialog, None));
+        }
+        if self.passing.as_ref().is_some_and(|passing| passing.awaits(id)) {
+            self.passing = self.passing.take().and_then(|passing| passing.failed(step, why));
+        }
         let Some(ours) = self.ours.take_if(|ours| ours.id == id) else { return State::Confirmed(self) };
         // The way to the peer is gone: once more by the other one.
         if why == Failure::Transport && step.base.take_detour() {
@@ -481,7 +556,8 @@ impl Confirmed {
         let theirs = self.theirs.as_ref().map(|theirs| theirs.end);
         // A change that something else blocks goes out when that ends.
         let wanted = self.wanted.as_ref().filter(|_| self.free()).map(|wanted| wanted.at);
-        [unacked, theirs, wanted].into_iter().fold(timer, soonest)
+        let referring = self.referring.as_ref().and_then(Referring::timeout);
+        [unacked, theirs, wanted, referring].into_iter().fold(timer, soonest)
     }
 
     pub(super) fn tick(mut self: Box<Self>, step: &mut Step<'_>) -> State {
@@ -499,6 +575,7 @@ impl Confirmed {
             step.note("the peer's change was not decided in time");
             step.respond(&received, step.reply(&received, 504));
         }
+        self.refer(step, |referring, step, dialog| referring.tick(step, dialog));
         match self.timer.as_mut().and_then(|timer| timer.due(now)) {
             Some(Due::End) => {
                 let why = "the session was not refreshed in time (RFC 4028)";

@@ -15,6 +15,8 @@ mod called;
 mod calling;
 mod confirmed;
 mod leaving;
+mod passing;
+mod referring;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -38,7 +40,7 @@ use crate::sip::response::response_to;
 use crate::sip::transaction::{Failure, LIFETIME, ServerId};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
-use crate::wire::sip::{Builder, Message, Method, Name, Uri};
+use crate::wire::sip::{Builder, Message, Method, Name, Replaces, Uri};
 
 use called::Called;
 use calling::Calling;
@@ -161,13 +163,14 @@ impl Leg {
         Leg { base, state: State::Calling(Box::new(calling)) }
     }
 
-    /// The call says something. After [`Order::Release`] the leg says no further word.
+    /// The call says something. After [`Order::Release`] the leg says no further word, and heeds [`Order::Transfer`] only.
     pub fn order(&mut self, now: Now, random: &mut Random, order: Order, out: &mut Vec<Output>) {
         self.step(now, random, out, |state, step| match state {
             State::Called(called) => called.order(step, order),
             State::Calling(calling) => calling.order(step, order),
             State::Confirmed(confirmed) => confirmed.order(step, order),
-            state @ (State::Leaving(_) | State::Over) => state,
+            State::Leaving(leaving) => leaving.order(step, order),
+            State::Over => State::Over,
         });
     }
 
@@ -292,6 +295,18 @@ impl Leg {
                 State::Leaving(leaving) => leaving.has_tag(tag),
                 State::Over => false,
             }
+    }
+
+    /// Is this its established dialog? The tag of the one who reads a Replaces comes first (RFC 3891 section 3).
+    pub fn is_named_by(&self, replaces: &Replaces<'_>) -> bool {
+        let State::Confirmed(confirmed) = &self.state else { return false };
+        let tags = (confirmed.dialog.local_tag(), confirmed.dialog.remote_tag());
+        replaces.call_id == self.base.call_id && tags == (replaces.to_tag, replaces.from_tag)
+    }
+
+    /// Has the peer not said that it does not take REFER?
+    pub fn takes_refer(&self) -> bool {
+        matches!(&self.state, State::Confirmed(confirmed) if confirmed.takes_refer())
     }
 
     /// Is nothing left to send or to repeat? Then it may be dropped.
@@ -513,11 +528,10 @@ impl Step<'_> {
                 received,
                 self.reply(received, 200).header(Name::Allow, uas::allow(&accepted(&self.base.trunk))),
             ),
-            Some(Method::Notify | Method::Prack | Method::Cancel) => self.respond(received, self.reply(received, 481)),
-            Some(Method::Refer) => {
-                self.respond(received, self.reply(received, 405));
-                self.say(Word::Transfer);
+            Some(Method::Notify | Method::Prack | Method::Cancel | Method::Subscribe) => {
+                self.respond(received, self.reply(received, 481))
             }
+            Some(Method::Refer) => referring::later(self, received, "the call is not answered yet"),
             _ => self.respond(received, self.reply(received, 405)),
         }
     }

@@ -946,6 +946,7 @@ fn a_policy_without_tls_knows_no_keys() {
         codecs: Codec::ALL.to_vec(),
         switches: Switches {
             enable_refer_support: false,
+            accept_refer: false,
             enable_fast_failover_timer: true,
             fast_failover_timeout: Duration::from_secs(10),
             forward_call_history: false,

@@ -245,6 +245,13 @@ impl<U: Copy> Transactions<U> {
         self.step_client(now, id, None, ClientInput::Cancel(headers), out);
     }
 
+    /// Requests under way may get another user.
+    pub fn hand_over(&mut self, to: impl Fn(U) -> U) {
+        for client in self.clients.values_mut() {
+            client.user = client.user.map(&to);
+        }
+    }
+
     /// Answers a peer's request. The user repeats its 2xx to an INVITE here as well.
     pub fn respond(&mut self, now: Now, id: ServerId, response: Message, out: &mut Vec<Output<U>>) {
         if let Some(status) = response.status() {

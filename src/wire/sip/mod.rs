@@ -13,6 +13,7 @@ mod build;
 mod framing;
 mod message;
 mod name;
+mod refer;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -27,6 +28,7 @@ pub use build::Builder;
 pub use framing::{Framed, Framing, MOST_BODY, MOST_HEAD, datagram};
 pub use message::{CSeq, Line, Message, Start, Unreadable};
 pub use name::{Method, Name};
+pub use refer::{ReferTo, SIPFRAG, fragment_status, refer_event, without_ms};
 pub use uri::{Uri, unescape};
 pub use validate::{Fault, MOST_KEY, MOST_URI, Refusal, answer_to, answer_with, validate};
 pub use via::Via;

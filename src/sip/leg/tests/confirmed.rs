@@ -263,7 +263,9 @@ fn other_methods_are_answered_and_change_nothing() {
         (Method::Info, "200"),
         (Method::Notify, "481"),
         (Method::Prack, "481"),
-        (Method::Refer, "405 [Transfer]"),
+        (Method::Subscribe, "481"),
+        (Method::Refer, "400"),
+        (Method::Message, "405"),
     ] {
         bench.peer(method, "", "");
         assert_eq!(bench.seen(), seen);

@@ -40,6 +40,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
         codecs: Codec::ALL.to_vec(),
         switches: Switches {
             enable_refer_support: true,
+            accept_refer: false,
             enable_fast_failover_timer: true,
             fast_failover_timeout: Duration::from_secs(10),
             forward_call_history: false,
@@ -430,7 +431,8 @@ fn named(word: &Word) -> String {
         Word::Unchanged(release) => format!("Unchanged {}", release.final_status()),
         Word::Released(release) => format!("Released {}", release.cause.0),
         Word::Digit(digit, length) => format!("Digit {} {length:?}", digit.key()),
-        Word::Transfer => "Transfer".into(),
+        Word::Transfer(_) => "Transfer".into(),
+        Word::Referred(outcome) => format!("Referred {outcome:?}"),
     }
 }
 
