@@ -426,7 +426,7 @@ impl Lateness {
         self.shares[bin] += self.weight;
         self.noted += 1;
         // A packet that is later than usual counts at once.
-        if bin as u32 > self.usual || self.noted % Lateness::OFTEN == 0 {
+        if bin as u32 > self.usual || self.noted.is_multiple_of(Lateness::OFTEN) {
             self.look();
         }
     }
