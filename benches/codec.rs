@@ -49,7 +49,7 @@ fn cases() -> Vec<(Codec, u32, u8)> {
     let mut cases =
         vec![(Codec::Pcmu, 8000, 0), (Codec::Pcma, 8000, 0), (Codec::G722, 8000, 0), (Codec::G722, 16_000, 0)];
     for rate in [8000, 16_000, 48_000] {
-        cases.extend([0, 2, 3, 5, 8, 10].map(|complexity| (Codec::Opus, rate, complexity)));
+        cases.extend([0, 2, 3, 4, 5, 8, 10].map(|complexity| (Codec::Opus, rate, complexity)));
     }
     cases
 }
@@ -180,7 +180,7 @@ fn beside_rtpengine(lab: &Lab, source: &Path, speech: &[i16], runs: usize) -> Ve
     let theirs = Rtpengine::new().encode(&both);
     let their_encode = best(runs, theirs.len(), || Rtpengine::new().encode(&both));
     let their_decode = best(runs, theirs.len(), || Rtpengine::new().decode(&theirs));
-    let way = Way { codec: Codec::Opus, rate: 8000, complexity: demarc::media::codec::opus::COMPLEXITY };
+    let way = Way { codec: Codec::Opus, rate: 8000, complexity: demarc::media::codec::opus::complexity(8000) };
     let cost = way.cost(speech, runs);
     // Decoded by us is what rtpengine's kind of peer sends: 48 kHz, two channels.
     let our_decode = best(runs, theirs.len(), || way.decode(&theirs));
@@ -197,7 +197,7 @@ fn beside_rtpengine(lab: &Lab, source: &Path, speech: &[i16], runs: usize) -> Ve
     let left: Vec<i16> = Rtpengine::new().decode(&theirs).into_iter().step_by(2).collect();
     let rival = pesq(lab, source, &resample(&left, 48_000, 8000));
     println!("PESQ: rtpengine's settings {}", rival.map_or("unknown".to_owned(), |rival| format!("{rival:.2}")));
-    for complexity in [0, 2, 3, 5, 8, 10] {
+    for complexity in [0, 2, 3, 4, 5, 8, 10] {
         let way = Way { complexity, ..way };
         let ours = pesq(lab, source, &way.decode(&way.encode(speech)));
         let (Some(ours), Some(rival)) = (ours, rival) else { break };

@@ -111,7 +111,7 @@ impl Packetizer {
     /// The peer loses so many packets of a hundred, and the thread is so busy, in percent.
     pub fn adapt(&mut self, loss: u8, load: u8) {
         self.encoder.expect_loss(loss);
-        self.encoder.complexity(complexity_under(load));
+        self.encoder.complexity(complexity_under(load, self.rate));
     }
 
     /// What waits for the rest of its packet goes out with silence behind it when the sound goes on later. Sound that

@@ -15,10 +15,8 @@ use crate::session::Opus;
 
 /// The longest packet (RFC 6716 section 3.2.5), in milliseconds.
 pub const MOST_MS: usize = 120;
-/// Complexity that a new encoder works with: what more of it gains is not heard.
-pub const COMPLEXITY: u8 = 5;
 /// Complexity from a load in percent on: less than half the work toward a telephone line, and 0.02 of a MOS lost.
-const UNDER_LOAD: [(u8, u8); 3] = [(80, 0), (60, 2), (0, COMPLEXITY)];
+const UNDER_LOAD: [(u8, u8); 2] = [(80, 0), (60, 2)];
 /// Octets of a packet that say only that there is nothing to say (RFC 7587 section 3.1.3).
 const PAUSE: usize = 2;
 /// The most octets of each frame when a packet is put together of several.
@@ -43,8 +41,14 @@ const LEAST_BITRATE: i32 = 6000;
 const SHORT_FRAMES: i32 = 3000;
 
 /// How hard encoders shall work while the thread that runs them is busy for so many percent of its time.
-pub fn complexity_under(load: u8) -> u8 {
-    UNDER_LOAD.into_iter().find(|(from, _)| load >= *from).map_or(COMPLEXITY, |(_, complexity)| complexity)
+pub fn complexity_under(load: u8, rate: u32) -> u8 {
+    UNDER_LOAD.into_iter().find(|(from, _)| load >= *from).map_or(complexity(rate), |(_, complexity)| complexity)
+}
+
+/// Complexity that a new encoder works with: what more of it gains is not heard. At 8 kHz PESQ says 4.50 rather than the 4.51
+/// of 5, for a fifth less work.
+pub const fn complexity(rate: u32) -> u8 {
+    if rate > 8000 { 5 } else { 3 }
 }
 
 /// Sound to packets.
@@ -68,7 +72,7 @@ impl Encoder {
         opus.set_vbr(!wishes.cbr)?;
         opus.set_dtx(wishes.dtx)?;
         opus.set_lsb_depth(16)?;
-        opus.set_complexity(i32::from(COMPLEXITY))?;
+        opus.set_complexity(i32::from(complexity(rate)))?;
         let repacketizer = Repacketizer::new()?;
         Ok(Encoder { opus, repacketizer, rate: rate as usize, wishes: *wishes, loss: 0, tuned: 0 })
     }
@@ -282,7 +286,9 @@ mod tests {
 
     #[test]
     fn under_load_encoders_work_less() {
-        assert_eq!([0, 59, 60, 79, 80, 100].map(complexity_under), [5, 5, 2, 2, 0, 0]);
+        let under = |rate| [0, 59, 60, 79, 80, 100].map(|load| complexity_under(load, rate));
+        assert_eq!(under(16_000), [5, 5, 2, 2, 0, 0]);
+        assert_eq!(under(8000), [3, 3, 2, 2, 0, 0]);
     }
 
     #[test]
