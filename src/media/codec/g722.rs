@@ -152,11 +152,17 @@ impl Band {
             let sign = (difference ^ past) >> 31;
             *zero = ((step ^ sign) - sign) + times(*zero, 32640);
         }
-        self.differences.copy_within(..5, 1);
-        self.differences[0] = difference;
-        // From the oldest on, each sum within 16 bits, as the Recommendation has it.
-        let parts = self.zeros.iter().zip(&self.differences).map(|(zero, past)| times(*zero, saturate(2 * past)));
-        self.zeros_part = parts.rev().fold(0, |sum, part| saturate(sum + part));
+        // As one value: a part of it that is written alone would have to be waited for.
+        let [first, second, third, fourth, fifth, _] = self.differences;
+        self.differences = [difference, first, second, third, fourth, fifth];
+        let parts: [i32; 6] = std::array::from_fn(|at| times(self.zeros[at], saturate(2 * self.differences[at])));
+        // No sum leaves 16 bits where not even that of all magnitudes does.
+        let magnitudes: i32 = parts.iter().map(|part| part.abs()).sum();
+        self.zeros_part = match magnitudes <= 32767 {
+            true => parts.iter().sum(),
+            // From the oldest on, each sum within 16 bits, as the Recommendation has it.
+            false => parts.iter().rev().fold(0, |sum, part| saturate(sum + part)),
+        };
     }
 }
 
