@@ -52,6 +52,10 @@ const INVERSE_4: [i32; 16] =
 const INVERSE_2: [i32; 4] = [-7408, -1616, 7408, 1616];
 /// Steps of the lower band's logarithmic scale factor, by its four bits (WL of RIL4).
 const STEPS_4: [i32; 16] = [-60, 3042, 1198, 538, 334, 172, 58, -30, 3042, 1198, 538, 334, 172, 58, -30, -60];
+/// The same by group of the quantiser's levels, for who has just quantised: what the filter adapts to, without its sign, and
+/// the step.
+const GROUPS: [(i32, i32); 8] =
+    [(0, -60), (1200, -30), (2584, 58), (4240, 172), (6288, 334), (8968, 538), (12896, 1198), (20456, 3042)];
 /// Steps of the upper band's, by its two bits (WH of RIH2).
 const STEPS_2: [i32; 4] = [798, -214, 798, -214];
 /// The inverse logarithm (ILB): 2048 times 2 to the power of n/32.
@@ -59,6 +63,41 @@ const INVERSE_LOG: [i32; 32] = [
     2048, 2093, 2139, 2186, 2233, 2282, 2332, 2383, 2435, 2489, 2543, 2599, 2656, 2714, 2774, 2834, 2896, 2960, 3025,
     3091, 3158, 3228, 3298, 3371, 3444, 3520, 3597, 3676, 3756, 3838, 3922, 4008,
 ];
+/// A half-band's scale factor by its logarithm / 64.
+struct Scale {
+    /// The highest logarithm.
+    most: i32,
+    linear: [i32; 512],
+}
+static LOWER_SCALE: Scale = Scale::new(18432, 8);
+static UPPER_SCALE: Scale = Scale::new(22528, 10);
+/// 2 to the power of 40 over the lower band's scale factor, rounded up: times the one, then shifted, is divided by the other,
+/// exactly as far as the quantiser's levels reach.
+static RECIPROCALS: [u64; 512] = {
+    let mut reciprocals = [0; 512];
+    let mut at = 0;
+    while at as i32 <= LOWER_SCALE.most >> 6 {
+        reciprocals[at] = (1 << 40) / LOWER_SCALE.linear[at] as u64 + 1;
+        at += 1;
+    }
+    reciprocals
+};
+
+impl Scale {
+    /// SCALEL, SCALEH, once for all.
+    const fn new(most: i32, shift: i32) -> Scale {
+        let mut linear = [0; 512];
+        let mut at = 0;
+        while at as i32 <= most >> 6 {
+            let mantissa = INVERSE_LOG[at & 31];
+            let down = shift - (at as i32 >> 5);
+            linear[at] = if down < 0 { mantissa << -down } else { mantissa >> down } << 2;
+            at += 1;
+        }
+        Scale { most, linear }
+    }
+}
+
 /// The upper band's code for nothing: its reconstruction is zero once the scale factor has come down.
 const UPPER_SILENCE: u8 = 0b11;
 
@@ -86,8 +125,8 @@ struct Band {
     /// The scale factor: linear (DET) and logarithmic (NB).
     scale: i32,
     log_scale: i32,
-    /// Coefficients (AL, BL) and past signals, newest first: quantised difference (DLT), partially reconstructed (PLT),
-    /// reconstructed (RLT).
+    /// Coefficients (AL, BL) and past signals, newest first: twice the quantised difference (DLT), partially reconstructed
+    /// (PLT), twice the reconstructed (RLT).
     poles: [i32; 2],
     zeros: [i32; 6],
     differences: [i32; 6],
@@ -110,22 +149,22 @@ impl Band {
         }
     }
 
-    /// Block 3: the scale factor after a code whose step is `step`; `most` and `shift` are the band's own.
-    fn rescale(&mut self, step: i32, most: i32, shift: i32) {
-        self.log_scale = (times(self.log_scale, 32512) + step).clamp(0, most);
-        let mantissa = INVERSE_LOG[(self.log_scale >> 6 & 31) as usize];
-        let down = shift - (self.log_scale >> 11);
-        self.scale = if down < 0 { mantissa << -down } else { mantissa >> down } << 2;
+    /// Block 3: the scale factor after a code whose step is `step`.
+    fn rescale(&mut self, step: i32, scale: &Scale) {
+        self.log_scale = (times(self.log_scale, 32512) + step).clamp(0, scale.most);
+        self.scale = scale.linear[(self.log_scale >> 6) as usize & 511];
     }
 
-    /// Block 4: the filter after the quantised difference `difference`.
+    /// Block 4: the filter after the quantised difference `difference`. Each sample waits for the one before: what is kept
+    /// is kept as the next one needs it.
+    #[inline(always)]
     fn adapt(&mut self, difference: i32) {
         let reconstructed = saturate(self.prediction + difference);
         let partial = saturate(self.zeros_part + difference);
         self.adapt_poles(partial);
         self.adapt_zeros(difference);
-        let poles_part =
-            times(self.poles[0], saturate(2 * reconstructed)) + times(self.poles[1], saturate(2 * self.last));
+        let reconstructed = saturate(2 * reconstructed);
+        let poles_part = times(self.poles[0], reconstructed) + times(self.poles[1], self.last);
         self.last = reconstructed;
         self.prediction = saturate(saturate(poles_part) + self.zeros_part);
     }
@@ -154,8 +193,8 @@ impl Band {
         }
         // As one value: a part of it that is written alone would have to be waited for.
         let [first, second, third, fourth, fifth, _] = self.differences;
-        self.differences = [difference, first, second, third, fourth, fifth];
-        let parts: [i32; 6] = std::array::from_fn(|at| times(self.zeros[at], saturate(2 * self.differences[at])));
+        self.differences = [saturate(2 * difference), first, second, third, fourth, fifth];
+        let parts: [i32; 6] = std::array::from_fn(|at| times(self.zeros[at], self.differences[at]));
         // No sum leaves 16 bits where not even that of all magnitudes does.
         let magnitudes: i32 = parts.iter().map(|part| part.abs()).sum();
         self.zeros_part = match magnitudes <= 32767 {
@@ -179,27 +218,30 @@ impl Lower {
         let error = saturate(sample - self.0.prediction);
         let magnitude = if error < 0 { !error } else { error };
         // The largest decision that, times the scale factor / 4096 and rounded down, is not above the magnitude.
-        let decision = (((magnitude + 1) << 12) - 1) / self.0.scale.max(1);
+        let reciprocal = RECIPROCALS[(self.0.log_scale >> 6) as usize & 511];
+        let decision = (((magnitude + 1) << 12) - 1) as u64 * reciprocal >> 40;
         let level = LEVELS[(decision as usize).min(LEVELS.len() - 1)];
-        let code = match (error < 0, level) {
+        // What the code says to who decodes it, without the way through the code.
+        let (multiple, step) = GROUPS[usize::from((level + 1) >> 2) & 7];
+        let sign = error >> 31;
+        self.adapt((multiple ^ sign) - sign, step);
+        match (error < 0, level) {
             (false, _) => 62 - level,
             (true, 1..=2) => 64 - level,
             (true, _) => 34 - level,
-        };
-        self.adapt(code);
-        code
+        }
     }
 
     fn decode(&mut self, code: u8) -> i32 {
         let sample = limit(self.0.prediction + times(self.0.scale, INVERSE_6[usize::from(code & 63)]));
-        self.adapt(code);
+        let code = usize::from(code >> 2 & 15);
+        self.adapt(INVERSE_4[code], STEPS_4[code]);
         sample
     }
 
-    fn adapt(&mut self, code: u8) {
-        let code = usize::from(code >> 2 & 15);
-        let difference = times(self.0.scale, INVERSE_4[code]);
-        self.0.rescale(STEPS_4[code], 18432, 8);
+    fn adapt(&mut self, multiple: i32, step: i32) {
+        let difference = times(self.0.scale, multiple);
+        self.0.rescale(step, &LOWER_SCALE);
         self.0.adapt(difference);
     }
 }
@@ -231,7 +273,7 @@ impl Upper {
     fn adapt(&mut self, code: u8) {
         let code = usize::from(code & 3);
         let difference = times(self.0.scale, INVERSE_2[code]);
-        self.0.rescale(STEPS_2[code], 22528, 10);
+        self.0.rescale(STEPS_2[code], &UPPER_SCALE);
         self.0.adapt(difference);
     }
 }
