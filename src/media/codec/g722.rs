@@ -170,6 +170,7 @@ impl Band {
     }
 
     /// UPPOL2, UPPOL1.
+    #[inline(always)]
     fn adapt_poles(&mut self, partial: i32) {
         let [first, second] = self.poles;
         let same = |past: i32| (partial < 0) == (past < 0);
@@ -184,6 +185,7 @@ impl Band {
     }
 
     /// UPZERO, FILTEZ.
+    #[inline(always)]
     fn adapt_zeros(&mut self, difference: i32) {
         let step = if difference == 0 { 0 } else { 128 };
         for (zero, past) in self.zeros.iter_mut().zip(&self.differences) {
