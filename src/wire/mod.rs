@@ -2,6 +2,7 @@
 
 pub mod multipart;
 pub mod ntp;
+pub mod q921;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
