@@ -2,7 +2,7 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
 //! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`tone`], [`leg`]);
-//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `clock`, `identity`); calls (`call`). `media` has
+//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `isdn`, `clock`, `identity`); calls (`call`). `media` has
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod call;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod hop;
 pub mod identity;
+pub mod isdn;
 pub mod leg;
 pub mod media;
 pub mod private;

@@ -38,6 +38,7 @@ const MAP: &[(&str, Floor)] = &[
     ("wire", Wire),
     ("clock", Machines),
     ("identity", Machines),
+    ("isdn", Machines),
     ("sip", Machines),
     ("call", Calls),
     ("route", Calls),

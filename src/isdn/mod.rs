@@ -1,0 +1,3 @@
+//! ISDN primary rate lines: the D channel's data link, without I/O.
+
+pub mod link;
