@@ -17,6 +17,7 @@ mod audio;
 mod bad_line;
 mod child;
 mod daemon;
+mod libpri;
 mod net;
 mod peer;
 mod phone;
@@ -28,6 +29,7 @@ pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, spee
 pub use bad_line::BadLine;
 pub use child::Running;
 pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get};
+pub use libpri::{Libpri, Said};
 pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};
 pub use phone::{Line, Phone};

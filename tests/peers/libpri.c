@@ -1,0 +1,308 @@
+/*
+ * One end of a D channel, made of libpri, that lives in a virtual time: a program for tests, driven by lines.
+ *
+ *   libpri network|user SWITCH
+ *
+ * Each line on stdin is answered by lines on stdout, the last of them "done MS": when a timer is next due, or -1.
+ *
+ *   at MS                              it is so late
+ *   timer NAME VALUE                   as libpri names it: T200, N200, T309 (ms)
+ *   frame HEX                          came from the far end, without FCS
+ *   dial CHANNEL exclusive|any CALLED CALLING
+ *   proceeding|alerting|progress|answer CALL
+ *   hangup CALL CAUSE
+ *   restart CHANNEL
+ *   status CHANNEL STATUS              a SERVICE message: 0 in service, 2 out of service
+ *
+ *   frame HEX                          goes to the far end
+ *   event NAME [key=value ...]         what libpri tells its user
+ *   says TEXT                          what it complains about
+ *
+ * Frames that libpri gives to be written, and expects to read, carry two octets in the place of the FCS.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include <libpri.h>
+
+enum { FCS = 2, LONGEST = 1024, CALLS = 4096 };
+
+static struct pri *pri;
+static long clock_ms;
+static unsigned char incoming[LONGEST];
+static int incoming_length;
+static q931_call *calls[CALLS];
+static int call_count;
+
+/* Takes the place of the C library's, also for libpri: there is no other time here. */
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+	(void)zone;
+	now->tv_sec = 1000 + clock_ms / 1000;
+	now->tv_usec = clock_ms % 1000 * 1000;
+	return 0;
+}
+
+static int read_frame(struct pri *of, void *buffer, int size)
+{
+	int length = incoming_length;
+
+	(void)of;
+	if (length == 0 || length + FCS > size)
+		return 0;
+	memcpy(buffer, incoming, length);
+	memset((char *)buffer + length, 0, FCS);
+	incoming_length = 0;
+	return length + FCS;
+}
+
+static int write_frame(struct pri *of, void *buffer, int length)
+{
+	const unsigned char *octets = buffer;
+
+	(void)of;
+	printf("frame ");
+	for (int at = 0; at < length - FCS; at++)
+		printf("%02x", octets[at]);
+	printf("\n");
+	return length;
+}
+
+static void complain(struct pri *of, char *text)
+{
+	(void)of;
+	text[strcspn(text, "\r\n")] = '\0';
+	if (*text)
+		printf("says %s\n", text);
+}
+
+static int number_of(q931_call *call)
+{
+	for (int at = 0; at < call_count; at++)
+		if (calls[at] == call)
+			return at;
+	if (call_count == CALLS)
+		exit(3);
+	calls[call_count] = call;
+	return call_count++;
+}
+
+/* The pointer may be given to another call after this. */
+static void forget(q931_call *call)
+{
+	calls[number_of(call)] = NULL;
+}
+
+static void tell_call(const char *name, q931_call *call, int channel)
+{
+	printf("event %s call=%d channel=%d\n", name, number_of(call), channel & 0xff);
+}
+
+static void tell(const pri_event *event)
+{
+	switch (event->e) {
+	case PRI_EVENT_DCHAN_UP:
+		printf("event up\n");
+		break;
+	case PRI_EVENT_DCHAN_DOWN:
+		printf("event down\n");
+		break;
+	case PRI_EVENT_RING:
+		printf("event ring call=%d channel=%d flexible=%d called=%s calling=%s name=%s complete=%d\n",
+		       number_of(event->ring.call), event->ring.channel & 0xff, event->ring.flexible,
+		       event->ring.callednum, event->ring.callingnum, event->ring.callingname, event->ring.complete);
+		break;
+	case PRI_EVENT_SETUP_ACK:
+		tell_call("setup-ack", event->setup_ack.call, event->setup_ack.channel);
+		break;
+	case PRI_EVENT_PROCEEDING:
+		tell_call("proceeding", event->proceeding.call, event->proceeding.channel);
+		break;
+	case PRI_EVENT_PROGRESS:
+		tell_call("progress", event->proceeding.call, event->proceeding.channel);
+		break;
+	case PRI_EVENT_RINGING:
+		tell_call("ringing", event->ringing.call, event->ringing.channel);
+		break;
+	case PRI_EVENT_ANSWER:
+		tell_call("answer", event->answer.call, event->answer.channel);
+		break;
+	case PRI_EVENT_CONNECT_ACK:
+		tell_call("connect-ack", event->connect_ack.call, event->connect_ack.channel);
+		break;
+	case PRI_EVENT_INFO_RECEIVED:
+		printf("event digits call=%d digits=%s\n", number_of(event->ring.call), event->ring.callednum);
+		break;
+	case PRI_EVENT_HANGUP_REQ:
+	case PRI_EVENT_HANGUP:
+		printf("event %s call=%d channel=%d cause=%d\n", event->e == PRI_EVENT_HANGUP ? "hangup" : "disconnect",
+		       number_of(event->hangup.call), event->hangup.channel & 0xff, event->hangup.cause);
+		/* A hangup of the far end's wants an answer, else the call stays half alive. */
+		if (event->e == PRI_EVENT_HANGUP) {
+			q931_call *call = event->hangup.call;
+			int cause = event->hangup.cause;
+
+			forget(call);
+			pri_hangup(pri, call, cause);
+		}
+		break;
+	case PRI_EVENT_HANGUP_ACK:
+		printf("event hungup call=%d\n", number_of(event->hangup.call));
+		forget(event->hangup.call);
+		break;
+	case PRI_EVENT_RESTART:
+		printf("event restart channel=%d\n", event->restart.channel == -1 ? -1 : event->restart.channel & 0xff);
+		break;
+	case PRI_EVENT_RESTART_ACK:
+		printf("event restart-ack channel=%d\n", event->restartack.channel & 0xff);
+		break;
+	case PRI_EVENT_SERVICE:
+		printf("event status channel=%d status=%d\n", event->service.channel & 0xff, event->service.changestatus);
+		break;
+	case PRI_EVENT_SERVICE_ACK:
+		printf("event status-ack channel=%d status=%d\n", event->service_ack.channel & 0xff,
+		       event->service_ack.changestatus);
+		break;
+	default:
+		printf("event other name=%s\n", pri_event2str(event->e));
+	}
+}
+
+static void take(const char *hex)
+{
+	unsigned int octet;
+	pri_event *event;
+
+	for (incoming_length = 0; incoming_length < LONGEST - FCS && sscanf(hex, "%2x", &octet) == 1; hex += 2)
+		incoming[incoming_length++] = octet;
+	/* One call reads one frame; a further one may tell what is left of it. */
+	while (incoming_length > 0)
+		if ((event = pri_check_event(pri)))
+			tell(event);
+}
+
+static int dial(int channel, const char *choice, char *called, char *calling)
+{
+	q931_call *call = pri_new_call(pri);
+	struct pri_sr *wish = pri_sr_new();
+	int failed;
+
+	printf("event dialled call=%d\n", number_of(call));
+	pri_sr_set_channel(wish, channel, strcmp(choice, "exclusive") == 0, 0);
+	pri_sr_set_bearer(wish, PRI_TRANS_CAP_SPEECH, PRI_LAYER_1_ULAW);
+	pri_sr_set_called(wish, called, PRI_NATIONAL_ISDN, 1);
+	pri_sr_set_caller(wish, calling, NULL, PRI_NATIONAL_ISDN, PRES_ALLOWED_USER_NUMBER_NOT_SCREENED);
+	failed = pri_setup(pri, call, wish);
+	pri_sr_free(wish);
+	return failed;
+}
+
+static q931_call *call_at(int number)
+{
+	if (number < 0 || number >= call_count || !calls[number]) {
+		printf("says there is no call %d\n", number);
+		return NULL;
+	}
+	return calls[number];
+}
+
+static void order(const char *word, const char *rest)
+{
+	char first[2 * LONGEST], second[64], third[64];
+	int number = atoi(rest), value = 0, failed = 0;
+	q931_call *call;
+
+	sscanf(rest, "%*d %d", &value);
+	if (strcmp(word, "at") == 0)
+		clock_ms = atol(rest);
+	else if (strcmp(word, "timer") == 0 && sscanf(rest, "%63s %d", second, &value) == 2)
+		failed = pri_set_timer(pri, pri_timer2idx(second), value);
+	else if (strcmp(word, "frame") == 0 && sscanf(rest, "%2047s", first) == 1)
+		take(first);
+	else if (strcmp(word, "dial") == 0 && sscanf(rest, "%d %2047s %63s %63s", &number, first, second, third) == 4)
+		failed = dial(number, first, second, third);
+	else if (strcmp(word, "restart") == 0)
+		failed = pri_reset(pri, number);
+	else if (strcmp(word, "status") == 0)
+		failed = pri_maintenance_service(pri, 0, number, value);
+	else if (!(call = call_at(number)))
+		return;
+	else if (strcmp(word, "proceeding") == 0)
+		failed = pri_proceeding(pri, call, 0, 0);
+	else if (strcmp(word, "alerting") == 0)
+		failed = pri_acknowledge(pri, call, 0, 0);
+	else if (strcmp(word, "progress") == 0)
+		failed = pri_progress(pri, call, 0, 1);
+	else if (strcmp(word, "answer") == 0)
+		failed = pri_answer(pri, call, 0, 0);
+	else if (strcmp(word, "hangup") == 0)
+		failed = pri_hangup(pri, call, value);
+	else
+		failed = 1;
+	if (failed)
+		printf("says %s did not work\n", word);
+}
+
+static void run_timers(void)
+{
+	pri_event *event;
+
+	while ((event = pri_schedule_run(pri)))
+		tell(event);
+}
+
+static long next_ms(void)
+{
+	struct timeval *next = pri_schedule_next(pri);
+
+	/* Rounded up, so that the timer is due when its time is said to have come. */
+	return next ? (next->tv_sec - 1000) * 1000 + (next->tv_usec + 999) / 1000 : -1;
+}
+
+static int switch_type(const char *name)
+{
+	static const struct {
+		const char *name;
+		int type;
+	} types[] = {
+		{ "ni2", PRI_SWITCH_NI2 }, { "ni1", PRI_SWITCH_NI1 }, { "dms100", PRI_SWITCH_DMS100 },
+		{ "5ess", PRI_SWITCH_LUCENT5E }, { "4ess", PRI_SWITCH_ATT4ESS }, { "euroisdn", PRI_SWITCH_EUROISDN_E1 },
+		{ "qsig", PRI_SWITCH_QSIG },
+	};
+
+	for (unsigned int at = 0; at < sizeof types / sizeof *types; at++)
+		if (strcmp(types[at].name, name) == 0)
+			return types[at].type;
+	fprintf(stderr, "no switch type %s\n", name);
+	exit(2);
+}
+
+int main(int count, char **words)
+{
+	char line[3 * LONGEST], word[32];
+
+	if (count != 3) {
+		fprintf(stderr, "libpri network|user SWITCH\n");
+		return 2;
+	}
+	pri_set_message(complain);
+	pri_set_error(complain);
+	pri = pri_new_cb(0, strcmp(words[1], "network") == 0 ? PRI_NETWORK : PRI_CPE, switch_type(words[2]), read_frame,
+			 write_frame, NULL);
+	if (!pri)
+		return 1;
+	pri_hangup_fix_enable(pri, 1);
+	do {
+		printf("done %ld\n", next_ms());
+		fflush(stdout);
+		if (!fgets(line, sizeof line, stdin))
+			return 0;
+		word[0] = '\0';
+		sscanf(line, "%31s", word);
+		order(word, line + strlen(word));
+		run_timers();
+	} while (1);
+}
