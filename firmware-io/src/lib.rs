@@ -3,9 +3,64 @@
 //! Nothing here waits: whoever polls is given a readiness descriptor.
 
 pub mod clock;
+mod line;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+
+pub use line::{Alarms, Counters, Law, Line, LoopBack, Timeslot};
+
+/// A T1 or E1 line.
+pub trait Span: Send {
+    /// The kind of line.
+    fn line(&self) -> Line;
+    /// The law of its bearers.
+    fn law(&self) -> Law {
+        self.line().law()
+    }
+    /// Where its D-channel is; `None` on a line of bearers alone, whose signalling is on another (NFAS).
+    fn d_timeslot(&self) -> Option<Timeslot>;
+    /// The alarms that stand.
+    fn alarms(&self) -> Alarms;
+    /// What went wrong so far.
+    fn counters(&self) -> Counters;
+    /// Opens the D-channel. It is the caller's until it is dropped.
+    fn d_channel(&mut self) -> Result<Box<dyn DChannel>, SpanError>;
+    /// Opens a timeslot for sound. It is the caller's until it is dropped.
+    fn bearer(&mut self, timeslot: Timeslot) -> Result<Box<dyn Bearer>, SpanError>;
+    /// Loops the line back, or ends that.
+    fn loop_back(&mut self, kind: Option<LoopBack>) -> Result<(), SpanError>;
+    /// Takes the line down, so that the far end sees AIS or nothing, or lets it up again.
+    fn force_down(&mut self, down: bool) -> Result<(), SpanError>;
+    /// The alarms as they stand now, once after each change; `None` when nothing is new. `Gone` when the span has to be
+    /// opened anew.
+    fn poll(&mut self) -> Result<Option<Alarms>, SpanError>;
+    /// Readable when `poll` has news.
+    fn ready(&self) -> BorrowedFd<'_>;
+}
+
+/// Why a span does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SpanError {
+    /// We ask for what the line does not have.
+    #[error("the line has no timeslot {0} for that")]
+    NoTimeslot(Timeslot),
+    /// Somebody, perhaps ourselves, has it open.
+    #[error("timeslot {0} is in use")]
+    Taken(Timeslot),
+    /// The driver was set up for something else.
+    #[error("the line's driver is not configured for that: {0}")]
+    NotConfigured(&'static str),
+    /// The card or its driver cannot.
+    #[error("the line's driver cannot do that")]
+    Unsupported,
+    /// The card or its driver went away.
+    #[error("the line's card or driver is gone")]
+    Gone,
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// One timeslot of a span, opened for sound: owning the value is the right to use the timeslot.
 /// Octets are companded by the line's own law and paced by the line, 8,000 a second.
@@ -16,6 +71,11 @@ pub trait Bearer: Send {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize>;
     /// Readable when `read` has something.
     fn ready(&self) -> BorrowedFd<'_>;
+    /// Lets the card take the echo out of what is heard, over so many taps (8 a millisecond); 0 ends that. `Unsupported`
+    /// where the card cannot: then the canceller is ours to run.
+    fn cancel_echo(&mut self, _taps: u16) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// The signalling timeslot of a span: whole HDLC frames (ITU-T Q.921) without flags and FCS.
@@ -36,4 +96,36 @@ pub trait Console: Send {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
     /// Readable when `read` has something.
     fn ready(&self) -> BorrowedFd<'_>;
+}
+
+impl<B: Bearer + ?Sized> Bearer for Box<B> {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        (**self).read(octets)
+    }
+
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        (**self).write(octets)
+    }
+
+    fn ready(&self) -> BorrowedFd<'_> {
+        (**self).ready()
+    }
+
+    fn cancel_echo(&mut self, taps: u16) -> io::Result<()> {
+        (**self).cancel_echo(taps)
+    }
+}
+
+impl<D: DChannel + ?Sized> DChannel for Box<D> {
+    fn receive(&mut self, frame: &mut [u8]) -> io::Result<Option<usize>> {
+        (**self).receive(frame)
+    }
+
+    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        (**self).send(frame)
+    }
+
+    fn ready(&self) -> BorrowedFd<'_> {
+        (**self).ready()
+    }
 }
