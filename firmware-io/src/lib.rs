@@ -3,6 +3,7 @@
 //! Nothing here waits: whoever polls is given a readiness descriptor.
 
 pub mod clock;
+pub mod hdlc;
 mod line;
 
 use std::io;
