@@ -2,9 +2,12 @@
 //!
 //! Nothing here waits: whoever polls is given a readiness descriptor.
 
+mod chance;
 pub mod clock;
 pub mod hdlc;
 mod line;
+mod ready;
+pub mod simulated;
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -128,6 +128,14 @@ impl Alarms {
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Alarms::NAMES.into_iter().filter(move |(alarm, _)| self.contains(*alarm)).map(|(_, name)| name)
     }
+
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(crate) const fn from_bits(bits: u8) -> Alarms {
+        Alarms(bits & 0xf)
+    }
 }
 
 impl BitOr for Alarms {
