@@ -21,6 +21,16 @@ impl Chance {
         ((self.u64() >> 11) + 1) as f64 / (1u64 << 53) as f64
     }
 
+    /// Does what happens at this rate (0 to 1) happen now?
+    pub(crate) fn happens(&mut self, rate: f64) -> bool {
+        rate > 0.0 && self.unit() <= rate
+    }
+
+    /// A number below `bound`, which is not 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.u64() % bound.max(1) as u64) as usize
+    }
+
     /// How many tries pass before the next hit, when each hits at this rate.
     pub(crate) fn misses(&mut self, rate: f64) -> u64 {
         match rate {
@@ -40,6 +50,8 @@ mod tests {
         let mut chance = Chance::new(1);
         let between = (0..20_000).map(|_| chance.misses(0.001)).sum::<u64>() / 20_000;
         assert!((980..1020).contains(&between), "{between}");
-        assert_eq!((chance.misses(0.0), chance.misses(1.0)), (u64::MAX, 0));
+        let hits = (0..20_000).filter(|_| chance.happens(0.25)).count();
+        assert!((4800..5200).contains(&hits), "{hits}");
+        assert_eq!((chance.misses(0.0), chance.misses(1.0), chance.happens(0.0)), (u64::MAX, 0, false));
     }
 }

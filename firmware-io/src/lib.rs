@@ -2,8 +2,10 @@
 //!
 //! Nothing here waits: whoever polls is given a readiness descriptor.
 
+mod captured;
 mod chance;
 pub mod clock;
+mod faulty;
 pub mod hdlc;
 mod line;
 mod ready;
@@ -12,6 +14,8 @@ pub mod simulated;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+pub use captured::Captured;
+pub use faulty::{Faults, Faulty};
 pub use line::{Alarms, Counters, Law, Line, LoopBack, Timeslot};
 
 /// A T1 or E1 line.
