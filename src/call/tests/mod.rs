@@ -27,6 +27,7 @@ use crate::config::{self, Config, SoundFile};
 use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
 use crate::session::{Digit, Direction, MediaOrder, MediaReport, Play, Session, SessionId, Side, Sound, Stream};
+use crate::sip::transaction::LIFETIME;
 use crate::time::{Instant, Now};
 use crate::wire::sip::{Message, Method, Name, fragment_status};
 
@@ -153,12 +154,18 @@ struct Phone {
     cseq: u32,
     /// Via branch and CSeq of its last INVITE.
     invited: (String, u32),
+    /// CSeq of the INVITE that the switch accepted last.
+    accepted: Option<u32>,
     /// The switch's last request of each method.
     asked: HashMap<Method, Message>,
     /// The switch's responses.
     told: Vec<Message>,
     /// Has it answered the switch's last INVITE finally?
     done: bool,
+    /// Since when the switch waits for its answer to an INVITE, and for its ACK.
+    owes: [Option<Instant>; 2],
+    /// Has it ever answered later than any transaction lasts?
+    failed: bool,
 }
 
 /// A telephone by its place in the world.
@@ -372,6 +379,9 @@ impl World {
             asked: HashMap::new(),
             told: Vec::new(),
             done: true,
+            accepted: None,
+            owes: [None; 2],
+            failed: false,
         });
         let id = self.phones.len() - 1;
         self.ask(id, Method::Invite, more, body);
@@ -413,9 +423,10 @@ impl World {
         self.run();
     }
 
-    /// A telephone confirms the answer to its last INVITE.
+    /// A telephone confirms the last 2xx to an INVITE of its own.
     fn ack(&mut self, id: Id, body: &str) {
-        let (branch, cseq) = (self.random.token(), self.phones[id].invited.1);
+        let (branch, phone) = (self.random.token(), &self.phones[id]);
+        let cseq = phone.accepted.unwrap_or(phone.invited.1);
         self.say(id, "ACK", &branch, cseq, "", body);
     }
 
@@ -485,6 +496,7 @@ impl World {
     fn arrive(&mut self, flow: Flow, message: Message) {
         let lost = flow.transport == Transport::Udp && self.random.below(100) < self.loss;
         if !lost {
+            self.settles(flow.trunk, &message);
             self.coming.push_back(Event::Received { flow, message });
         }
     }
@@ -519,6 +531,7 @@ impl World {
         match output {
             Output::Send { hop, message, ticket } => {
                 let trunk = hop.trunk();
+                self.owes(trunk, &message);
                 if self.unreachable.contains(&trunk) {
                     let why = "connection refused".into();
                     self.coming.extend(ticket.map(|ticket| Event::Unsent { ticket, why }));
@@ -533,6 +546,42 @@ impl World {
                 self.reports.push(report);
             }
         }
+    }
+
+    /// The switch waits for a telephone's answer from now on, whether or not its own message gets through.
+    fn owes(&mut self, trunk: TrunkId, message: &Message) {
+        let now = self.now.mono;
+        let invites = message.cseq().is_ok_and(|cseq| cseq.method == Method::Invite);
+        let accepts = message.status().is_some_and(|status| (200..300).contains(&status));
+        let Some(id) = self.known(trunk, message).filter(|_| invites) else { return };
+        let what = usize::from(accepts);
+        if accepts || message.is(Method::Invite) {
+            self.phones[id].owes[what].get_or_insert(now);
+        }
+    }
+
+    /// A telephone's message that reaches the switch is what that waited for.
+    fn settles(&mut self, trunk: TrunkId, message: &Message) {
+        let (Some(id), Ok(cseq)) = (self.known(trunk, message), message.cseq()) else { return };
+        let (now, phone) = (self.now.mono, &mut self.phones[id]);
+        let what = match message.status() {
+            Some(200..) if cseq.method == Method::Invite => 0,
+            None if message.is(Method::Ack) && phone.accepted == Some(cseq.number) => 1,
+            _ => return,
+        };
+        phone.failed |= phone.owes[what].take().is_some_and(|since| now.since(since) >= LIFETIME);
+    }
+
+    /// Has the switch waited for this telephone in vain?
+    fn failed(&self, id: Id) -> bool {
+        let phone = &self.phones[id];
+        let late = |since: &Instant| self.now.mono.since(*since) >= LIFETIME;
+        phone.failed || phone.owes.iter().flatten().any(late)
+    }
+
+    fn known(&self, trunk: TrunkId, message: &Message) -> Option<Id> {
+        let call_id = message.call_id().ok()?;
+        self.phones.iter().rposition(|phone| phone.call_id == call_id && phone.trunk == trunk)
     }
 
     fn ordered(&mut self, order: MediaOrder) {
@@ -591,8 +640,7 @@ impl World {
         // What is repeated keeps its date.
         let age = message.date().map(|date| self.now.wall.duration_since(date).as_secs());
         assert!(!dated || age.is_some_and(|age| (0..64).contains(&age)), "{message:?} is not of this moment: {age:?}");
-        let call_id = message.call_id().unwrap().to_owned();
-        let known = self.phones.iter().rposition(|phone| phone.call_id == call_id && phone.trunk == trunk);
+        let known = self.known(trunk, &message);
         match (message.status(), message.method(), known) {
             (Some(status), _, Some(id)) => self.hear_response(id, status, message),
             (None, Some(Method::Options), None) => self.asked_whether_there(trunk, &message),
@@ -621,6 +669,7 @@ impl World {
             return phone.told.push(response);
         }
         self.log.push(shown(phone.trunk, &status.to_string(), &response));
+        phone.accepted = (200..300).contains(&status).then_some(cseq.number).or(phone.accepted);
         if response.tag(Name::To).is_some() && (101..300).contains(&status) {
             phone.far = response.text(Name::To).unwrap().to_owned();
             let contact = response.address(Name::Contact).unwrap();
@@ -682,6 +731,9 @@ impl World {
             asked: HashMap::new(),
             told: Vec::new(),
             done: false,
+            accepted: None,
+            owes: [None; 2],
+            failed: false,
         });
         self.phones.len() - 1
     }
