@@ -326,7 +326,7 @@ pub static KEYS: &[Key] = &[
     key(TrunkConfiguration, "OptionsInterval", Time(ZERO, HOUR), "60s", Live, "Time between OPTIONS of ours; 0 sends none."),
     key(TrunkConfiguration, "ConcentratedTopology", Flag, "True", NewCalls, "Media ends at a known address.").not_yet(),
     key(TrunkConfiguration, "EnableBypass", Flag, "False", NewCalls, "Media straight between client and gateway.").not_yet(),
-    key(TrunkConfiguration, "Enable3pccRefer", Flag, "False", NewCalls, "Transfers by third-party call control may bypass.").not_yet(),
+    key(TrunkConfiguration, "Enable3pccRefer", Flag, "False", NewCalls, "Transfer by third-party call control: this box places the new call and connects the two, and the gateway is sent no REFER, whatever EnableReferSupport says beside it. Microsoft's media may then bypass the mediation server; here it never does."),
     key(TrunkConfiguration, "EnableSignalBoost", Flag, "False", NewCalls, "The gateway raises the volume itself.").not_yet(),
     key(TrunkConfiguration, "EnablePIDFLOSupport", Flag, "False", NewCalls, "Send the caller's location on emergency calls.").not_yet(),
     key(TrunkConfiguration, "EnableMobileTrunkSupport", Flag, "False", NewCalls, "The trunk belongs to a mobile carrier.").not_yet(),

@@ -186,7 +186,7 @@ pub enum Dtmf {
 /// The parameters of Set-CsTrunkConfiguration that act on the wire, by Microsoft's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switches {
-    /// May the peer receive REFER?
+    /// Shall the peer receive REFER? Not if Enable3pccRefer says that this box connects the two itself.
     pub enable_refer_support: bool,
     /// May the peer send REFER? Microsoft always may.
     pub accept_refer: bool,

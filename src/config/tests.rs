@@ -497,6 +497,22 @@ fn a_gateway_s_own_word_goes_before_the_common_one() {
 }
 
 #[test]
+fn third_party_call_control_goes_before_refer() {
+    for (first, common, refers) in [
+        ("", "Enable3pccRefer=True", false),
+        ("", "Enable3pccRefer=False", true),
+        ("", "EnableReferSupport=True\nEnable3pccRefer=True", false),
+        ("", "EnableReferSupport=False\nEnable3pccRefer=False", false),
+        ("EnableReferSupport=True", "Enable3pccRefer=True", true),
+        ("Enable3pccRefer=True", "EnableReferSupport=True", false),
+        ("Enable3pccRefer=False", "Enable3pccRefer=True", false),
+    ] {
+        let config = good(&format!("{LEAST}{first}\n[TrunkConfiguration]\n{common}\n"));
+        assert_eq!(config.gateways()[0].switches.enable_refer_support, refers, "{first} | {common}");
+    }
+}
+
+#[test]
 fn gateways_are_bounded() {
     let gateway = |n: usize| format!("[Gateway{n}]\nIP=10.0.{}.{}\n", n / 256, n % 256);
     let text: String = std::iter::once(LEAST.to_owned()).chain((2..=1001).map(gateway)).collect();

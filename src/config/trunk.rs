@@ -308,19 +308,27 @@ fn layered<T>(layers: Layers<'_>, name: &str, read: impl Fn(&str) -> Result<T, W
     written.or_else(|| default(Section::TrunkConfiguration, name, &read))
 }
 
-/// `refer` is what holds for EnableReferSupport if no layer sets it.
 fn suites(layers: Layers<'_>) -> Suites {
     Suites::new(layered(layers, "CryptoSuites", value::suites).unwrap_or_default())
 }
 
+/// May the peer be sent REFER? Microsoft's Control Panel has one choice of three for what became two keys, so the first
+/// layer that sets either has decided. `None`: no layer does.
+fn refers(layers: Layers<'_>) -> Option<bool> {
+    layers.into_iter().flatten().find_map(|layer| match layer.value("Enable3pccRefer", value::flag) {
+        Some(true) => Some(false),
+        _ => layer.value("EnableReferSupport", value::flag),
+    })
+}
+
+/// `refer` is what holds for EnableReferSupport if no layer sets it.
 fn switches(layers: Layers<'_>, refer: Option<bool>) -> Switches {
     let flag = |name| layered(layers, name, value::flag).unwrap_or_default();
     // The range was checked with the form.
     let time = |name| layered(layers, name, |text| value::time(text, Duration::ZERO, Duration::MAX));
-    let written = layers.into_iter().flatten().find_map(|layer| layer.value("EnableReferSupport", value::flag));
     let forks = layered(layers, "MaxEarlyDialogs", |text| value::number(text, 1, u32::from(u16::MAX))).unwrap_or(1);
     Switches {
-        enable_refer_support: written.or(refer).unwrap_or_else(|| flag("EnableReferSupport")),
+        enable_refer_support: refers(layers).or(refer).unwrap_or_else(|| flag("EnableReferSupport")),
         accept_refer: flag("AcceptRefer"),
         enable_fast_failover_timer: flag("EnableFastFailoverTimer"),
         fast_failover_timeout: time("FastFailoverTimeout").unwrap_or_default(),

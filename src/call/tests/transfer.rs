@@ -516,6 +516,18 @@ fn a_gateway_that_takes_refer_places_the_call_itself() {
 }
 
 #[test]
+fn by_third_party_call_control_no_gateway_is_sent_a_refer() {
+    let mut world = World::with(ini(&["[TrunkConfiguration]\nEnableReferSupport=True\nEnable3pccRefer=True"]));
+    referred_gateway(&mut world);
+    assert_eq!(world.seen(), "lync:NOTIFY=100 lync:INVITE+sdp");
+    let bob = world.rung(LYNC);
+    world.answer(bob, 200, &secret("0"));
+    assert_eq!(results(&world), "handled reached");
+    world.ask(bob, Method::Bye, "", "");
+    world.rest();
+}
+
+#[test]
 fn a_gateway_that_cannot_refer_loses_its_turn() {
     for status in [405, 501, 403, 481] {
         let mut world = World::with(passing());

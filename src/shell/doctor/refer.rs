@@ -16,7 +16,8 @@ pub(super) fn dry_run(lync: &Trunk, gateway: &Trunk, takes_refer: Option<bool>) 
         return Finding::pass(CODE, subject, evidence);
     }
     if !gateway.switches.enable_refer_support {
-        let evidence = format!("demarc acts ({key}=False): it places the new call; {name} sees a re-INVITE");
+        let why = format!("{key}=False or Enable3pccRefer=True");
+        let evidence = format!("demarc acts ({why}): it places the new call; {name} sees a re-INVITE");
         return Finding::pass(CODE, subject, evidence);
     }
     let acts = format!("{name} shall act ({key}=True): it is sent the REFER");
@@ -46,7 +47,7 @@ mod tests {
     fn who_acts_on_a_refer() {
         let (sfb, teams) = (TrunkKind::Microsoft(Profile::Sfb2019), TrunkKind::Microsoft(Profile::Teams));
         for (kind, support, allow, verdict, words) in [
-            (sfb, false, None, Verdict::Pass, "demarc acts (EnableReferSupport=False)"),
+            (sfb, false, None, Verdict::Pass, "demarc acts (EnableReferSupport=False"),
             (sfb, false, Some(false), Verdict::Pass, "demarc acts"),
             (sfb, true, Some(true), Verdict::Pass, "shall act (EnableReferSupport=True)"),
             (sfb, true, Some(false), Verdict::Fail, "its Allow does not list REFER"),
