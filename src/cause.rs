@@ -177,17 +177,35 @@ pub struct Release {
     pub why: Cow<'static, str>,
     /// What the refusal tells Microsoft, where it says more than the status.
     pub diagnostics: Option<Diagnostics>,
+    /// What the peer that refused said beside its status.
+    pub words: Option<Box<Words>>,
+}
+
+/// A refusal in a peer's own words, header values as written: they go on to whoever waits for the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Warning (RFC 3261 section 20.43).
+    pub warning: Option<Private<String>>,
+    /// ms-diagnostics, which tells Microsoft's clients what to show.
+    pub diagnostics: Option<Private<String>>,
 }
 
 impl Release {
     /// Somebody hung up.
     pub fn normal(why: impl Into<Cow<'static, str>>) -> Release {
-        Release { cause: Cause::NORMAL, status: None, guilty: Guilty::Nobody, why: why.into(), diagnostics: None }
+        Release {
+            cause: Cause::NORMAL,
+            status: None,
+            guilty: Guilty::Nobody,
+            why: why.into(),
+            diagnostics: None,
+            words: None,
+        }
     }
 
     /// Ended by `guilty` with `cause`.
     pub fn new(guilty: Guilty, cause: Cause, why: impl Into<Cow<'static, str>>) -> Release {
-        Release { cause, status: None, guilty, why: why.into(), diagnostics: None }
+        Release { cause, status: None, guilty, why: why.into(), diagnostics: None, words: None }
     }
 
     /// The far end answered `status`; `cause` is from its Reason header when it sent one.
@@ -198,6 +216,7 @@ impl Release {
             guilty: Guilty::Network,
             why: why.into(),
             diagnostics: None,
+            words: None,
         }
     }
 

@@ -61,8 +61,10 @@ pub enum Outcome {
     Taken,
     /// The new call is so far: a provisional status.
     At(u16),
-    /// The new call's final status.
-    Done(u16),
+    /// The new call is answered.
+    Reached,
+    /// The new call ended otherwise.
+    Failed(Release),
     /// It is not even tried.
     Refused(Release),
 }

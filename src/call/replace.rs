@@ -58,7 +58,7 @@ impl Call {
         let side = transfer.side();
         self.note("the transfer joins two calls of ours", around);
         self.report_transfer(&transfer, TransferResult::Reached, around);
-        self.order(transfer.by(), Order::Transfer(Outcome::Done(200)), around);
+        self.order(transfer.by(), Order::Transfer(Outcome::Reached), around);
         self.order(transfer.by(), Order::Release(Release::normal("transferred")), around);
         self.take_change();
         let key = self.add_leg(moved.half);

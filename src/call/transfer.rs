@@ -214,15 +214,12 @@ impl Call {
         match outcome {
             Outcome::Refused(release) => return self.take_over(&release.why, around),
             Outcome::Taken | Outcome::At(_) => transfer.state = State::Passed { token, until },
-            Outcome::Done(_) => {}
+            Outcome::Reached | Outcome::Failed(_) => {}
         }
         match outcome {
             Outcome::At(status) => self.order(by, Order::Transfer(Outcome::At(status)), around),
-            Outcome::Done(status) if status < 300 => self.gateway_transferred(around),
-            Outcome::Done(status) => {
-                let why = format!("the gateway's own call ended with {status}");
-                self.transfer_failed(Release::refused(status, None, why), around);
-            }
+            Outcome::Reached => self.gateway_transferred(around),
+            Outcome::Failed(release) => self.transfer_failed(release, around),
             Outcome::Taken | Outcome::Refused(_) => {}
         }
     }
@@ -232,7 +229,7 @@ impl Call {
         let Some(transfer) = self.take_transfer() else { return };
         self.note("the gateway has reached the target of the transfer", around);
         self.report_transfer(&transfer, TransferResult::Reached, around);
-        self.order(transfer.by, Order::Transfer(Outcome::Done(200)), around);
+        self.order(transfer.by, Order::Transfer(Outcome::Reached), around);
         self.end(Release::normal("transferred"), "us", around);
     }
 
@@ -340,7 +337,7 @@ impl Call {
         let (side, other) = (transfer.side, transfer.side.other());
         self.note("the transfer has reached its target", around);
         self.report_transfer(&transfer, TransferResult::Reached, around);
-        self.order(transfer.by, Order::Transfer(Outcome::Done(200)), around);
+        self.order(transfer.by, Order::Transfer(Outcome::Reached), around);
         self.order(transfer.by, Order::Release(Release::normal("transferred")), around);
         let change = self.take_change();
         let Some(target) = transfer.target else { return };
@@ -376,7 +373,7 @@ impl Call {
         let status = release.final_status();
         self.note(format!("the transfer failed with {status}: {}", release.why), around);
         self.report_transfer(&transfer, TransferResult::Failed, around);
-        self.order(transfer.by, Order::Transfer(Outcome::Done(status)), around);
+        self.order(transfer.by, Order::Transfer(Outcome::Failed(release.clone())), around);
         match transfer.gone {
             true => self.end(release, "them", around),
             false => self.apply(around),
@@ -405,12 +402,12 @@ impl Call {
     pub(super) fn abandon_transfer(&mut self, release: &Release, around: &mut Around<'_>) {
         let Some(transfer) = self.take_transfer() else { return };
         // A gateway that has its new call may hang up without telling so.
-        let (result, status) = match transfer.state {
-            State::Passed { .. } if release.cause == Cause::NORMAL => (TransferResult::Reached, 200),
-            _ => (TransferResult::Abandoned, release.final_status()),
+        let (result, outcome) = match transfer.state {
+            State::Passed { .. } if release.cause == Cause::NORMAL => (TransferResult::Reached, Outcome::Reached),
+            _ => (TransferResult::Abandoned, Outcome::Failed(release.clone())),
         };
         self.report_transfer(&transfer, result, around);
-        self.order(transfer.by, Order::Transfer(Outcome::Done(status)), around);
+        self.order(transfer.by, Order::Transfer(outcome), around);
     }
 
     /// A deadline of the transfer's own has passed: the target is silent, or nobody answers.

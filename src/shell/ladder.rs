@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::call::{CallEnd, Way};
 use crate::identity::ReferredBy;
 use crate::wire::sdp;
-use crate::wire::sip::{Message, Name, Start, Uri};
+use crate::wire::sip::{Message, Method, Name, Start, Uri, fragment};
 
 /// Ladders never take more memory than this, however many calls are to be kept.
 const MOST_BYTES: usize = 48 << 20;
@@ -244,7 +244,9 @@ fn without_people(message: &Message, text: &str) -> String {
     let people = [Name::From, Name::To, Name::Contact, Name::PAssertedIdentity, Name::ReferTo, Name::ReferredBy];
     let addresses = people.iter().filter_map(|name| message.address(*name).ok());
     let referee = message.value(Name::ReferredBy).and_then(|value| ReferredBy::parse(value).ok()?.identity?.referee());
-    let accused = message.diagnostics().filter_map(|line| Uri::parse(line.params.text("Referrer")?.as_bytes()));
+    let told = fragment(message.body()).filter(|_| message.is(Method::Notify));
+    let said = message.diagnostics().chain(told.iter().flat_map(Message::diagnostics));
+    let accused = said.filter_map(|line| Uri::parse(line.params.text("Referrer")?.as_bytes()));
     let bare = accused.chain(referee).chain(message.uri()).filter_map(|uri| uri.user().map(str::to_owned));
     let mut words: Vec<String> = addresses
         .flat_map(|address| [address.uri.user().map(str::to_owned), Some(address.display_text())])
@@ -259,7 +261,6 @@ fn without_people(message: &Message, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::sip::Method;
 
     fn invite() -> Message {
         Message::request(Method::Invite, "sip:+13125556789@gw")
@@ -304,8 +305,10 @@ mod tests {
         let refusal = Message::response(429, "Provide Referrer Identity")
             .header(Name::MsDiagnostics, "1020;Referrer=\"sip:carol@contoso.com\";source=\"edge.contoso.com\"")
             .empty_body();
-        let hidden = shown(&refer, true) + &shown(&refusal, true);
-        assert!(["bob@", "3125550177", "carol"].iter().all(|word| !hidden.contains(word)), "{hidden}");
+        let told = "SIP/2.0 429 x\r\nms-diagnostics: 1020;Referrer=\"sip:dave@contoso.com\"\r\n";
+        let notify = Message::request(Method::Notify, "sip:x").body("message/sipfrag", told.as_bytes());
+        let hidden = shown(&refer, true) + &shown(&refusal, true) + &shown(&notify, true);
+        assert!(["bob@", "3125550177", "carol", "dave"].iter().all(|word| !hidden.contains(word)), "{hidden}");
         assert!(hidden.contains("edge.contoso.com") && hidden.contains("ms-identity"), "{hidden}");
     }
 

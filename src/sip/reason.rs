@@ -1,13 +1,35 @@
 //! Why a request is refused or a dialog ends, as headers: Reason (RFC 3326, RFC 6432), Warning, and
 //! toward Microsoft `ms-diagnostics` with its public twin.
 
-use crate::cause::{Diagnostics, Guilty, Release, reason_phrase};
+use std::borrow::Cow;
+
+use crate::cause::{Diagnostics, Guilty, Release, Words, reason_phrase};
 use crate::config::{Trunk, TrunkKind};
+use crate::private::Private;
 use crate::sip::negotiate::Warning;
-use crate::wire::sip::{Builder, Name};
+use crate::wire::sip::{Builder, Message, Name};
+
+/// What a peer's refusal becomes: its cause and its own words, under the `status` that the other side shall hear.
+pub fn refused_by(refusal: &Message, status: u16, why: impl Into<Cow<'static, str>>) -> Release {
+    let written = |name| refusal.value(name).map(|value| Private(String::from_utf8_lossy(value).into_owned()));
+    let words = Words { warning: written(Name::Warning), diagnostics: written(Name::MsDiagnostics) };
+    let words = (words != Words::default()).then(|| Box::new(words));
+    Release { words, ..Release::refused(status, refusal.q850(), why) }
+}
+
+/// How a transfer's new call stands, for those who asked for it (RFC 3515 section 2.4.5): a status line, and behind it what
+/// RFC 3420 has room for, the headers that say why.
+pub fn fragment(trunk: &Trunk, status: u16, release: Option<&Release>) -> Vec<u8> {
+    let line = Builder::response(status, reason_phrase(status));
+    match release {
+        Some(release) => excused(line, trunk, release, Some(status), None).fragment(),
+        None => line.fragment(),
+    }
+}
 
 /// Headers that say why: Reason always, ms-diagnostics and its public twin toward Microsoft on every
-/// failure, Warning where the description was at fault (a 488 always has one: RFC 3261 section 21.4.26).
+/// failure, Warning where the description was at fault (a 488 always has one: RFC 3261 section 21.4.26). What a peer said
+/// of its refusal goes before what we would say of it.
 pub fn excused(
     builder: Builder,
     trunk: &Trunk,
@@ -15,13 +37,17 @@ pub fn excused(
     status: Option<u16>,
     warning: Option<Warning>,
 ) -> Builder {
-    let warning = warning.or((status == Some(488)).then_some(Warning::FORMAT));
-    let builder = builder
-        .header(Name::Reason, release.cause.reason_header())
-        .maybe(Name::Warning, warning.map(|warning| warning.header(&trunk.own_host)));
+    let words = release.words.as_deref();
+    let said = words.and_then(|words| words.warning.as_ref()).map(|warning| warning.get().clone());
+    let ours = |warning: Warning| warning.header(&trunk.own_host);
+    let warning = warning.map(ours).or(said).or_else(|| (status == Some(488)).then(|| ours(Warning::FORMAT)));
+    let builder = builder.header(Name::Reason, release.cause.reason_header()).maybe(Name::Warning, warning);
     let failure = status.is_some() || release.guilty != Guilty::Nobody;
     if !failure || !matches!(trunk.kind, TrunkKind::Microsoft(_)) {
         return builder;
+    }
+    if let Some(Private(said)) = words.and_then(|words| words.diagnostics.as_ref()) {
+        return builder.header(Name::MsDiagnostics, said);
     }
     let Diagnostics { number, reason, more } = diagnostics(release);
     let more = match more.get().as_str() {

@@ -26,8 +26,9 @@ pub struct Subscription<Id> {
     /// The CSeq of the REFER, which tells it from others in the same dialog (RFC 3515 section 2.4.6).
     id: Option<u32>,
     expires: Instant,
-    /// The latest status of the new call.
+    /// The latest status of the new call, and the fragment that tells it.
     status: u16,
+    fragment: Vec<u8>,
     /// Has it been told?
     told: bool,
     underway: Option<Id>,
@@ -52,13 +53,22 @@ impl<Id: Copy + PartialEq> Subscription<Id> {
     /// A subscription whose first NOTIFY, `100 Trying`, is due. `first` of its dialog, it needs no number.
     pub fn begin(now: Instant, refer: &Message, first: bool) -> Subscription<Id> {
         let id = refer.cseq().ok().map(|cseq| cseq.number).filter(|_| !first);
-        Subscription { id, expires: now + LASTS, status: 100, told: false, underway: None, state: State::Active }
+        let fragment = Builder::response(100, reason_phrase(100)).fragment();
+        Subscription {
+            id,
+            expires: now + LASTS,
+            status: 100,
+            fragment,
+            told: false,
+            underway: None,
+            state: State::Active,
+        }
     }
 
-    /// The new call is so far; from 200 on it is decided.
-    pub fn news(&mut self, status: u16) {
+    /// The new call is so far, as `fragment` tells; from 200 on it is decided.
+    pub fn news(&mut self, status: u16, fragment: Vec<u8>) {
         if self.state == State::Active && (status != self.status) {
-            (self.status, self.told) = (status, false);
+            (self.status, self.fragment, self.told) = (status, fragment, false);
             if status >= 200 {
                 self.state = State::Ending("noresource");
             }
@@ -78,9 +88,8 @@ impl<Id: Copy + PartialEq> Subscription<Id> {
             State::Ending(reason) => format!("terminated;reason={reason}"),
             State::Active | State::Over => format!("active;expires={left}"),
         };
-        let body = format!("SIP/2.0 {} {}\r\n", self.status, reason_phrase(self.status));
         let builder = begin().header(Name::Event, event).header(Name::SubscriptionState, state);
-        Some(builder.body(SIPFRAG, body.as_bytes()))
+        Some(builder.body(SIPFRAG, &self.fragment))
     }
 
     /// The NOTIFY went out under this name.
@@ -172,6 +181,10 @@ mod tests {
             format!("{} | {state} | {}", line.strip_prefix("SIP/2.0 ").unwrap(), notify.text(Name::Event).unwrap())
         }
 
+        fn news(&mut self, status: u16) {
+            self.subscription.news(status, format!("SIP/2.0 {status} {}\r\n", reason_phrase(status)).into_bytes());
+        }
+
         fn answered(&mut self, status: u16) {
             assert!(self.subscription.awaits(self.sent));
             self.subscription.answered(Some(status));
@@ -183,21 +196,21 @@ mod tests {
         let mut bench = Bench::new(true);
         assert_eq!(bench.next(), "100 Trying | active;expires=240 | refer");
         bench.now = bench.now + Duration::from_secs(10);
-        bench.subscription.news(180);
-        bench.subscription.news(183);
+        bench.news(180);
+        bench.news(183);
         assert_eq!(bench.next(), "");
         bench.answered(200);
         // Only the latest is told.
         assert_eq!(bench.next(), "183 Session Progress | active;expires=230 | refer");
         bench.answered(200);
-        bench.subscription.news(183);
+        bench.news(183);
         assert_eq!(bench.next(), "");
-        bench.subscription.news(200);
+        bench.news(200);
         assert_eq!(bench.next(), "200 OK | terminated;reason=noresource | refer");
         assert!(!bench.subscription.is_over());
         bench.answered(200);
         assert!(bench.subscription.is_over());
-        bench.subscription.news(486);
+        bench.news(486);
         assert_eq!(bench.next(), "");
     }
 
@@ -211,10 +224,10 @@ mod tests {
         for refusal in [Some(481), Some(489), Some(500), None] {
             let mut bench = Bench::new(true);
             bench.next();
-            bench.subscription.news(180);
+            bench.news(180);
             bench.subscription.answered(refusal);
             assert!(bench.subscription.is_over(), "{refusal:?}");
-            bench.subscription.news(200);
+            bench.news(200);
             assert_eq!((bench.next().as_str(), bench.subscription.timeout()), ("", None));
         }
     }
@@ -232,7 +245,7 @@ mod tests {
         assert_eq!(bench.subscription.subscribe(bench.now, &request("Event: refer;id=9\n")), None);
         assert_eq!(bench.subscription.subscribe(bench.now, &request("Event: refer\nExpires: 0\n")), Some(0));
         assert_eq!(bench.next(), "100 Trying | terminated;reason=timeout | refer");
-        bench.subscription.news(200);
+        bench.news(200);
         bench.answered(200);
         assert!(bench.subscription.is_over());
         assert_eq!(bench.subscription.subscribe(bench.now, &request("Event: refer\n")), None);

@@ -130,6 +130,74 @@ fn a_target_that_refuses_leaves_the_call_as_it_was() {
     }
 }
 
+/// What the last NOTIFY says, line by line.
+fn told(world: &World, id: Id) -> Vec<String> {
+    let body = std::str::from_utf8(world.asked(id, Method::Notify).body()).unwrap();
+    body.strip_suffix("\r\n").unwrap().split("\r\n").map(str::to_owned).collect()
+}
+
+#[test]
+fn a_transferor_hears_why_it_failed() {
+    // Microsoft's own words go on as they are.
+    let mut world = World::new();
+    let (a, _, bob) = held_and_referred(&mut world);
+    let said =
+        "ms-diagnostics: 1020;reason=\"Identity; of the referrer\";;HRESULT=\"0xC3E93EE0\";Source= fe01.contoso.com";
+    world.reply(bob, Method::Invite, 429, "far", &format!("{said}\nWarning: 399 fe01 \"skewed\"\n"), "");
+    let reason = "Reason: Q.850;cause=127;text=\"Interworking\"";
+    assert_eq!(
+        told(&world, a),
+        ["SIP/2.0 429 Provide Referrer Identity", reason, "Warning: 399 fe01 \"skewed\"", said]
+    );
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+
+    // A gateway has none of them: they are made here.
+    let mut world = World::new();
+    let (a, _) = world.talk(LYNC, GW1);
+    world.ask(a, Method::Refer, "Refer-To: <sip:+442075550100@ms1.contoso.com>\n", "");
+    let target = world.rung(GW3);
+    world.reply(target, Method::Invite, 480, "far", "Reason: Q.850;cause=18\n", "");
+    let lines = told(&world, a);
+    assert_eq!(
+        lines[..2],
+        ["SIP/2.0 480 Temporarily Unavailable", "Reason: Q.850;cause=18;text=\"No user responding\""]
+    );
+    assert!(lines[2].starts_with("ms-diagnostics: 10480;"), "{lines:?}");
+    // And so is what this box finds by itself.
+    world.ask(a, Method::Refer, "Refer-To: <tel:911>\n", "");
+    let lines = told(&world, a);
+    assert_eq!(lines[..2], ["SIP/2.0 404 Not Found", "Reason: Q.850;cause=3;text=\"No route to destination\""]);
+    assert!(lines[2].starts_with("ms-diagnostics: 62404;"), "{lines:?}");
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+
+    // A gateway that may refer hears nothing of Microsoft's.
+    let mut world = World::with(ini(&["[Gateway1]\nAcceptRefer=True"]));
+    let (a, b) = world.talk(LYNC, GW1);
+    world.ask(b, Method::Refer, "Refer-To: <sip:+13125550111@ms1.contoso.com>\n", "");
+    let target = world.rung(LYNC);
+    world.reply(target, Method::Invite, 486, "far", &format!("{said}\n"), "");
+    assert_eq!(told(&world, b), ["SIP/2.0 486 Busy Here", "Reason: Q.850;cause=17;text=\"User busy\""]);
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+
+    // What a gateway tells of its own call goes on.
+    let mut world = World::with(passing());
+    let (a, b) = referred_gateway(&mut world);
+    world.reply(b, Method::Refer, 202, "far", "", "");
+    let headers = "Event: refer\nSubscription-State: terminated\nContent-Type: message/sipfrag\n";
+    let body = "SIP/2.0 480 x\r\nReason: Q.850;cause=20\r\n";
+    world.ask(b, Method::Notify, headers, body);
+    let lines = told(&world, a);
+    assert_eq!(
+        lines[..2],
+        ["SIP/2.0 480 Temporarily Unavailable", "Reason: Q.850;cause=20;text=\"Subscriber absent\""]
+    );
+    world.ask(a, Method::Bye, "", "");
+    world.rest();
+}
+
 #[test]
 fn a_target_that_refuses_when_the_transferor_has_gone_ends_the_call() {
     let mut world = World::new();

@@ -23,6 +23,7 @@ use crate::session::Stream;
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{Names, PRODUCT, invite, with_interval};
 use crate::sip::offer_answer::OfferAnswer;
+use crate::sip::reason::refused_by;
 use crate::sip::reliable::Heard;
 use crate::sip::session_timer::{LEAST, SessionTimer};
 use crate::sip::transaction::Failure;
@@ -294,6 +295,6 @@ fn refused(step: &mut Step<'_>, status: u16, response: &Message) -> State {
         600.. | 400.. => status,
         _ => 500,
     };
-    step.released(Release::refused(heard, response.q850(), why));
+    step.released(refused_by(response, heard, why));
     State::Over
 }

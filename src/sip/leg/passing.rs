@@ -5,7 +5,7 @@
 //!  |------ Refer ------>|----- REFER --------->|
 //!  |<-- Referred(Taken)-|<---- 202 ------------|  or Referred(Refused): any refusal, no answer
 //!  |<-- Referred(At) ---|<---- NOTIFY 180 -----|
-//!  |<-- Referred(Done) -|<---- NOTIFY 200 -----|
+//!  |<- Referred(Reached) |<---- NOTIFY 200 -----|  or Referred(Failed)
 //! ```
 
 use super::{Received, RequestId, Step, unanswered};
@@ -14,8 +14,9 @@ use crate::leg::{Outcome, Passage, Word};
 use crate::private::Private;
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{PRODUCT, dated, refer_to};
+use crate::sip::reason::refused_by;
 use crate::sip::transaction::Failure;
-use crate::wire::sip::{Line, Method, Name, Params, fragment_status, refer_event, without_ms};
+use crate::wire::sip::{Line, Method, Name, Params, fragment, fragment_status, refer_event, without_ms};
 
 /// A REFER of ours.
 #[derive(Debug)]
@@ -77,14 +78,26 @@ impl Passing {
         let state = Params::behind(message.value(Name::SubscriptionState).unwrap_or_default()).0;
         let ended = state.eq_ignore_ascii_case(b"terminated");
         match status {
-            200.. => step.say(Word::Referred(Outcome::Done(status))),
-            // It tells no more, and has not said how it ended.
-            _ if ended => step.say(Word::Referred(Outcome::Done(500))),
+            200..300 => step.say(Word::Referred(Outcome::Reached)),
+            300.. => step.say(Word::Referred(Outcome::Failed(failed(message.body(), status)))),
+            _ if ended => {
+                let why = "the peer tells no more of its call, and has not said how it ended";
+                step.say(Word::Referred(Outcome::Failed(Release::refused(500, None, why))));
+            }
             _ => {
                 step.say(Word::Referred(Outcome::At(status)));
                 return Some(self);
             }
         }
         None
+    }
+}
+
+/// Why the peer's own call failed, as far as its fragment tells.
+fn failed(body: &[u8], status: u16) -> Release {
+    let why = format!("the gateway's own call ended with {status} {}", reason_phrase(status));
+    match fragment(body) {
+        Some(fragment) => refused_by(&fragment, status, why),
+        None => Release::refused(status, None, why),
     }
 }

@@ -6,7 +6,7 @@
 //!  |-- Transfer(Taken) ->|----- 202 --------->|  or Transfer(Refused): 4xx, 6xx
 //!  |                     |----- NOTIFY 100 -->|
 //!  |-- Transfer(At) ---->|----- NOTIFY 180 -->|
-//!  |-- Transfer(Done) -->|----- NOTIFY 200 -->|
+//!  |- Transfer(Reached)->|----- NOTIFY 200 -->|  or Transfer(Failed): its status, and why
 //! ```
 //! One at a time: a REFER while another runs gets 491.
 
@@ -18,6 +18,7 @@ use crate::leg::{Outcome, Referral, Word};
 use crate::private::Private;
 use crate::sip::dialog::Dialog;
 use crate::sip::invite::{PRODUCT, accepted, contact, dated};
+use crate::sip::reason::fragment;
 use crate::sip::refer::{Subscription, wants_news};
 use crate::time::Instant;
 use crate::wire::sip::{Message, Method, Name, Params, ReferTo, date};
@@ -68,11 +69,13 @@ impl Referring {
                     outcome => taken?.order(step, dialog, outcome),
                 }
             }
-            (Referring::Told(mut subscription), Outcome::At(status) | Outcome::Done(status)) => {
-                subscription.news(status);
+            (Referring::Told(mut subscription), outcome) => {
+                if let Some((status, release)) = stand(&outcome) {
+                    subscription.news(status, fragment(&step.base.trunk, status, release));
+                }
                 Referring::Told(subscription).tell(step, dialog)
             }
-            (Referring::Untold, Outcome::Done(_)) => None,
+            (Referring::Untold, Outcome::Reached | Outcome::Failed(_)) => None,
             (referring, _) => Some(referring),
         }
     }
@@ -179,6 +182,16 @@ impl Referring {
             }
             referring => Some(referring),
         }
+    }
+}
+
+/// The status of the new call, and why it failed.
+fn stand(outcome: &Outcome) -> Option<(u16, Option<&Release>)> {
+    match outcome {
+        Outcome::At(status) => Some((*status, None)),
+        Outcome::Reached => Some((200, None)),
+        Outcome::Failed(release) => Some((release.final_status(), Some(release))),
+        Outcome::Taken | Outcome::Refused(_) => None,
     }
 }
 

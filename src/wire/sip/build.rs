@@ -109,6 +109,12 @@ impl Builder {
         self.finish(b"")
     }
 
+    /// What stands so far, without the line that would end the headers: a fragment (RFC 3420).
+    pub fn fragment(self) -> Vec<u8> {
+        let Builder(Text(bytes)) = self;
+        bytes
+    }
+
     /// Ends the message with a body of this type.
     pub fn body(self, content_type: &str, body: &[u8]) -> Message {
         self.header(Name::ContentType, content_type).finish(body)

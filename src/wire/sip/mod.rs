@@ -28,7 +28,7 @@ pub use build::Builder;
 pub use framing::{Framed, Framing, MOST_BODY, MOST_HEAD, datagram};
 pub use message::{CSeq, Line, Message, Start, Unreadable};
 pub use name::{Method, Name};
-pub use refer::{ReferTo, SIPFRAG, fragment_status, refer_event, without_ms};
+pub use refer::{ReferTo, SIPFRAG, fragment, fragment_status, refer_event, without_ms};
 pub use uri::{Uri, unescape};
 pub use validate::{Fault, MOST_KEY, MOST_URI, Refusal, answer_to, answer_with, validate};
 pub use via::Via;

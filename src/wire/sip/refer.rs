@@ -1,7 +1,9 @@
 //! What REFER and its NOTIFYs carry: Refer-To (RFC 3515 section 2.1), the Event and the fragment of a message
 //! (RFC 3420) that tells how far the new call is, Referred-By (RFC 3892) as others than Microsoft may see it.
 
-use super::{Address, Params, Uri, unescape};
+use bytes::Bytes;
+
+use super::{Address, Message, Params, Uri, unescape};
 
 /// The media type of a fragment of a SIP message.
 pub const SIPFRAG: &str = "message/sipfrag;version=2.0";
@@ -66,6 +68,11 @@ pub fn fragment_status(body: &[u8]) -> Option<u16> {
     let version = words.next()?;
     let status = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
     (version.eq_ignore_ascii_case(b"SIP/2.0") && (100..700).contains(&status)).then_some(status)
+}
+
+/// The headers of a fragment (RFC 3420), read as those of a message.
+pub fn fragment(body: &[u8]) -> Option<Message> {
+    Message::parse(Bytes::from([body.trim_ascii(), b"\r\n\r\n"].concat())).ok()
 }
 
 /// A Referred-By for those whom Microsoft's own servers do not tell: without its `ms-` parameters, else as written.
