@@ -714,6 +714,10 @@ impl Call {
         matches!(self.state, State::Connected { .. })
     }
 
+    pub(super) fn is_alerting(&self) -> bool {
+        matches!(self.state, State::Alerting { .. })
+    }
+
     pub(super) fn half(&self, key: impl Into<Option<LegKey>>) -> Option<&Half> {
         let key = key.into()?;
         self.legs.iter().find(|half| half.key == key)

@@ -130,6 +130,15 @@ impl Register {
         self.of_call_id(message).find_map(|(key, call)| call.leg_of(message).map(|leg| (key, leg)))
     }
 
+    /// A leg has moved, and with it the INVITE by which it can be cancelled.
+    pub fn hand_over(&mut self, from: (CallKey, LegKey), to: (CallKey, LegKey)) {
+        let Some(entry) = self.calls.get_mut(&from.0) else { return };
+        let moved: Vec<_> = entry.invites.extract_if(.., |(leg, ..)| *leg == from.1).collect();
+        if let Some(entry) = self.calls.get_mut(&to.0) {
+            entry.invites.extend(moved.into_iter().map(|(_, id, client)| (to.1, id, client)));
+        }
+    }
+
     /// Takes a call out of its place for one step.
     pub fn take(&mut self, key: CallKey) -> Option<Entry> {
         self.calls.remove(&key)

@@ -6,6 +6,9 @@
 //!   C ------^                     A'----- C   =>           C
 //! C sits where A sat              C's leg moves to B's call, A' and A are let go
 //! ```
+//! A' may still hear C ring. Then C's leg moves as the target of A's transfer, which it is until C answers, and only A' is
+//! let go. RFC 3891 section 3 forbids to replace an early dialog at the one who is called, which to A' are we; but it is
+//! no such INVITE that comes, and toward C we are the caller.
 
 use super::b2bua::{Around, Call, Half, LegKey};
 use super::report::TransferResult;
@@ -19,7 +22,8 @@ use crate::session::{Direction, Side, Stream};
 /// A leg on its way from one call to another.
 pub(super) struct Moved {
     half: Half,
-    stream: Stream,
+    /// What it speaks; `None`: it rings.
+    stream: Option<Stream>,
     /// Who that is.
     user: Private<String>,
 }
@@ -38,10 +42,12 @@ impl Call {
         self.side_of(key).filter(|side| settled && self.stream(side.other()).is_some())
     }
 
-    /// Whoever talked with the leg `key` leaves for another call; this one ends.
+    /// Whoever talks with the leg `key`, or is called by it, leaves for another call; this one ends.
     pub(super) fn give(&mut self, key: LegKey, around: &mut Around<'_>) -> Option<Moved> {
-        let side = self.replaceable(key)?.other();
-        let stream = self.stream(side)?.clone();
+        let talks = self.replaceable(key).map(Side::other);
+        let rings = self.side_of(key).filter(|side| *side == Side::A && self.is_alerting()).map(Side::other);
+        let side = talks.or(rings)?;
+        let stream = talks.and_then(|side| self.stream(side)).cloned();
         let user = match side {
             Side::A => self.parties.calling.clone(),
             Side::B => self.parties.called.clone(),
@@ -54,6 +60,8 @@ impl Call {
 
     /// Somebody from another call takes the place of the leg that asked for a transfer; its new key.
     pub(super) fn join(&mut self, moved: Moved, around: &mut Around<'_>) -> Option<LegKey> {
+        let Moved { half, stream, user } = moved;
+        let Some(stream) = stream else { return self.ring(half, around) };
         let transfer = self.take_transfer()?;
         let side = transfer.side();
         self.note("the transfer joins two calls of ours", around);
@@ -61,8 +69,8 @@ impl Call {
         self.order(transfer.by(), Order::Transfer(Outcome::Reached), around);
         self.order(transfer.by(), Order::Release(Release::normal("transferred")), around);
         self.take_change();
-        let key = self.add_leg(moved.half);
-        self.sit(side, key, moved.user, moved.stream);
+        let key = self.add_leg(half);
+        self.sit(side, key, user, stream);
         self.apply(around);
         // Its sound still goes to the ports of its old call, and both are held as a rule.
         self.speak(side, around);
@@ -93,7 +101,7 @@ impl Call {
     }
 
     /// Offers a side to speak both ways with the other, at our ports of this call.
-    fn speak(&mut self, side: Side, around: &mut Around<'_>) {
+    pub(super) fn speak(&mut self, side: Side, around: &mut Around<'_>) {
         let trunk = self.half(self.key_of(side)).map(|half| half.trunk.clone());
         let terms = trunk.and_then(|trunk| self.spoken(side, &trunk));
         if let (Some(key), Some(terms)) = (self.key_of(side), terms) {

@@ -277,7 +277,8 @@ impl Switch {
         };
         let call = |key| self.calls.get(key).map(|entry: &Entry| &entry.call);
         let found = self.calls.replaced(&replaces).filter(|(key, leg)| {
-            call(*key).and_then(|call| call.trunk_of(*leg)).is_some_and(|trunk| trunk.id == asked.flow.trunk)
+            let half = call(*key).and_then(|call| call.half(*leg));
+            half.is_some_and(|half| half.trunk.id == asked.flow.trunk && !half.leg.is_called())
         });
         let Some((key, leg)) = found else {
             return self.refuse(&asked, 481, "Replaces names no dialog of this trunk's", turn);
@@ -301,11 +302,14 @@ impl Switch {
         }
     }
 
-    /// Two calls become one if the dialog is ours.
+    /// Two calls become one if the dialog is ours, and of the trunk that asks.
     fn join(&mut self, key: CallKey, replaces: &str, turn: &mut Turn<'_>) {
         let found = Replaces::parse(replaces.as_bytes()).and_then(|replaces| self.calls.replaced(&replaces));
+        let trunk = |key, leg| Some(self.calls.get(key)?.call.trunk_of(leg)?.id);
+        let by =
+            self.calls.get(key).and_then(|entry| entry.call.transfer()).and_then(|transfer| trunk(key, transfer.by()));
         let mut moved = None;
-        if let Some((other, leg)) = found.filter(|(other, _)| *other != key) {
+        if let Some((other, leg)) = found.filter(|(other, leg)| *other != key && trunk(*other, *leg) == by) {
             self.step(other, turn, |call, around| moved = call.give(leg, around).map(|moved| (other, moved)));
         }
         let Some((other, moved)) = moved else {
@@ -317,6 +321,9 @@ impl Switch {
             (Asker::Leg(call, leg, id), Some(after)) if (call, leg) == (other, before) => Asker::Leg(key, after, id),
             (asker, _) => asker,
         });
+        if let Some(after) = after {
+            self.calls.hand_over((other, before), (key, after));
+        }
     }
 
     fn begin(&mut self, asked: Asked, mut caller: Caller, turn: &mut Turn<'_>) {

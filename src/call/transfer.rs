@@ -16,7 +16,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::b2bua::{Act, Around, Call, LegKey, RINGING, State as CallState, passed};
+use super::b2bua::{Act, Around, Call, Half, LegKey, RINGING, State as CallState, passed};
 use super::report::{Report, TransferMode, TransferResult};
 use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
@@ -45,6 +45,8 @@ pub(super) struct Transfer {
     parties: Parties,
     attempts: VecDeque<Attempt>,
     target: Option<LegKey>,
+    /// The target was called in another call, at whose ports it speaks until it is asked to speak here.
+    moved: bool,
     mode: TransferMode,
     state: State,
 }
@@ -148,7 +150,17 @@ impl Call {
         self.order(by, Order::Transfer(Outcome::Taken), around);
         let state = State::Hunting { silence: None, until: around.now.mono + RINGING };
         let mode = self.mode(side, &parties, around);
-        self.begin_transfer(Transfer { by, side, gone: false, parties, attempts, target: None, mode, state });
+        self.begin_transfer(Transfer {
+            by,
+            side,
+            gone: false,
+            parties,
+            attempts,
+            target: None,
+            moved: false,
+            mode,
+            state,
+        });
         match mode {
             TransferMode::Handled if replaces.is_some() => {
                 around.out.extend(replaces.map(|Private(replaces)| Act::Join(replaces)));
@@ -319,8 +331,9 @@ impl Call {
             _ => None,
         };
         transfer.attempts.clear();
-        transfer.state =
-            State::Alerting { ringing: stage == Stage::Ringing, early: media.map(Box::new).or(before), until };
+        let early = media.map(Box::new).or(before).filter(|_| !transfer.moved);
+        let ringing = stage == Stage::Ringing || transfer.moved;
+        transfer.state = State::Alerting { ringing, early, until };
         let status = match stage {
             Stage::Ringing => 180,
             Stage::InBand => 183,
@@ -329,6 +342,22 @@ impl Call {
         let by = transfer.by;
         self.order(by, Order::Transfer(Outcome::At(status)), around);
         self.apply(around);
+    }
+
+    /// The target rings already, called in another call. What it says before it answers goes to ports that are closed, so
+    /// the side that waits hears our ring tone.
+    pub(super) fn ring(&mut self, half: Half, around: &mut Around<'_>) -> Option<LegKey> {
+        let until = around.now.mono + RINGING;
+        let by = self.transfer()?.by;
+        let key = self.add_leg(half);
+        let transfer = self.transfer_mut()?;
+        transfer.attempts.clear();
+        (transfer.target, transfer.moved) = (Some(key), true);
+        transfer.state = State::Alerting { ringing: true, early: None, until };
+        self.note("the transfer takes over a call of the transferor's that rings", around);
+        self.order(by, Order::Transfer(Outcome::At(180)), around);
+        self.apply(around);
+        Some(key)
     }
 
     /// The target takes the transferor's seat.
@@ -343,6 +372,9 @@ impl Call {
         let Some(target) = transfer.target else { return };
         self.sit(side, target, transfer.parties.called, media.clone());
         self.apply(around);
+        if transfer.moved {
+            self.speak(side, around);
+        }
         match change {
             Some(change) if change.asked == other => self.grant(other, Some(change.wish.direction), around),
             crossing => self.resume(other, &media, crossing.is_some(), around),

@@ -319,6 +319,11 @@ impl Called {
         self.refuse(step, &release.with_status(487), None)
     }
 
+    /// Its early dialogs.
+    pub(super) fn dialogs(&self) -> impl Iterator<Item = &Dialog> {
+        self.branches.iter().map(|branch| &branch.dialog)
+    }
+
     pub(super) fn has_tag(&self, tag: &str) -> bool {
         self.branches.iter().any(|branch| branch.dialog.local_tag() == tag)
     }

@@ -297,11 +297,21 @@ impl Leg {
             }
     }
 
-    /// Is this its established dialog? The tag of the one who reads a Replaces comes first (RFC 3891 section 3).
+    /// Is this its dialog, established or, where the peer calls, early? The tag of the one who reads a Replaces comes
+    /// first (RFC 3891 section 3).
     pub fn is_named_by(&self, replaces: &Replaces<'_>) -> bool {
-        let State::Confirmed(confirmed) = &self.state else { return false };
-        let tags = (confirmed.dialog.local_tag(), confirmed.dialog.remote_tag());
-        replaces.call_id == self.base.call_id && tags == (replaces.to_tag, replaces.from_tag)
+        let named = |dialog: &Dialog| (dialog.local_tag(), dialog.remote_tag()) == (replaces.to_tag, replaces.from_tag);
+        replaces.call_id == self.base.call_id
+            && match &self.state {
+                State::Confirmed(confirmed) => named(&confirmed.dialog),
+                State::Called(called) => called.dialogs().any(named),
+                _ => false,
+            }
+    }
+
+    /// Does the peer still wait for the answer to its call?
+    pub fn is_called(&self) -> bool {
+        matches!(self.state, State::Called(_))
     }
 
     /// Has the peer not said that it does not take REFER?
