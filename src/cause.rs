@@ -38,8 +38,20 @@ impl Cause {
     pub const NO_RESOURCE: Cause = Cause(47);
     /// 3: no route to destination.
     pub const NO_ROUTE: Cause = Cause(3);
+    /// 81: invalid call reference.
+    pub const NO_SUCH_CALL: Cause = Cause(81);
     /// 88: incompatible destination.
     pub const INCOMPATIBLE: Cause = Cause(88);
+    /// 96: mandatory element missing.
+    pub const MANDATORY_MISSING: Cause = Cause(96);
+    /// 97: message type unknown.
+    pub const MESSAGE_UNKNOWN: Cause = Cause(97);
+    /// 99: element unknown.
+    pub const ELEMENT_UNKNOWN: Cause = Cause(99);
+    /// 100: invalid element contents.
+    pub const INVALID_CONTENTS: Cause = Cause(100);
+    /// 101: message not compatible with the call's state.
+    pub const WRONG_STATE: Cause = Cause(101);
     /// 102: recovery on timer expiry.
     pub const TIMER: Cause = Cause(102);
     /// 111: protocol error.
@@ -130,8 +142,15 @@ impl Cause {
             65 => "Bearer capability not implemented",
             69 => "Facility not implemented",
             79 => "Service not implemented",
+            81 => "Invalid call reference",
             87 => "User not member of group",
             88 => "Incompatible destination",
+            96 => "Mandatory element missing",
+            97 => "Message type unknown",
+            98 => "Message unknown or not compatible with the call's state",
+            99 => "Element unknown",
+            100 => "Invalid element contents",
+            101 => "Message not compatible with the call's state",
             102 => "Recovery on timer expiry",
             111 => "Protocol error",
             127 => "Interworking",

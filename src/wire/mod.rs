@@ -3,6 +3,7 @@
 pub mod multipart;
 pub mod ntp;
 pub mod q921;
+pub mod q931;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
