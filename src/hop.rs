@@ -13,6 +13,10 @@ impl TrunkId {
     pub const LYNC: TrunkId = TrunkId(0);
 }
 
+/// A T1 or E1 line: `[Span3]` is 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(pub u16);
+
 /// A transport of SIP (RFC 3261 section 18).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {

@@ -215,6 +215,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
         kind,
         own_host: OWN.to_owned(),
         own_port: 5070,
+        spans: Vec::new(),
         hops,
         peers,
         srtp: SrtpMode::Required,
@@ -254,6 +255,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
     let any = SocketAddr::new(LOOPBACK, 0);
     let plain = Peers { names: Vec::new(), addresses: vec![LOOPBACK] };
     Config {
+        spans: Vec::new(),
         trunks: vec![
             trunk(0, "lync", TrunkKind::Microsoft(profile), named(POOL), Vec::new()),
             trunk(1, "Gateway1", TrunkKind::Gateway, named(GATEWAY), Vec::new()),

@@ -11,8 +11,8 @@ use crate::tone::COUNTRY_NAMES;
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Choice, Choices, CodeRule, Flag, Host, Hosts, List, Listen, Name, Names, Number, Numbers,
-    OwnAddress, Path, Pattern, Port, Ports, Text, Time, Translation,
+    Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number,
+    Numbers, OwnAddress, Path, Pattern, Port, Ports, Text, Time, Translation,
 };
 use Section::{
     CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, DialPlan, EdgeServer, Gateway, HybridVoiceRoutes,
@@ -231,6 +231,18 @@ pub const SUITES: &[&str] = &[
 ];
 /// The words of `Kind`.
 pub const KINDS: &[&str] = &["sip", "vx1200", "isdn"];
+/// The words of `Driver`.
+pub const DRIVERS: &[&str] = &["simulated", "dahdi", "e1d"];
+/// The words of `Line`.
+pub const LINES: &[&str] = &["T1", "E1"];
+/// The words of `Switch`, in the order of [`crate::wire::q931::Dialect::ALL`].
+pub const SWITCHES: &[&str] = &["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"];
+/// The words of `Side` of a line.
+pub const SIDES: &[&str] = &["user", "network"];
+/// The words of `Hunt`, in the order of [`super::Hunt`].
+pub const HUNTS: &[&str] = &["ascending", "descending", "least-recent", "most-recent"];
+/// The words of `EchoTail`.
+pub const ECHO_TAILS: &[&str] = &["off", "64ms", "128ms"];
 /// The words of `Level`, in the order of [`super::Level`].
 pub const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 /// The words of `Numbers`.
@@ -248,7 +260,7 @@ static SECTIONS: &[SectionRow] = &[
     rules(CalledNumberRules, "CalledNumberRules", Translation, "What a gateway is sent as the called number: name = pattern => translation."),
     rules(CallingNumberRules, "CallingNumberRules", Translation, "What a gateway is sent as the calling number: name = pattern => translation."),
     rules(ResponseCodeRules, "ResponseCodeRules", CodeRule, "What a gateway's refusal becomes: name = SIP[/Q.850 cause] => SIP."),
-    later(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
+    own(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
     own(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
     own(Web, "Web", Header::Single, "The web page, the JSON interface, /metrics, /healthz and /readyz."),
     later(Cdr, "CDR", Header::Single, "Call detail records."),
@@ -299,8 +311,8 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "VoiceRoutes", List, "", NewCalls, "The names in [HybridVoiceRoutes] whose calls this gateway takes. Without one it takes all calls.").sample("LocalRoute"),
     key(Gateway, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once through this gateway; without this key there is no limit."),
     key(Gateway, "Codecs", Choices(CODECS), "", NewCalls, "The codecs spoken with this gateway, the preferred one first. Without this key: PCMU and PCMA, in the order of [Media] Codecs. Where the two sides share no codec, this box transcodes."),
-    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is. vx1200 is spoken to as sip so far; isdn takes no calls yet."),
-    key(Gateway, "Span", List, "", Spans, "Kind=isdn: the spans of this trunk, hunted in order.").not_yet(),
+    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is: sip; vx1200, which is spoken to as sip so far; isdn, whose lines are in Span."),
+    key(Gateway, "Span", List, "", Spans, "Kind=isdn: the lines of this trunk, hunted in order."),
     key(Gateway, "Console", Path, "", Restart, "Kind=vx1200: the serial console.").not_yet(),
     key(Gateway, "DialPlan", Text, "", NewCalls, "The [DialPlan NAME] for calls from this gateway.").not_yet(),
     key(Gateway, "CalledNumberRules", Text, "", NewCalls, "The [CalledNumberRules NAME] for calls to this gateway.").not_yet(),
@@ -334,11 +346,15 @@ pub static KEYS: &[Key] = &[
     key(TrunkConfiguration, "ForwardAnonymousCallGatewayPAI", Flag, "False", NewCalls, "Keep the gateway's asserted identity when an anonymous call is forwarded out.").not_yet(),
     key(TrunkConfiguration, "AcceptGatewayPAIForOutboundCalls", Flag, "False", NewCalls, "Show forwarded numbers.").not_yet(),
 
-    key(Span, "Driver", Choice(&["simulated", "dahdi", "e1d"]), "simulated", Spans, "What the line is reached through.").not_yet(),
-    key(Span, "Line", Choice(&["T1", "E1"]), "T1", Spans, "The kind of line.").not_yet(),
-    key(Span, "Device", Text, "", Spans, "dahdi: the span's number; e1d: the socket's path, then :interface:line when not 0:0.").not_yet(),
-    key(Span, "Switch", Choice(&["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"]), "ni2", Spans, "The telephone exchange's dialect.").not_yet(),
-    key(Span, "Side", Choice(&["user", "network"]), "user", Spans, "Our side of the line.").not_yet(),
+    key(Span, "Driver", Choice(DRIVERS), "simulated", Spans, "What the line is reached through. simulated: a cable in this process with a telephone exchange at its far end, to try things with; dahdi: a card; e1d: osmo-e1d."),
+    key(Span, "Line", Choice(LINES), "T1", Spans, "The kind of line. T1 has 24 timeslots in \u{b5}-law and its D channel in 24, E1 has 31 in A-law and its D channel in 16."),
+    key(Span, "Device", Text, "", Spans, "dahdi: the span's number; e1d: the socket's path, then :interface:line when not 0:0."),
+    key(Span, "Switch", Choice(SWITCHES), "ni2", Spans, "The telephone exchange's dialect."),
+    key(Span, "Side", Choice(SIDES), "user", Spans, "Our side of the line: user toward a carrier, network toward a private exchange that is used to one."),
+    key(Span, "DChannel", DChannel, "own", Spans, "Where the calls of this line are set up. own: in its own D timeslot; Span1: in that of [Span1], and this line has a bearer more (NFAS); backup Span1: in that of [Span1], and when it fails in its own."),
+    key(Span, "Interface", Number(0, 127), "", Spans, "The line's number where one D channel serves several, as the carrier counts them."),
+    key(Span, "Hunt", Choice(HUNTS), "descending", Spans, "In which order timeslots are taken. The far end should begin at the other end of the line: then both seldom want the same one at once."),
+    key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", Spans, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
 
     key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),
     key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before an alarm is raised: signed transfers are refused."),

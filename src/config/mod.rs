@@ -16,6 +16,7 @@ pub mod keys;
 pub mod parse;
 mod render;
 pub mod settings;
+pub mod span;
 pub mod trunk;
 pub mod value;
 pub mod voice_routes;
@@ -27,6 +28,7 @@ pub use finding::{Finding, Severity};
 pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
+pub use span::{DChannel, Driver, Hunt, Span};
 pub use value::HostPort;
 
 use std::net::{IpAddr, SocketAddr};
@@ -34,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hop::{Target, Transport, TrunkId, in_uri};
+use crate::hop::{SpanId, Target, Transport, TrunkId, in_uri};
 use crate::session::{Codec, Sound, Suites};
 use crate::tone::Tones;
 
@@ -43,6 +45,8 @@ use crate::tone::Tones;
 pub struct Config {
     /// All trunks: the Microsoft side first, then the gateways in file order.
     pub trunks: Vec<Arc<Trunk>>,
+    /// The lines, in file order.
+    pub spans: Vec<Arc<Span>>,
     /// Where the Microsoft side reaches us.
     pub lync_listen: SocketAddr,
     /// Our certificate, its key and whom we trust.
@@ -80,6 +84,11 @@ impl Config {
         self.trunks.iter().find(|trunk| trunk.id == id)
     }
 
+    /// A line by its number; `None` after a reload that removed it.
+    pub fn span(&self, id: SpanId) -> Option<&Arc<Span>> {
+        self.spans.iter().find(|span| span.id == id)
+    }
+
     /// The gateways in file order.
     pub fn gateways(&self) -> &[Arc<Trunk>] {
         &self.trunks[1..]
@@ -100,8 +109,10 @@ pub struct Trunk {
     pub own_host: String,
     /// The port on which this trunk reaches us, for Contact.
     pub own_port: u16,
-    /// Where requests go, in order of preference.
+    /// Where requests go, in order of preference; none on lines.
     pub hops: Vec<Target>,
+    /// The lines of an ISDN trunk, in the order in which they are hunted.
+    pub spans: Vec<SpanId>,
     /// Who counts as this trunk.
     pub peers: Peers,
     /// May, must or must not media be encrypted?
@@ -123,6 +134,8 @@ pub enum TrunkKind {
     Microsoft(Profile),
     /// A SIP gateway.
     Gateway,
+    /// T1 or E1 lines.
+    Isdn,
 }
 
 /// A generation of Microsoft peers: TLS floor, certificate rules and dialect follow from it.

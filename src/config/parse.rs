@@ -17,7 +17,7 @@ use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
     Clock, Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile, Sounds, TlsIdentity, Trace,
-    TrunkListen, Web, cloud_connector, voice_routes,
+    TrunkListen, Web, cloud_connector, span, voice_routes,
 };
 
 const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];
@@ -104,12 +104,14 @@ impl Builder<'_, '_> {
         };
         let next_hop = self.next_hop();
         let lync = trunk::microsoft(self.settings, &own, next_hop, self.findings);
-        let gateways = trunk::gateways(self.settings, &own, self.findings);
+        let spans = span::spans(self.settings, self.findings);
+        let gateways = trunk::gateways(self.settings, &own, &spans, self.findings);
         let routes = voice_routes::routes(self.settings, &gateways, self.findings);
         let gateways = gateways.into_iter().map(|(_, gateway)| gateway);
 
         Some(Config {
             trunks: std::iter::once(lync).chain(gateways).map(Arc::new).collect(),
+            spans: spans.into_iter().map(Arc::new).collect(),
             lync_listen: lync_listen?,
             identity: self.identity(fqdn?)?,
             trunk_listen,

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::wire::q921::Side;
+use crate::wire::q931::Dialect;
 
 /// The least that is complete; a case below replaces lines of it.
 const LEAST: &str = "\
@@ -130,7 +132,8 @@ fn a_default_written_out_changes_nothing() {
             _ => line.to_owned(),
         })
         .collect();
-    let all = good(&live.join("\n"));
+    // A section of a line is a line.
+    let all = Config { spans: Vec::new(), ..good(&live.join("\n")) };
     assert_eq!(format!("{written:?}"), format!("{all:?}"));
 }
 
@@ -316,7 +319,7 @@ fn every_fault_has_its_place_and_its_remedy() {
             "Kind=isdn",
             &[
                 "1:1+0 warning there is no gateway | [Gateway1] with IP, Port and Protocol",
-                "9:2+8 warning [Gateway1] takes no calls | Kind=sip, or leave it for later",
+                "9:2+8 error [Gateway1] has no lines | Span=Span1, and a section [Span1]",
             ],
         ),
         ("Port=5060", "DialPlan=Chicago", &["11:10+7 warning there is no [DialPlan Chicago] | [DialPlan Chicago]"]),
@@ -373,8 +376,7 @@ fn all_faults_come_in_one_go() {
 #[test]
 fn what_has_no_effect_is_said_in_a_note() {
     let text = format!(
-        "{LEAST}Console=/dev/ttyUSB0\nEnableBypass=True\nSRTPMode=Required\n[Span1]\nDriver=dahdi\n\
-         [Clock]\nServers=time1.contoso.com:123\n[CDR]\nDatabase=postgres://db\n[Trace]\nHep=192.0.2.9:9060\n\
+        "{LEAST}Console=/dev/ttyUSB0\nEnableBypass=True\nSRTPMode=Required\n         [Clock]\nServers=time1.contoso.com:123\n[CDR]\nDatabase=postgres://db\n[Trace]\nHep=192.0.2.9:9060\n\
          [ResponseCodeRules A]\nCongestion=486/34 => 503\n"
     );
     assert_eq!(faults(&text), [""; 0]);
@@ -382,10 +384,9 @@ fn what_has_no_effect_is_said_in_a_note() {
         "12:1+7 note `Console` has no effect yet | it may stay",
         "13:1+12 note `EnableBypass` has no effect yet | it may stay",
         "14:10+8 note media to [Gateway1] is not encrypted | Protocol=TLS at the gateway, if it can",
-        "15:2+5 note [Span1] has no effect yet | it may stay",
-        "19:2+3 note [CDR] has no effect yet | it may stay",
-        "22:1+3 note `Hep` has no effect yet | it may stay",
-        "23:2+19 note [ResponseCodeRules A] has no effect yet | it may stay",
+        "17:2+3 note [CDR] has no effect yet | it may stay",
+        "20:1+3 note `Hep` has no effect yet | it may stay",
+        "21:2+19 note [ResponseCodeRules A] has no effect yet | it may stay",
     ];
     assert_eq!(notes(&text), expected);
 }
@@ -463,8 +464,8 @@ Hep=
 ";
     assert_eq!(faults(text), [""; 0]);
     assert_eq!(good(text).gateways()[0].max_calls, Some(23));
-    // One note for each thing that nothing reads yet: six keys of the gateway, four sections.
-    assert_eq!(notes(text).len(), 10, "{:#?}", notes(text));
+    // One note for each thing that nothing reads yet: five keys of the gateway, three sections.
+    assert_eq!(notes(text).len(), 8, "{:#?}", notes(text));
 }
 
 #[test]
@@ -572,5 +573,59 @@ fn damaged(bytes: &mut Vec<u8>, at: usize, how: u8, octet: u8) {
         160..250 => bytes.drain(at..(at + usize::from(octet % 16)).min(bytes.len())).for_each(drop),
         250..253 => bytes.truncate(at),
         _ => bytes.rotate_left(at),
+    }
+}
+
+#[test]
+fn lines_and_the_groups_that_take_calls_on_them() {
+    let text = format!(
+        "{LEAST}Kind=isdn\nSpan=Span2, span1\n[Span1]\nDriver=dahdi\nDevice=1\nLine=E1\nSwitch=euroisdn\n\
+         [Span2]\nDriver=e1d\nDevice=/run/e1d.ctl:1:2\nLine=E1\nSwitch=euroisdn\nDChannel=Span1\nInterface=1\n\
+         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\n"
+    );
+    assert_eq!(faults(&text), [""; 0]);
+    let config = good(&text);
+    let trunk = &config.gateways()[0];
+    assert_eq!(
+        (trunk.kind, &trunk.spans[..], &trunk.codecs[..]),
+        (TrunkKind::Isdn, &[SpanId(2), SpanId(1)][..], &[Codec::Pcma][..])
+    );
+    let [first, second, third] = &config.spans[..] else { panic!("{:?}", config.spans) };
+    assert_eq!((&first.driver, first.dialect, first.side), (&Driver::Dahdi(1), Dialect::EuroIsdn, Side::User));
+    assert_eq!(second.driver, Driver::E1d { socket: "/run/e1d.ctl".into(), interface: 1, line: 2 });
+    assert_eq!((second.d_channel, second.interface, second.hunt), (DChannel::Of(SpanId(1)), Some(1), Hunt::Ascending));
+    assert_eq!((first.bearers().count(), second.bearers().count(), second.echo_tail_ms), (30, 31, 0));
+    assert_eq!((&third.driver, third.side, third.bearers().count()), (&Driver::Simulated, Side::Network, 23));
+}
+
+#[test]
+fn a_line_that_cannot_be_used_is_told_of() {
+    for (lines, expected) in [
+        ("[Span0]", "error a line has no usable number | [Span1] to [Span65535]"),
+        ("[Span1]\nDriver=dahdi", "error the line has no Device | Device=1"),
+        ("[Span1]\nDriver=dahdi\nDevice=0", "error this is no span of DAHDI's | Device=1"),
+        (
+            "[Span1]\nDriver=dahdi\nDevice=1\n[Span2]\nDriver=dahdi\nDevice=1",
+            "error [Span2] is the same line as [Span1] | the number of another line",
+        ),
+        ("[Span1]\nDChannel=mine", "error `DChannel` has a wrong value | own, Span1, or backup Span1"),
+        ("[Span1]\nDChannel=Span2", "error [Span2] has no D channel of its own | the line of the group that has one"),
+        ("[Span1]\n[Span2]\nDChannel=backup Span1", "error [Span2] has no Interface | Interface=1"),
+        (
+            "[Span1]\n[Span2]\nDChannel=Span1\nInterface=1\nSwitch=5ess",
+            "error [Span1] and [Span2] are not alike | the same values in both sections",
+        ),
+        (
+            "[Gateway2]\nKind=isdn\nSpan=Span9",
+            "error there is no usable [Span9] | a section [Span9] with Driver and Line",
+        ),
+        (
+            "[Span1]\n[Gateway2]\nKind=isdn\nSpan=Span1\n[Gateway3]\nKind=isdn\nSpan=Span1",
+            "error [Gateway3] and [Gateway2] share a line | each line in one gateway",
+        ),
+    ] {
+        let found = faults(&format!("{LEAST}{lines}\n"));
+        let said = found.iter().map(|fault| fault.split_once(' ').map_or("", |(_, said)| said)).collect::<Vec<_>>();
+        assert_eq!(said, [expected], "{lines}");
     }
 }

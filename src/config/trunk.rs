@@ -6,7 +6,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::hop::{Target, Transport, TrunkId};
+use firmware_io::Law;
+
+use crate::hop::{SpanId, Target, Transport, TrunkId};
 use crate::session::{Codec, Suites};
 
 use super::cloud_connector;
@@ -14,7 +16,7 @@ use super::ini::Extent;
 use super::keys::{DTMF, KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
 use super::settings::{Findings, Known, Settings, default};
 use super::value::{self, HostPort, Wrong};
-use super::{Dtmf, Peers, Profile, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen};
+use super::{Dtmf, Peers, Profile, Span, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen};
 
 const PROFILE_VALUES: [Profile; 6] =
     [Profile::Ocs2007R2, Profile::Lync2010, Profile::Lync2013, Profile::Sfb2015, Profile::Sfb2019, Profile::Teams];
@@ -82,6 +84,7 @@ pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, fi
         own_host: own.fqdn.clone(),
         own_port: own.lync_port,
         hops: next_hop.into_iter().map(target).collect(),
+        spans: Vec::new(),
         peers,
         srtp,
         suites: suites(layers),
@@ -112,7 +115,12 @@ fn is_address(host: &str) -> bool {
 }
 
 /// The gateways that take calls, with their sections.
-pub fn gateways<'a>(settings: &'a Settings<'a>, own: &Own, findings: &mut Findings<'_>) -> Vec<(&'a Known<'a>, Trunk)> {
+pub fn gateways<'a>(
+    settings: &'a Settings<'a>,
+    own: &Own,
+    spans: &[Span],
+    findings: &mut Findings<'_>,
+) -> Vec<(&'a Known<'a>, Trunk)> {
     let mut gateways: Vec<(&Known<'_>, Trunk)> = Vec::new();
     if let Some(known) = settings.all(Section::Gateway).nth(MOST_GATEWAYS) {
         let what = format!("[{}] is one gateway too many", known.header.text);
@@ -122,7 +130,7 @@ pub fn gateways<'a>(settings: &'a Settings<'a>, own: &Own, findings: &mut Findin
     for known in settings.all(Section::Gateway).take(MOST_GATEWAYS) {
         dangling(settings, known, findings);
         let Some(id) = number(known, findings) else { continue };
-        if let Some(gateway) = gateway(settings, own, known, id, findings) {
+        if let Some(gateway) = gateway(settings, own, known, id, spans, findings) {
             duplicate(&known.header.span, &gateways, &gateway, findings);
             gateways.push((known, gateway));
         }
@@ -151,10 +159,11 @@ fn gateway(
     own: &Own,
     known: &Known<'_>,
     id: TrunkId,
+    spans: &[Span],
     findings: &mut Findings<'_>,
 ) -> Option<Trunk> {
-    if is_isdn(known, findings) {
-        return None;
+    if is_isdn(known) {
+        return isdn(settings, own, known, id, spans, findings);
     }
     let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
     let read = |text: &str| value::choice(text, PROTOCOLS);
@@ -171,6 +180,7 @@ fn gateway(
         own_host: own.host(transport),
         own_port: own_port(known, transport, &own.listen, findings),
         hops: hops(id, transport, fqdn.as_deref(), &addresses, port),
+        spans: Vec::new(),
         peers: Peers { names: fqdn.into_iter().collect(), addresses },
         srtp: srtp(layers, known, transport, findings),
         suites: suites(layers),
@@ -188,15 +198,69 @@ fn narrow(codecs: &[Codec]) -> Vec<Codec> {
     if named.is_empty() { G711.to_vec() } else { named }
 }
 
-fn is_isdn(known: &Known<'_>, findings: &mut Findings<'_>) -> bool {
-    let kind = known.value("Kind", |text| value::choice(text, KINDS)).unwrap_or_default();
-    let isdn = KINDS[kind] == "isdn";
-    if isdn {
-        let what = format!("[{}] takes no calls", known.header.text);
-        let why = "gateways of Kind=isdn are known, but not built in yet";
-        findings.warning(&known.header.span, what, why, "Kind=sip, or leave it for later");
+fn is_isdn(known: &Known<'_>) -> bool {
+    known.value("Kind", |text| value::choice(text, KINDS)).is_some_and(|kind| KINDS[kind] == "isdn")
+}
+
+/// A group of lines. What is said on a line is G.711 in the line's own law.
+fn isdn(
+    settings: &Settings<'_>,
+    own: &Own,
+    known: &Known<'_>,
+    id: TrunkId,
+    spans: &[Span],
+    findings: &mut Findings<'_>,
+) -> Option<Trunk> {
+    let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
+    let own_spans = members(known, spans, findings);
+    let first = own_spans.first().and_then(|id| spans.iter().find(|span| span.id == *id))?;
+    Some(Trunk {
+        id,
+        name: known.header.text.clone(),
+        kind: TrunkKind::Isdn,
+        own_host: own.address.to_string(),
+        own_port: 0,
+        hops: Vec::new(),
+        spans: own_spans,
+        peers: Peers::default(),
+        srtp: SrtpMode::NotSupported,
+        suites: Suites::new([]),
+        codecs: vec![match first.line.law() {
+            Law::Mu => Codec::Pcmu,
+            Law::A => Codec::Pcma,
+        }],
+        switches: Switches { enable_refer_support: false, ..switches(layers, None) },
+        max_calls: max_calls(Some(known)),
+    })
+}
+
+/// The lines that `Span` names: each is there, and in one group only.
+fn members(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) -> Vec<SpanId> {
+    let Some(entry) = known.filled("Span") else {
+        let what = format!("[{}] has no lines", known.header.text);
+        findings.error(&known.header.span, what, "Kind=isdn needs some", "Span=Span1, and a section [Span1]");
+        return Vec::new();
+    };
+    let mut members = Vec::new();
+    for (at, word) in value::words(&entry.value.text) {
+        let at = entry.value.span.start + at.start..entry.value.span.start + at.end;
+        match spans.iter().find(|span| span.name.eq_ignore_ascii_case(word)) {
+            Some(span) if members.contains(&span.id) => {
+                findings.warning(&at, format!("`{word}` stands twice"), "once is enough", "each line once");
+            }
+            Some(span) => members.push(span.id),
+            None => {
+                let what = format!("there is no usable [{word}]");
+                findings.error(
+                    &at,
+                    what,
+                    "calls have nowhere to go",
+                    format!("a section [{word}] with Driver and Line"),
+                );
+            }
+        }
     }
-    isdn
+    members
 }
 
 /// The addresses in order; without one the name, which without a port is looked up by SRV.
@@ -273,7 +337,12 @@ fn duplicate(at: &Extent, earlier: &[(&Known<'_>, Trunk)], gateway: &Trunk, find
         let shares = |address| gateway.peers.addresses.contains(address);
         transport(gateway) == transport(twin) && twin.peers.addresses.iter().any(shares)
     };
+    let shared = |twin: &&Trunk| twin.spans.iter().any(|span| gateway.spans.contains(span));
     let mut twins = earlier.iter().map(|(_, twin)| twin);
+    if let Some(twin) = twins.clone().find(shared) {
+        let what = format!("[{}] and [{}] share a line", gateway.name, twin.name);
+        findings.error(at, what, "calls from there could belong to either", "each line in one gateway");
+    }
     if let Some(twin) = twins.clone().find(same_hop) {
         let what = format!("[{}] is the same peer as [{}]", gateway.name, twin.name);
         findings.error(at, what, "host, port and protocol are equal", "one section, with the routes of both");

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use fancy_regex::{Error, Regex, RegexBuilder};
 
+use super::DChannel;
 use super::keys::{CODECS, SUITES};
+use crate::hop::SpanId;
 use crate::session::{Codec, Suite};
 
 /// Steps that a pattern may take before it counts as "no match": a telephone number needs some
@@ -77,6 +79,8 @@ pub enum Form {
     List,
     /// A regular expression as .NET understands it.
     Pattern,
+    /// `own`, `Span1`, or `backup Span1`.
+    DChannel,
     /// `pattern => translation`.
     Translation,
     /// `SIP[/Q.850 cause] => SIP`.
@@ -104,6 +108,7 @@ impl Form {
             Form::Choice(words) => choice(text, words).map(drop),
             Form::Choices(words) => choices(text, words).map(drop),
             Form::Numbers(least, most) => numbers(text, least, most).map(drop),
+            Form::DChannel => d_channel(text).map(drop),
             Form::Pattern => pattern(text).map(drop),
             Form::Translation => translation(text),
             Form::CodeRule => code_rule(text),
@@ -133,6 +138,7 @@ impl fmt::Display for Form {
             Form::Choices(words) => write!(f, "some of {}, space separated", words.join(", ")),
             Form::Numbers(least, most) => write!(f, "numbers from {least} to {most}, space separated"),
             Form::List => f.write_str("names, separated by spaces or commas"),
+            Form::DChannel => f.write_str("own, SpanN, or backup SpanN"),
             Form::Pattern => f.write_str("pattern"),
             Form::Translation => f.write_str("pattern => translation"),
             Form::CodeRule => f.write_str("SIP[/Q.850 cause] => SIP"),
@@ -260,6 +266,23 @@ pub fn choice(text: &str, words: &[&str]) -> Result<usize, Wrong> {
 /// Some of a few words.
 pub fn choices(text: &str, words: &[&str]) -> Result<Vec<usize>, Wrong> {
     each(text, |word| choice(word, words))
+}
+
+/// `own`, `Span1`, or `backup Span1`.
+pub fn d_channel(text: &str) -> Result<DChannel, Wrong> {
+    let wrong = || Wrong::whole("this names no D channel", "own, Span1, or backup Span1");
+    let span = |word: &str| {
+        let number = word.get(..4).filter(|name| name.eq_ignore_ascii_case("span")).and_then(|_| word.get(4..));
+        number.and_then(|number| number.parse().ok()).map(SpanId)
+    };
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        [own] if own.eq_ignore_ascii_case("own") => Ok(DChannel::Own),
+        [other] => span(other).map(DChannel::Of).ok_or_else(wrong),
+        [backup, other] if backup.eq_ignore_ascii_case("backup") => {
+            span(other).map(DChannel::BackupOf).ok_or_else(wrong)
+        }
+        _ => Err(wrong()),
+    }
 }
 
 /// Codecs by their names in SDP, best first.

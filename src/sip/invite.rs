@@ -74,7 +74,7 @@ fn referred(builder: Builder, trunk: &Trunk, parties: &Parties) -> Builder {
     let Some(referral) = &parties.referral else { return builder };
     let referred_by = referral.referred_by.as_ref().map(|value| match trunk.kind {
         TrunkKind::Microsoft(_) => Some(value.0.clone()),
-        TrunkKind::Gateway => trunk.switches.forward_call_history.then(|| without_ms(&value.0)),
+        TrunkKind::Gateway | TrunkKind::Isdn => trunk.switches.forward_call_history.then(|| without_ms(&value.0)),
     });
     let builder = match referred_by.flatten() {
         Some(value) => builder.line(Line { name: Name::ReferredBy, text: b"Referred-By", value: &value }),

@@ -96,7 +96,7 @@ impl Policy {
         Policy {
             dialect: match trunk.kind {
                 TrunkKind::Microsoft(_) => Dialect::Microsoft,
-                TrunkKind::Gateway => Dialect::Gateway,
+                TrunkKind::Gateway | TrunkKind::Isdn => Dialect::Gateway,
             },
             srtp: if tls { trunk.srtp } else { SrtpMode::NotSupported },
             suites: trunk.suites,

@@ -185,7 +185,7 @@ fn own_certificate(config: &Config, wall: jiff::Timestamp) -> Vec<Finding> {
         config.gateways().iter().any(|trunk| trunk.hops.iter().any(|hop| hop.transport == crate::hop::Transport::Tls));
     let microsoft = match config.lync().kind {
         TrunkKind::Microsoft(profile) => Some(certificate::Peers::Microsoft(profile)),
-        TrunkKind::Gateway => None,
+        TrunkKind::Gateway | TrunkKind::Isdn => None,
     };
     let peers = microsoft.into_iter().chain(gateways.then_some(certificate::Peers::Carrier));
     peers.flat_map(|peers| certificate::judge(&papers, Some(&config.identity.fqdn), peers, wall)).collect()

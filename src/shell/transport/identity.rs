@@ -49,7 +49,9 @@ impl Floor {
         let (minimum, level, suites) = match kind {
             TrunkKind::Microsoft(profile) if old(profile) => (SslVersion::TLS1, 0, format!("{COMPATIBLE}{LEGACY}")),
             TrunkKind::Microsoft(Profile::Teams) => (SslVersion::TLS1_2, 2, TEAMS.to_owned()),
-            TrunkKind::Microsoft(_) | TrunkKind::Gateway => (SslVersion::TLS1_2, 2, COMPATIBLE.to_owned()),
+            TrunkKind::Microsoft(_) | TrunkKind::Gateway | TrunkKind::Isdn => {
+                (SslVersion::TLS1_2, 2, COMPATIBLE.to_owned())
+            }
         };
         Floor { minimum, level, suites }
     }

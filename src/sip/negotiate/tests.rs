@@ -940,6 +940,7 @@ fn a_policy_without_tls_knows_no_keys() {
         own_host: "demarc.example.com".into(),
         own_port: 5067,
         hops: Vec::new(),
+        spans: Vec::new(),
         peers: Peers::default(),
         srtp: SrtpMode::Required,
         suites: Suites::new(Suite::ALL),

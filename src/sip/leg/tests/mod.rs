@@ -34,6 +34,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
         own_host: "ms1.contoso.com".into(),
         own_port: 5067,
         hops: Vec::new(),
+        spans: Vec::new(),
         peers: Peers::default(),
         srtp: SrtpMode::NotSupported,
         suites: crate::session::Suites::new(crate::session::Suite::ALL),

@@ -1,0 +1,192 @@
+//! The T1 and E1 lines, and the groups of them whose calls one D channel sets up (NFAS).
+
+use std::path::PathBuf;
+
+use firmware_io::{Line, Timeslot};
+
+use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section};
+use super::settings::{Findings, Known, Settings, default, value_or_key};
+use super::value;
+use crate::hop::SpanId;
+use crate::wire::q921::Side;
+use crate::wire::q931::Dialect;
+
+const LINE_VALUES: [Line; 2] = [Line::T1, Line::E1];
+const SIDE_VALUES: [Side; 2] = [Side::User, Side::Network];
+const HUNT_VALUES: [Hunt; 4] = [Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
+/// The interfaces that a channel identification can tell apart (Q.931 section 4.5.13).
+const MOST_INTERFACE: u32 = 127;
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The number in the section's name (`[Span3]`): it means the same line before and after a reload.
+    pub id: SpanId,
+    /// The section's name: the name in logs, metrics, commands.
+    pub name: String,
+    /// What the line is reached through.
+    pub driver: Driver,
+    /// T1 or E1.
+    pub line: Line,
+    /// How the exchange speaks.
+    pub dialect: Dialect,
+    /// Which end of the line is ours.
+    pub side: Side,
+    /// Where the calls of this line are set up.
+    pub d_channel: DChannel,
+    /// The line's number where one D channel serves several (NFAS).
+    pub interface: Option<u8>,
+    /// In which order timeslots are taken.
+    pub hunt: Hunt,
+    /// The longest echo that is taken out of what the line says, milliseconds; 0 leaves it in.
+    pub echo_tail_ms: u16,
+}
+
+/// What a line is reached through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// A cable in this process, with a telephone exchange at its far end.
+    Simulated,
+    /// A card under DAHDI, by the span's number.
+    Dahdi(u16),
+    /// osmo-e1d.
+    E1d {
+        /// Its socket.
+        socket: PathBuf,
+        /// The interface's number.
+        interface: u8,
+        /// The line's number on the interface.
+        line: u8,
+    },
+}
+
+/// Where a line's calls are set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DChannel {
+    /// In its own D timeslot.
+    Own,
+    /// In that of another line; all of its own timeslots carry sound.
+    Of(SpanId),
+    /// In that of another line, and when that fails in its own.
+    BackupOf(SpanId),
+}
+
+/// In which order timeslots are taken. Both ends of a line should begin at opposite ends of it: then they seldom want the
+/// same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hunt {
+    /// The first that is free.
+    Ascending,
+    /// The last that is free.
+    Descending,
+    /// The one that has been free for longest.
+    LeastRecent,
+    /// The one that came free last.
+    MostRecent,
+}
+
+impl Span {
+    /// The timeslots that carry sound.
+    pub fn bearers(&self) -> impl Iterator<Item = Timeslot> {
+        let signals = !matches!(self.d_channel, DChannel::Of(_));
+        let d_timeslot = self.line.d_timeslot();
+        self.line.all().filter(move |timeslot| !signals || *timeslot != d_timeslot)
+    }
+}
+
+/// All lines, in file order.
+pub fn spans(settings: &Settings<'_>, findings: &mut Findings<'_>) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    for known in settings.all(Section::Span) {
+        let Some(span) = span(known, findings) else { continue };
+        if let Some(twin) = spans.iter().find(|twin| twin.driver == span.driver && twin.driver != Driver::Simulated) {
+            let what = format!("[{}] is the same line as [{}]", span.name, twin.name);
+            findings.error(&known.header.span, what, "Driver and Device are equal", "the number of another line");
+        }
+        spans.push(span);
+    }
+    for known in settings.all(Section::Span) {
+        group(known, &spans, findings);
+    }
+    spans
+}
+
+fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
+    let choice = |name, words: &[&str]| {
+        let read = |text: &str| value::choice(text, words);
+        known.value(name, read).or_else(|| default(Section::Span, name, read)).unwrap_or_default()
+    };
+    let number = known.label().parse::<u16>().ok().filter(|number| *number > 0);
+    if number.is_none() {
+        let why = "the number in the section's name tells lines apart, also across a reload";
+        findings.error(&known.header.span, "a line has no usable number", why, "[Span1] to [Span65535]");
+    }
+    let line = LINE_VALUES[choice("Line", LINES)];
+    let d_channel = known.value("DChannel", value::d_channel).unwrap_or(DChannel::Own);
+    let interface = known.value("Interface", |text| value::number(text, 0, MOST_INTERFACE));
+    Some(Span {
+        id: SpanId(number?),
+        name: known.header.text.clone(),
+        driver: driver(known, choice("Driver", DRIVERS), findings)?,
+        line,
+        dialect: Dialect::ALL[choice("Switch", SWITCHES)],
+        side: SIDE_VALUES[choice("Side", SIDES)],
+        d_channel,
+        interface: interface.and_then(|number| u8::try_from(number).ok()),
+        hunt: HUNT_VALUES[choice("Hunt", HUNTS)],
+        echo_tail_ms: [0, 64, 128][choice("EchoTail", super::keys::ECHO_TAILS)],
+    })
+}
+
+fn driver(known: &Known<'_>, driver: usize, findings: &mut Findings<'_>) -> Option<Driver> {
+    let device = known.filled("Device").map(|entry| entry.value.text.as_str());
+    let at = known.line("Device").map_or(known.header.span.clone(), value_or_key);
+    match (DRIVERS[driver], device) {
+        ("dahdi", Some(device)) => match device.parse().ok().filter(|number| (1..=128).contains(number)) {
+            Some(number) => Some(Driver::Dahdi(number)),
+            None => {
+                findings.error(&at, "this is no span of DAHDI's", "they are numbered from 1 to 128", "Device=1");
+                None
+            }
+        },
+        ("dahdi", None) => {
+            findings.error(&at, "the line has no Device", "DAHDI numbers its spans", "Device=1");
+            None
+        }
+        ("e1d", device) => Some(e1d(device.unwrap_or(E1D_SOCKET))),
+        _ => Some(Driver::Simulated),
+    }
+}
+
+/// Where osmo-e1d listens unless it is told otherwise.
+const E1D_SOCKET: &str = "/tmp/osmo-e1d.ctl";
+
+/// `path`, or `path:interface:line`.
+fn e1d(device: &str) -> Driver {
+    let mut parts = device.rsplitn(3, ':');
+    let numbers = (parts.next().and_then(|part| part.parse().ok()), parts.next().and_then(|part| part.parse().ok()));
+    match (numbers, parts.next()) {
+        ((Some(line), Some(interface)), Some(socket)) => Driver::E1d { socket: socket.into(), interface, line },
+        _ => Driver::E1d { socket: device.into(), interface: 0, line: 0 },
+    }
+}
+
+/// A line whose calls are set up elsewhere must name a line that does so, speaks alike, and tells them apart.
+fn group(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) {
+    let Some(span) = spans.iter().find(|span| span.name == known.header.text) else { return };
+    let (DChannel::Of(primary) | DChannel::BackupOf(primary)) = span.d_channel else { return };
+    let at = known.line("DChannel").map_or(known.header.span.clone(), value_or_key);
+    let found = spans.iter().find(|other| other.id == primary && other.d_channel == DChannel::Own);
+    let Some(first) = found else {
+        let what = format!("[Span{}] has no D channel of its own", primary.0);
+        return findings.error(&at, what, "somebody must set the calls up", "the line of the group that has one");
+    };
+    if (first.line, first.dialect, first.side) != (span.line, span.dialect, span.side) {
+        let what = format!("[{}] and [{}] are not alike", first.name, span.name);
+        findings.error(&at, what, "one D channel has one Line, Switch and Side", "the same values in both sections");
+    }
+    if span.interface.is_none() {
+        let why = "one D channel tells its lines apart by their numbers, which the exchange's administrator knows";
+        findings.error(&at, format!("[{}] has no Interface", span.name), why, "Interface=1");
+    }
+}
