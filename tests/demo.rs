@@ -17,15 +17,24 @@ fn file(text: &str) -> PathBuf {
 }
 
 #[test]
-fn both_calls_are_good_and_nothing_stays_behind() {
+fn both_calls_and_the_transfer_are_good_and_nothing_stays_behind() {
     let run = Command::new(DEMARC).args(["demo", "--once"]).output().unwrap();
     let text = String::from_utf8(run.stdout).unwrap();
     let log = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{text}\n{log}");
-    assert!(text.contains("\nBoth calls are good.\n"), "{text}");
-    assert!(text.contains("100 % / 100 %") && text.contains("0 / 0"), "{text}");
-    assert_eq!(text.matches("INVITE + SDP (TLS)").count(), 2, "two ladders with their Microsoft side:\n{text}");
-    assert_eq!(text.matches("Q.850 cause 16").count(), 2, "{text}");
+    assert!(text.contains("\nBoth calls and the transfer are good.\n"), "{text}");
+    let three = |words: &str| text.lines().any(|line| line.matches(words).count() == 3);
+    assert!(three("100 % / 100 %") && three("0 / 0"), "{text}");
+    assert_eq!(text.matches("INVITE + SDP (TLS)").count(), 4, "three calls, and one to the transfer's target:\n{text}");
+    assert_eq!(text.matches("Q.850 cause 16").count(), 3, "{text}");
+    let transfer = text.split("\ncall ").last().unwrap();
+    let steps =
+        ["REFER (TLS)", "202 Accepted (REFER)", "INVITE + SDP (TLS)", "NOTIFY + 200 OK", "BYE (TLS)", "BYE (TCP)"];
+    let mut rest = transfer;
+    for step in steps {
+        rest = rest.split_once(step).unwrap_or_else(|| panic!("no {step}, or too early:\n{transfer}")).1;
+    }
+    assert!(!transfer.contains("REFER (TCP)"), "{transfer}");
     assert!(!text.contains("a=crypto"), "{text}");
     assert!(!file(&text).parent().unwrap().exists());
 }

@@ -47,7 +47,7 @@ struct Json {
 enum Verb {
     /// The daemon in the foreground: SIGHUP reloads, SIGTERM drains.
     Run,
-    /// Two calls through a box on this machine: demo certificates, a telephone at each end, the result.
+    /// Two calls and a transfer through a box on this machine: demo certificates, telephones at each end, the result.
     Demo {
         /// End after the calls; exit 0 only if both were good.
         #[arg(long)]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::call::{CallEnd, Way};
+use crate::cause::reason_phrase;
 use crate::identity::ReferredBy;
 use crate::wire::sdp;
-use crate::wire::sip::{Message, Method, Name, Start, Uri, fragment};
+use crate::wire::sip::{Message, Method, Name, Start, Uri, fragment, fragment_status};
 
 /// Ladders never take more memory than this, however many calls are to be kept.
 const MOST_BYTES: usize = 48 << 20;
@@ -221,9 +222,13 @@ fn rung_json(rung: &Rung, redact: bool) -> serde_json::Value {
     }
 }
 
-/// `INVITE + SDP`, `183 Session Progress + SDP (INVITE)`.
+/// `INVITE + SDP`, `183 Session Progress + SDP (INVITE)`, `NOTIFY + 180 Ringing`.
 fn summary(message: &Message) -> String {
-    let body = if message.body().is_empty() { "" } else { " + SDP" };
+    let body = match (message.body(), fragment_status(message.body())) {
+        ([], _) => String::new(),
+        (_, Some(status)) => format!(" + {status} {}", reason_phrase(status)),
+        _ => " + SDP".to_owned(),
+    };
     match message.start() {
         Start::Request { text, .. } => format!("{}{body}", text.escape_ascii()),
         Start::Response { status, reason } => {
@@ -275,6 +280,14 @@ mod tests {
 
     fn at() -> jiff::Timestamp {
         crate::time::Now::virtual_start().wall
+    }
+
+    #[test]
+    fn a_notify_says_how_far_the_transfer_is() {
+        let notify = Message::request(Method::Notify, "sip:alice@ms1");
+        let notify = notify.body("message/sipfrag", b"SIP/2.0 180 Far away");
+        assert_eq!(summary(&notify), "NOTIFY + 180 Ringing");
+        assert_eq!(summary(&invite()), "INVITE + SDP");
     }
 
     #[test]

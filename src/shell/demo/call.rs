@@ -1,9 +1,12 @@
-//! One call of the demonstration, from the first digit to the last sound.
+//! One call of the demonstration, from the first digit to the last sound; or one that is transferred.
 
+use std::array;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::handset::{Part, Tape};
-use super::result::Outcome;
+use super::result::{Outcome, Scene};
 use super::sound::PACE;
 use super::telephone::{News, Order, RINGS, Telephone, What};
 use super::{FRAMES, Progress};
@@ -49,63 +52,130 @@ pub enum Disturbance {
     Gone(&'static str),
 }
 
-/// What the ends have told so far.
+/// A transfer as planned: the transferor calls the transferee, and connects it with the target.
+#[derive(Debug)]
+pub struct Transfer {
+    /// Who the ends are: transferor, transferee, target.
+    pub names: [&'static str; 3],
+    /// Which end's sound must be encrypted.
+    pub secret: [bool; 3],
+    /// What they say and hear; of the transferor's nothing is spoken.
+    pub parts: [Part; 3],
+    /// The transferor's number, the transferee's and the target's.
+    pub numbers: [&'static str; 3],
+}
+
+/// What an end has told so far.
 #[derive(Debug, Default)]
 struct Seen {
     rings: bool,
-    connected: [Option<Instant>; 2],
-    hanging_up: bool,
-    ended: [bool; 2],
-    tapes: [Option<Tape>; 2],
+    connected: Option<Instant>,
+    may_end: bool,
+    ended: bool,
+    tape: Option<Tape>,
 }
 
 /// A call under way.
-struct Live<'a> {
-    names: [&'static str; 2],
-    ends: [&'a mut Telephone; 2],
-    seen: Seen,
+struct Live<'a, const N: usize> {
+    names: [&'static str; N],
+    ends: [&'a mut Telephone; N],
+    seen: [Seen; N],
 }
 
 impl Call {
     /// Makes the call; the caller hangs up.
     pub(super) async fn make(self, ends: [&mut Telephone; 2], progress: &Progress) -> Result<Outcome, Disturbance> {
-        let Call { names, secret, parts, numbers: [calling, called] } = self;
-        for (end, part) in ends.iter().zip(parts) {
-            end.order(Order::Play(part)).await;
-        }
-        let mut live = Live { names, ends, seen: Seen::default() };
+        let Call { names, secret, parts, numbers } = self;
+        let mut live = Live::begin(names, ends, parts).await;
         let dialled = progress.now();
-        live.ends[0].order(Order::Call { called, calling }).await;
-        live.until(STEP, &format!("the {} did not ring", names[1]), |seen| seen.rings).await?;
-        progress.step(&format!("the {} rings", names[1]));
-
-        let up = |seen: &Seen| seen.connected.iter().all(Option::is_some);
-        live.until(RINGS + STEP, &format!("the {} got no answer", names[0]), up).await?;
-        let answered = live.seen.connected[0].unwrap_or(dialled).since(dialled);
+        let answered = live.dial(numbers, progress).await?.since(dialled);
         progress.step(&format!("answered after {} ms; now 5 s of speech", answered.as_millis()));
         live.undisturbed(BREATH).await?;
-        live.order_both(|| Order::Speak).await;
-        live.undisturbed(PACE * FRAMES as u32 + REST).await?;
-
-        progress.step(&format!("the {} hangs up", names[0]));
-        live.seen.hanging_up = true;
-        live.ends[0].order(Order::HangUp).await;
-        let over = |seen: &Seen| seen.ended == [true, true];
-        live.until(STEP, &format!("the {} did not hear that the call is over", names[1]), over).await?;
-        let tapes = live.tapes()?;
-        Ok(Outcome::new(names, secret, answered, &tapes))
+        live.speak([0, 1]).await?;
+        live.hang_up([0, 1], progress).await?;
+        let tapes = [live.tape(0)?, live.tape(1)?];
+        Ok(Outcome::new(Scene::Call, names, secret, answered, &tapes))
     }
 }
 
-impl Live<'_> {
-    async fn order_both(&self, order: impl Fn() -> Order) {
-        for end in &self.ends {
-            end.order(order()).await;
+impl Transfer {
+    /// Makes the call and transfers it; the transferee hangs up in the end.
+    pub(super) async fn make(self, ends: [&mut Telephone; 3], progress: &Progress) -> Result<Outcome, Disturbance> {
+        let Transfer { names, secret, parts, numbers: [transferor, transferee, target] } = self;
+        let mut live = Live::begin(names, ends, parts).await;
+        live.dial([transferor, transferee], progress).await?;
+        progress.step(&format!("answered; the {} transfers the {} to {target}", names[0], names[1]));
+        live.undisturbed(BREATH).await?;
+        live.seen[0].may_end = true;
+        let referred = progress.now();
+        live.ends[0].order(Order::Transfer(target)).await;
+        live.until(STEP, &format!("the {} did not ring", names[2]), |[.., target]| target.rings).await?;
+        progress.step(&format!("the {} rings: the box calls it, and the {} need not know", names[2], names[1]));
+        let or = format!("the {} was not connected", names[2]);
+        live.until(RINGS + STEP, &or, |[.., target]| target.connected.is_some()).await?;
+        let answered = live.seen[2].connected.unwrap_or(referred).since(referred);
+        let or = format!("the {} was not let go", names[0]);
+        live.until(STEP, &or, |[transferor, ..]| transferor.ended).await?;
+        progress.step(&format!(
+            "answered after {} ms, and the {} is let go; now 5 s of speech",
+            answered.as_millis(),
+            names[0]
+        ));
+        live.undisturbed(BREATH).await?;
+        live.speak([1, 2]).await?;
+        live.hang_up([1, 2], progress).await?;
+        let tapes = [live.tape(1)?, live.tape(2)?];
+        Ok(Outcome::new(Scene::Transfer, [names[1], names[2]], [secret[1], secret[2]], answered, &tapes))
+    }
+}
+
+impl<'a, const N: usize> Live<'a, N> {
+    async fn begin(names: [&'static str; N], ends: [&'a mut Telephone; N], parts: [Part; N]) -> Self {
+        for (end, part) in ends.iter().zip(parts) {
+            end.order(Order::Play(part)).await;
         }
+        Live { names, ends, seen: array::from_fn(|_| Seen::default()) }
+    }
+
+    /// The first end calls the second one: when it was answered.
+    async fn dial(
+        &mut self,
+        [calling, called]: [&'static str; 2],
+        progress: &Progress,
+    ) -> Result<Instant, Disturbance> {
+        let [caller, callee] = [self.names[0], self.names[1]];
+        self.ends[0].order(Order::Call { called, calling }).await;
+        self.until(STEP, &format!("the {callee} did not ring"), |seen| seen[1].rings).await?;
+        progress.step(&format!("the {callee} rings"));
+        let up = |seen: &[Seen; N]| seen[..2].iter().all(|end| end.connected.is_some());
+        self.until(RINGS + STEP, &format!("the {caller} got no answer"), up).await?;
+        Ok(self.seen[0].connected.unwrap_or_default())
+    }
+
+    /// Both say what they have, to the end.
+    async fn speak(&mut self, both: [usize; 2]) -> Result<(), Disturbance> {
+        for end in both {
+            self.ends[end].order(Order::Speak).await;
+        }
+        self.undisturbed(PACE * FRAMES as u32 + REST).await
+    }
+
+    /// The first of them hangs up.
+    async fn hang_up(&mut self, [one, other]: [usize; 2], progress: &Progress) -> Result<(), Disturbance> {
+        progress.step(&format!("the {} hangs up", self.names[one]));
+        self.seen.iter_mut().for_each(|end| end.may_end = true);
+        self.ends[one].order(Order::HangUp).await;
+        let or = format!("the {} did not hear that the call is over", self.names[other]);
+        self.until(STEP, &or, |seen| seen[one].ended && seen[other].ended).await
     }
 
     /// Waits until what the ends have told is `enough`.
-    async fn until(&mut self, limit: Duration, or: &str, enough: impl Fn(&Seen) -> bool) -> Result<(), Disturbance> {
+    async fn until(
+        &mut self,
+        limit: Duration,
+        or: &str,
+        enough: impl Fn(&[Seen; N]) -> bool,
+    ) -> Result<(), Disturbance> {
         let wait = async {
             while !enough(&self.seen) {
                 self.next().await?;
@@ -127,30 +197,32 @@ impl Live<'_> {
     }
 
     async fn next(&mut self) -> Result<(), Disturbance> {
-        let [caller, called] = &mut self.ends;
-        let (end, news) = tokio::select! {
-            news = caller.news() => (0, news),
-            news = called.news() => (1, news),
-        };
-        let who = self.names[end];
+        let (end, news) = poll_fn(|cx| self.poll_news(cx)).await;
+        let (who, seen) = (self.names[end], &mut self.seen[end]);
         let News { at, what } = news.ok_or(Disturbance::Gone(who))?;
         match what {
-            What::Called => self.seen.rings = true,
+            What::Called => seen.rings = true,
             What::Ringing => {}
-            What::Connected => self.seen.connected[end] = Some(at),
-            What::Ended { tape, .. } if self.seen.hanging_up => {
-                self.seen.ended[end] = true;
-                self.seen.tapes[end] = tape;
-            }
+            What::Connected => seen.connected = Some(at),
+            What::Ended { tape, .. } if seen.may_end => (seen.ended, seen.tape) = (true, tape),
             What::Ended { release, .. } => return Err(Disturbance::Ended(who, release.why.into_owned())),
             What::Trouble(why) => return Err(Disturbance::Trouble(who, why)),
         }
         Ok(())
     }
 
-    fn tapes(&mut self) -> Result<[Tape; 2], Disturbance> {
-        let mut tape = |end: usize| self.seen.tapes[end].take().ok_or(Disturbance::Deaf(self.names[end]));
-        Ok([tape(0)?, tape(1)?])
+    /// The next news of any end.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Option<News>)> {
+        let mut polled = self.ends.iter_mut().map(|end| end.poll_news(cx)).enumerate();
+        let ready = polled.find_map(|(end, polled)| match polled {
+            Poll::Ready(news) => Some((end, news)),
+            Poll::Pending => None,
+        });
+        ready.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn tape(&mut self, end: usize) -> Result<Tape, Disturbance> {
+        self.seen[end].tape.take().ok_or(Disturbance::Deaf(self.names[end]))
     }
 }
 
@@ -171,8 +243,8 @@ mod tests {
             other_strings.send(what).await.unwrap();
         }
         let ends = [&mut caller, &mut called];
-        let mut live = Live { names: ["Lync side", "gateway"], ends, seen: Seen::default() };
-        let up = |seen: &Seen| seen.connected.iter().all(Option::is_some);
+        let mut live = Live { names: ["Lync side", "gateway"], ends, seen: Default::default() };
+        let up = |seen: &[Seen; 2]| seen.iter().all(|end| end.connected.is_some());
         let limit = Duration::from_secs(1);
         live.until(limit, "the Lync side got no answer", up).await.map_err(|fault| fault.to_string())?;
         live.undisturbed(SOON).await.map_err(|fault| fault.to_string())
@@ -204,7 +276,7 @@ mod tests {
     async fn a_telephone_that_is_gone_is_noticed_at_once() {
         let ((mut caller, strings), (mut called, _kept)) = (Telephone::puppet(), Telephone::puppet());
         let ends = [&mut caller, &mut called];
-        let mut live = Live { names: ["Lync side", "gateway"], ends, seen: Seen::default() };
+        let mut live = Live { names: ["Lync side", "gateway"], ends, seen: Default::default() };
         drop(strings);
         let gone = live.until(STEP, "nothing happened", |_| false).await;
         assert!(matches!(gone, Err(Disturbance::Gone("Lync side"))), "{gone:?}");

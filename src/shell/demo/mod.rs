@@ -1,13 +1,15 @@
-//! `demarc demo`: a whole box on this machine, a telephone at each end of it, two calls, and how they
-//! were.
+//! `demarc demo`: a whole box on this machine, a telephone at each end of it, two calls and a
+//! transfer, and how they were.
 //!
 //! 1. The stage: certificates, ports, a configuration. [`stage`], [`pki`]
-//! 2. A telephone where the pool would be (mutual TLS, SRTP), one where the gateway would be (TCP,
+//! 2. Two telephones where the pool would be (mutual TLS, SRTP), one where the gateway would be (TCP,
 //!    plain G.711). [`telephone`], [`handset`]
 //! 3. The box itself, started from that configuration as `demarc run` would.
 //! 4. The Lync side calls; the far end says back what it hears. Then the far end calls; both speak.
 //!    [`sound`]
-//! 5. The result in figures and in one sentence, and the ladder of each call. [`result`]
+//! 5. The Lync side calls once more and transfers the far end to its colleague. The gateway takes no REFER: the box
+//!    calls the colleague, and the gateway keeps its call as it is. [`call`]
+//! 6. The result in figures and in one sentence, and the ladder of each call. [`result`]
 
 mod call;
 mod handset;
@@ -25,7 +27,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::call::{Call, Disturbance};
+use self::call::{Call, Disturbance, Transfer};
 use self::handset::Part;
 use self::result::Outcome;
 use self::sound::{Speech, Voice};
@@ -43,9 +45,10 @@ use crate::time::Instant;
 /// How long the speech of a call is: 5 s.
 const FRAMES: usize = 250;
 /// For everything together.
-const LIMIT: Duration = Duration::from_secs(28);
+const LIMIT: Duration = Duration::from_secs(40);
 
 const LYNC: &str = "Lync side";
+const COLLEAGUE: &str = "colleague";
 const GATEWAY: &str = "gateway";
 
 /// What did not happen.
@@ -67,7 +70,7 @@ enum Failure {
     Interrupted,
 }
 
-/// Runs the demonstration. True only if both calls were good. Without `once` the box stays up for
+/// Runs the demonstration. True only if all was good. Without `once` the box stays up for
 /// whoever wants to look at it, until it is interrupted.
 pub async fn run(once: bool, seed: [u8; 32]) -> bool {
     let mut random = Random::seeded(seed);
@@ -102,6 +105,7 @@ async fn interrupted() {
 struct Show {
     stage: Stage,
     lync: Telephone,
+    colleague: Telephone,
     gateway: Telephone,
     daemon: Daemon,
 }
@@ -122,20 +126,20 @@ async fn show(once: bool, progress: &Progress, random: &mut Random) -> Result<(S
 impl Show {
     /// The telephones first, so that the box finds both sides up.
     async fn start(stage: Stage, progress: &Progress, random: &mut Random) -> Result<Show, Failure> {
-        let mut telephone = async |who, config, trunk| {
-            let random = Random::seeded(random.octets());
-            let started = Telephone::start(config, trunk, progress.clock.clone(), random).await;
-            started.map_err(|fault| Failure::Telephone(who, fault))
-        };
-        let lync = telephone(LYNC, stage.pool()?, TrunkId::LYNC).await?;
-        let gateway = telephone(GATEWAY, stage.gateway()?, TrunkId(1)).await?;
-        progress.step("a telephone stands for the Lync pool, another for the telephone network's gateway");
+        let [for_pool, for_gateway] = [(); 2].map(|()| Random::seeded(random.octets()));
+        let clock = || progress.clock.clone();
+        let no = |who| move |fault| Failure::Telephone(who, fault);
+        let pool = Telephone::start(stage.pool()?, TrunkId::LYNC, clock(), for_pool).await;
+        let [lync, colleague] = pool.map_err(no(LYNC))?;
+        let gateway = Telephone::start(stage.gateway()?, TrunkId(1), clock(), for_gateway).await;
+        let [gateway] = gateway.map_err(no(GATEWAY))?;
+        progress.step("two telephones stand for the Lync pool, another for the telephone network's gateway");
         let file = stage.file();
         let (config, _) = configuration::load(&file).map_err(Failure::Configuration)?;
         let daemon = Daemon::start(Arc::new(config), file, random.octets()).await?;
         let (microsoft, trunk) = (stage.microsoft, stage.trunk);
         progress.step(&format!("demarc is up: Microsoft side {microsoft} (mutual TLS), gateways {trunk} (TCP)"));
-        Ok(Show { stage, lync, gateway, daemon })
+        Ok(Show { stage, lync, colleague, gateway, daemon })
     }
 
     async fn calls(&mut self, progress: &Progress, random: &mut Random) -> Result<Vec<Outcome>, Failure> {
@@ -159,7 +163,15 @@ impl Show {
             numbers: ["+13125556789", "+14255550100"],
         };
         let second = back.make([gateway, lync], progress).await?;
-        Ok(vec![first, second])
+        progress.step("call 3: the Lync side dials +13125556789, to transfer the far end; its gateway takes no REFER");
+        let transfer = Transfer {
+            names: [LYNC, GATEWAY, COLLEAGUE],
+            secret: [true, false, true],
+            parts: [part(Some(&low), &high), part(Some(&high), &other), part(Some(&other), &high)],
+            numbers: ["+14255550100", "+13125556789", "+14255550177"],
+        };
+        let third = transfer.make([lync, gateway, &mut self.colleague], progress).await?;
+        Ok(vec![first, second, third])
     }
 
     /// The ladder of each call, first call first; the messages themselves are left to `demarc trace`.

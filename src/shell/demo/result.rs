@@ -54,14 +54,25 @@ impl Way {
     }
 }
 
+/// What was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scene {
+    /// One end called the other.
+    Call,
+    /// One end was transferred to the other.
+    Transfer,
+}
+
 /// A call that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Who called.
+    /// How the two came together.
+    pub scene: Scene,
+    /// Who called, or was transferred.
     pub caller: &'static str,
     /// Who was called.
     pub called: &'static str,
-    /// From the last digit to the answer.
+    /// From the last digit, or the REFER, to the answer.
     pub answered: Duration,
     /// From the caller to the called.
     pub there: Way,
@@ -75,9 +86,16 @@ pub struct Outcome {
 
 impl Outcome {
     /// From what both ends remember: the caller's first.
-    pub fn new(names: [&'static str; 2], secret: [bool; 2], answered: Duration, tapes: &[Tape; 2]) -> Outcome {
+    pub fn new(
+        scene: Scene,
+        names: [&'static str; 2],
+        secret: [bool; 2],
+        answered: Duration,
+        tapes: &[Tape; 2],
+    ) -> Outcome {
         let [caller, called] = tapes;
         Outcome {
+            scene,
             caller: names[0],
             called: names[1],
             answered,
@@ -104,11 +122,14 @@ impl Outcome {
 pub fn table(outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let mut row = |label: &str, cell: &dyn Fn(&Outcome) -> String| {
-        let cells: String = outcomes.iter().map(|outcome| format!("{:<26}", cell(outcome))).collect();
+        let cells: String = outcomes.iter().map(|outcome| format!("{:<24}", cell(outcome))).collect();
         // Writing to a string cannot fail.
         let _ = writeln!(text, "  {label:<28}{}", cells.trim_end());
     };
-    row("", &|o| format!("{} calls", o.caller));
+    row("", &|o| match o.scene {
+        Scene::Call => format!("{} calls", o.caller),
+        Scene::Transfer => format!("{} is transferred", o.caller),
+    });
     row("Answered after", &|o| format!("{} ms", o.answered.as_millis()));
     row("One-way delay, there", &|o| milliseconds(o.there.passage.delay));
     row("One-way delay, back", &|o| milliseconds(o.back.passage.delay));
@@ -124,12 +145,22 @@ pub fn table(outcomes: &[Outcome]) -> String {
 
 /// One line for those who read only one.
 pub fn verdict(outcomes: &[Outcome]) -> String {
+    let of = |outcome: &Outcome, number: usize| match outcome.scene {
+        Scene::Call => format!("call {number}"),
+        Scene::Transfer => "the transfer".to_owned(),
+    };
     let faults: Vec<String> = outcomes
         .iter()
         .zip(1..)
-        .flat_map(|(outcome, number)| outcome.faults().into_iter().map(move |fault| format!("call {number}: {fault}")))
+        .flat_map(|(outcome, number)| {
+            outcome.faults().into_iter().map(move |fault| format!("{}: {fault}", of(outcome, number)))
+        })
         .collect();
-    if faults.is_empty() { "Both calls are good.".to_owned() } else { format!("Not good: {}.", faults.join("; ")) }
+    if faults.is_empty() {
+        "Both calls and the transfer are good.".to_owned()
+    } else {
+        format!("Not good: {}.", faults.join("; "))
+    }
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -171,13 +202,13 @@ mod tests {
     }
 
     fn outcome(tapes: [Tape; 2]) -> Outcome {
-        Outcome::new(["Lync side", "gateway"], [true, false], Duration::from_millis(1012), &tapes)
+        Outcome::new(Scene::Call, ["Lync side", "gateway"], [true, false], Duration::from_millis(1012), &tapes)
     }
 
     #[test]
     fn a_good_call_says_so() {
         let good = outcome([tape(true, |_| true), tape(false, |_| true)]);
-        assert_eq!(verdict(&[good.clone(), good.clone()]), "Both calls are good.");
+        assert_eq!(verdict(&[good.clone(), good.clone()]), "Both calls and the transfer are good.");
         let table = table(&[good.clone(), good]);
         for figure in ["1012 ms", "1.00 ms", "0 / 0", "100 % / 100 %", "4.41 / 4.41", "at the caller's end"] {
             assert_eq!(table.matches(figure).count() % 2, 0, "{figure} in both columns of\n{table}");

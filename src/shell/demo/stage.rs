@@ -104,7 +104,7 @@ impl Stage {
         let (trunk, gateway, web) = (self.trunk, peer(self.gateway), self.web);
         format!(
             "; The configuration of a demonstration: everything is on this machine.\n{lync}\
-             TcpListen={trunk}\n\n[Gateway1]\n{gateway}VoiceRoutes=LocalRoute\n\n\
+             TcpListen={trunk}\n\n[Gateway1]\n{gateway}VoiceRoutes=LocalRoute\nEnableReferSupport=False\n\n\
              [HybridVoiceRoutes]\nLocalRoute=^\\+1312\\d{{7}}$\n{}{web}\n",
             self.sound()
         )

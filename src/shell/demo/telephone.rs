@@ -1,7 +1,8 @@
-//! A telephone: a user agent of our own parts at one end of the demonstration's calls.
+//! Telephones: a user agent of our own parts at one end of the demonstration's calls, with a line for
+//! each telephone there.
 //!
-//! One task owns transports, transactions and the leg of one call; the sound has a [`Handset`].
-//! What it calls and who it is stands in a configuration like any other: on the Microsoft side the
+//! One task owns transports, transactions and the leg of each line's call; the sound has a [`Handset`].
+//! What they call and who they are stands in a configuration like any other: on the Microsoft side the
 //! pool's, with the box as its next hop; on the other side a gateway's.
 //!
 //! ```text
@@ -13,6 +14,10 @@
 //!   |<----- Called ---------|<----- INVITE ------|  rings for a second,
 //!   |<----- Connected ------|------ 200 -------->|  then answers by itself
 //!
+//!   |------ Transfer ------>|------ REFER ------>|
+//!   |                       |<----- NOTIFY ------|  and the box hangs up:
+//!   |<----- Ended ----------|<----- BYE ---------|
+//!
 //!   |------ Speak --------->|
 //!   |------ HangUp -------->|------ BYE -------->|
 //!   |<----- Ended ----------|
@@ -21,6 +26,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -29,7 +35,7 @@ use super::handset::{Conversation, Handset, Part, Tape};
 use crate::cause::{Release, reason_phrase};
 use crate::config::{Config, Trunk};
 use crate::hop::{Flow, Hop, TrunkId};
-use crate::leg::{self, Fork, Parties, Stage, Terms, Word};
+use crate::leg::{self, Fork, Outcome, Parties, Passage, Stage, Terms, Word};
 use crate::private::Private;
 use crate::random::Random;
 use crate::session::{Direction, Stream};
@@ -62,6 +68,8 @@ pub enum Order {
     },
     /// Say what the part has.
     Speak,
+    /// Connect the other end with this number at one's own place, and be let go.
+    Transfer(&'static str),
     /// End the call.
     HangUp,
 }
@@ -97,22 +105,28 @@ pub enum What {
 
 /// The story's end of a telephone. Dropping it unplugs it.
 pub struct Telephone {
-    orders: mpsc::Sender<Order>,
+    line: usize,
+    orders: mpsc::Sender<(usize, Order)>,
     news: mpsc::Receiver<News>,
 }
 
 impl Telephone {
-    /// Plugs a telephone in: it takes the calls of this trunk of its configuration and makes its
-    /// calls there.
-    pub async fn start(
+    /// Plugs telephones in: they take the calls of this trunk of their configuration, the first that
+    /// is free, and make their calls there.
+    pub async fn start<const N: usize>(
         config: Arc<Config>,
         trunk: TrunkId,
         clock: Clock,
         random: Random,
-    ) -> Result<Telephone, transport::StartError> {
+    ) -> Result<[Telephone; N], transport::StartError> {
         let (events, network) = mpsc::channel(QUEUE);
         let (orders, orders_in) = mpsc::channel(QUEUE);
-        let (news_out, news) = mpsc::channel(QUEUE);
+        let mut lines = Vec::with_capacity(N);
+        let telephones = std::array::from_fn(|line| {
+            let (news_out, news) = mpsc::channel(QUEUE);
+            lines.push(Line { part: None, call: None, news: news_out });
+            Telephone { line, orders: orders.clone(), news }
+        });
         let trunk = config.trunk(trunk).unwrap_or(config.lync()).clone();
         let address = config.media.address;
         let transports =
@@ -124,25 +138,23 @@ impl Telephone {
             address,
             transports,
             transactions: Transactions::default(),
-            part: None,
-            call: None,
-            news: news_out,
+            lines,
             heard: Vec::new(),
             said: Vec::new(),
         };
         tokio::spawn(agent.run(orders_in, network));
-        Ok(Telephone { orders, news })
+        Ok(telephones)
     }
 
     /// Tells it something.
     pub async fn order(&self, order: Order) {
         // A telephone that is gone has no news either, and that is noticed.
-        let _ = self.orders.send(order).await;
+        let _ = self.orders.send((self.line, order)).await;
     }
 
     /// What happens next; `None` when the telephone is gone.
-    pub async fn news(&mut self) -> Option<News> {
-        self.news.recv().await
+    pub fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Option<News>> {
+        self.news.poll_recv(cx)
     }
 }
 
@@ -153,14 +165,28 @@ struct Agent {
     trunk: Arc<Trunk>,
     address: IpAddr,
     transports: Transports<SipReader>,
-    transactions: Transactions<RequestId>,
+    transactions: Transactions<Asker>,
+    lines: Vec<Line>,
+    heard: Vec<transaction::Output<Asker>>,
+    said: Vec<(usize, LegOutput)>,
+}
+
+/// Which line's request.
+type Asker = (usize, RequestId);
+
+/// One telephone of the place.
+struct Line {
     part: Option<Part>,
     /// The call. What an ended one might still repeat is dropped when the next begins: streams lose
     /// nothing.
     call: Option<Call>,
     news: mpsc::Sender<News>,
-    heard: Vec<transaction::Output<RequestId>>,
-    said: Vec<LegOutput>,
+}
+
+impl Line {
+    fn is_free(&self) -> bool {
+        self.call.as_ref().is_none_or(|call| matches!(call.sound, Sound::Over))
+    }
 }
 
 struct Call {
@@ -180,13 +206,13 @@ enum Sound {
 impl Agent {
     async fn run(
         mut self,
-        mut orders: mpsc::Receiver<Order>,
+        mut orders: mpsc::Receiver<(usize, Order)>,
         mut network: mpsc::Receiver<transport::Event<SipReader>>,
     ) {
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => self.obey(order).await,
+                    Some((line, order)) => self.obey(line, order).await,
                     None => return,
                 },
                 Some(event) = network.recv() => self.receive(event),
@@ -201,56 +227,83 @@ impl Agent {
     }
 
     fn timeout(&self) -> Option<Instant> {
-        let call = self.call.as_ref().and_then(|call| soonest(call.leg.timeout(), call.answer_at));
-        soonest(self.transactions.timeout(), call)
+        let calls = self.lines.iter().filter_map(|line| line.call.as_ref());
+        let dues = calls.map(|call| soonest(call.leg.timeout(), call.answer_at));
+        dues.fold(self.transactions.timeout(), soonest)
     }
 
     fn tick(&mut self) {
         let now = self.now();
         self.transactions.tick(now, &mut self.heard);
-        let Some(call) = &mut self.call else { return };
-        if call.leg.timeout().is_some_and(|at| at <= now.mono) {
-            call.leg.tick(now, &mut self.random, &mut self.said);
+        for line in 0..self.lines.len() {
+            let Some(call) = self.call(line) else { continue };
+            let answer = call.answer_at.take_if(|at| *at <= now.mono);
+            let answer = answer.map(|_| leg::Order::Answer { terms: call.terms.clone(), fork: Fork(0) });
+            if call.leg.timeout().is_some_and(|at| at <= now.mono) {
+                self.with_leg(line, |leg, now, random, out| leg.tick(now, random, out));
+            }
+            if let Some(answer) = answer {
+                self.tell_leg(line, answer);
+            }
         }
-        if call.answer_at.is_some_and(|at| at <= now.mono) {
-            call.answer_at = None;
-            let answer = leg::Order::Answer { terms: call.terms.clone(), fork: Fork(0) };
-            call.leg.order(now, &mut self.random, answer, &mut self.said);
-        }
+    }
+
+    fn call(&mut self, line: usize) -> Option<&mut Call> {
+        self.lines.get_mut(line)?.call.as_mut()
     }
 
     // What the story wants.
 
-    async fn obey(&mut self, order: Order) {
+    async fn obey(&mut self, line: usize, order: Order) {
         match order {
-            Order::Play(part) => self.part = Some(part),
-            Order::Call { called, calling } => self.dial(called, calling),
+            Order::Play(part) => {
+                if let Some(line) = self.lines.get_mut(line) {
+                    line.part = Some(part);
+                }
+            }
+            Order::Call { called, calling } => self.dial(line, called, calling),
             Order::Speak => {
-                if let Some(Call { sound: Sound::Live(conversation), .. }) = &self.call {
+                if let Some(Call { sound: Sound::Live(conversation), .. }) = self.call(line) {
                     conversation.speak();
                 }
             }
+            Order::Transfer(number) => self.transfer(line, number),
             Order::HangUp => {
                 let release = Release::normal("this end hung up");
-                self.with_leg(|leg, now, random, out| {
-                    leg.order(now, random, leg::Order::Release(release.clone()), out)
-                });
-                self.ended(release).await;
+                self.tell_leg(line, leg::Order::Release(release.clone()));
+                self.ended(line, release).await;
             }
         }
     }
 
-    fn dial(&mut self, called: &str, calling: &str) {
+    fn dial(&mut self, line: usize, called: &str, calling: &str) {
         let Some(hop) = self.trunk.hops.first().cloned().map(Hop::Target) else { return };
         let (handset, terms) = match self.handset() {
             Ok(open) => open,
-            Err(fault) => return self.trouble(format!("no ports for sound: {fault}")),
+            Err(fault) => return self.trouble(line, format!("no ports for sound: {fault}")),
         };
         let parties =
             Parties { called: Private(called.to_owned()), calling: Private(calling.to_owned()), ..Parties::default() };
-        let (now, trunk) = (self.now(), self.trunk.clone());
-        let leg = Leg::outgoing(now, &mut self.random, trunk, hop, &parties, &terms, &mut self.said);
-        self.call = Some(Call { leg, terms, invite: None, answer_at: None, sound: Sound::Idle(handset) });
+        let (now, trunk, mut out) = (self.now(), self.trunk.clone(), Vec::new());
+        let leg = Leg::outgoing(now, &mut self.random, trunk, hop, &parties, &terms, &mut out);
+        self.begin(line, Call { leg, terms, invite: None, answer_at: None, sound: Sound::Idle(handset) }, out);
+    }
+
+    fn begin(&mut self, line: usize, call: Call, said: Vec<LegOutput>) {
+        if let Some(line) = self.lines.get_mut(line) {
+            line.call = Some(call);
+        }
+        self.said.extend(said.into_iter().map(|output| (line, output)));
+    }
+
+    fn transfer(&mut self, line: usize, number: &str) {
+        let referrer = format!("<sip:{}>", self.trunk.own_host);
+        let passage = Passage {
+            number: Private(number.to_owned()),
+            token: self.random.token(),
+            referred_by: Some(Private(referrer.into_bytes())),
+        };
+        self.tell_leg(line, leg::Order::Refer(Box::new(passage)));
     }
 
     fn handset(&self) -> io::Result<(Handset, Terms)> {
@@ -273,8 +326,8 @@ impl Agent {
                 let now = self.now();
                 self.transactions.receive(now, flow, message, &mut self.random, &mut self.heard);
             }
-            transport::Event::Unsent { why, .. } => self.trouble(why.to_string()),
-            transport::Event::Refused(refused) => self.trouble(refused.to_string()),
+            transport::Event::Unsent { why, .. } => self.trouble(0, why.to_string()),
+            transport::Event::Refused(refused) => self.trouble(0, refused.to_string()),
             _ => {}
         }
     }
@@ -285,40 +338,50 @@ impl Agent {
             for output in std::mem::take(&mut self.heard) {
                 self.heed(output);
             }
-            for output in std::mem::take(&mut self.said) {
-                self.carry_out(output).await;
+            for (line, output) in std::mem::take(&mut self.said) {
+                self.carry_out(line, output).await;
             }
         }
     }
 
-    fn heed(&mut self, output: transaction::Output<RequestId>) {
+    fn heed(&mut self, output: transaction::Output<Asker>) {
         use transaction::Output;
         match output {
             Output::Send { hop, message, .. } => {
                 if let Err(why) = self.transports.send(&hop, message.bytes().clone(), 0) {
-                    self.trouble(why.to_string());
+                    self.trouble(0, why.to_string());
                 }
             }
             Output::Request { id, flow, message } => self.requested(id, flow, message),
             Output::Ack { message, .. } => {
-                self.with_leg(|leg, now, random, out| leg.ack(now, random, &message, out));
+                let Some(line) = self.owner(&message) else { return };
+                self.with_leg(line, |leg, now, random, out| leg.ack(now, random, &message, out));
             }
             Output::Cancelled { cancel, .. } => {
-                self.with_leg(|leg, now, random, out| leg.cancelled(now, random, &cancel, out));
+                let Some(line) = self.line(|leg| cancel.call_id() == Ok(leg.call_id())) else { return };
+                self.with_leg(line, |leg, now, random, out| leg.cancelled(now, random, &cancel, out));
             }
-            Output::Response { user, flow, message } => {
-                self.with_leg(|leg, now, random, out| leg.response(now, random, flow, user, &message, out));
+            Output::Response { user: (line, id), flow, message } => {
+                self.with_leg(line, |leg, now, random, out| leg.response(now, random, flow, id, &message, out));
             }
-            Output::Failed { user, why } => {
-                self.with_leg(|leg, now, random, out| leg.failed(now, random, user, why, out));
+            Output::Failed { user: (line, id), why } => {
+                self.with_leg(line, |leg, now, random, out| leg.failed(now, random, id, why, out));
             }
             Output::NotAcknowledged { .. } => {}
         }
     }
 
+    fn line(&self, wanted: impl Fn(&Leg) -> bool) -> Option<usize> {
+        self.lines.iter().position(|line| line.call.as_ref().is_some_and(|call| wanted(&call.leg)))
+    }
+
+    fn owner(&self, message: &Message) -> Option<usize> {
+        self.line(|leg| leg.owns(message))
+    }
+
     fn requested(&mut self, id: ServerId, flow: Flow, message: Message) {
-        if self.call.as_ref().is_some_and(|call| call.leg.owns(&message)) {
-            return self.with_leg(|leg, now, random, out| leg.request(now, random, flow, id, message, out));
+        if let Some(line) = self.owner(&message) {
+            return self.with_leg(line, |leg, now, random, out| leg.request(now, random, flow, id, message, out));
         }
         match message.method() {
             Some(Method::Invite) if message.tag(Name::To).is_none() => self.called(id, flow, message),
@@ -327,11 +390,13 @@ impl Agent {
                 let answer = uas::capabilities(&message, flow, &tag, &Accepted::default(), contact);
                 self.answer(id, answer.empty_body());
             }
-            _ => {
-                let tag = self.random.token();
-                self.answer(id, response_to(&message, flow, 481, reason_phrase(481), Some(&tag)).empty_body());
-            }
+            _ => self.refuse(id, flow, &message, 481),
         }
+    }
+
+    fn refuse(&mut self, id: ServerId, flow: Flow, message: &Message, status: u16) {
+        let tag = self.random.token();
+        self.answer(id, response_to(message, flow, status, reason_phrase(status), Some(&tag)).empty_body());
     }
 
     fn answer(&mut self, id: ServerId, response: Message) {
@@ -341,106 +406,119 @@ impl Agent {
 
     /// It rings.
     fn called(&mut self, id: ServerId, flow: Flow, invite: Message) {
+        let Some(line) = self.lines.iter().position(Line::is_free) else {
+            return self.refuse(id, flow, &invite, 486);
+        };
         let (now, trunk) = (self.now(), self.trunk.clone());
-        let mut leg = match Leg::incoming(now, &mut self.random, trunk, flow, id, invite) {
+        let leg = match Leg::incoming(now, &mut self.random, trunk, flow, id, invite) {
             Ok((leg, _)) => leg,
             Err(rejection) => {
-                self.trouble(format!("the call was not taken: {}", rejection.release.why));
+                self.trouble(line, format!("the call was not taken: {}", rejection.release.why));
                 return self.answer(id, rejection.response);
             }
         };
         let (handset, terms) = match self.handset() {
             Ok(open) => open,
-            Err(fault) => return self.trouble(format!("no ports for sound: {fault}")),
+            Err(fault) => return self.trouble(line, format!("no ports for sound: {fault}")),
         };
-        let ringing = leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None };
-        leg.order(now, &mut self.random, ringing, &mut self.said);
         let answer_at = Some(now.mono + RINGS);
-        self.call = Some(Call { leg, terms, invite: None, answer_at, sound: Sound::Idle(handset) });
-        self.tell(What::Called);
+        let call = Call { leg, terms, invite: None, answer_at, sound: Sound::Idle(handset) };
+        self.begin(line, call, Vec::new());
+        self.tell_leg(line, leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None });
+        self.tell(line, What::Called);
     }
 
     // What the leg does.
 
-    fn with_leg(&mut self, act: impl FnOnce(&mut Leg, Now, &mut Random, &mut Vec<LegOutput>)) {
-        let now = self.now();
-        if let Some(call) = &mut self.call {
-            act(&mut call.leg, now, &mut self.random, &mut self.said);
+    fn with_leg(&mut self, line: usize, act: impl FnOnce(&mut Leg, Now, &mut Random, &mut Vec<LegOutput>)) {
+        let (now, mut out) = (self.now(), Vec::new());
+        if let Some(call) = self.lines.get_mut(line).and_then(|line| line.call.as_mut()) {
+            act(&mut call.leg, now, &mut self.random, &mut out);
         }
+        self.said.extend(out.into_iter().map(|output| (line, output)));
     }
 
-    async fn carry_out(&mut self, output: LegOutput) {
+    fn tell_leg(&mut self, line: usize, order: leg::Order) {
+        self.with_leg(line, |leg, now, random, out| leg.order(now, random, order, out));
+    }
+
+    async fn carry_out(&mut self, line: usize, output: LegOutput) {
         let now = self.now();
         match output {
             LegOutput::Request { id, hop, message } => {
                 let sent_by = self.trunk.sent_by();
                 let (random, heard) = (&mut self.random, &mut self.heard);
-                let client = self.transactions.request(now, id, hop, &sent_by, &message, random, heard);
-                if let Some(call) = self.call.as_mut().filter(|_| message.is(Method::Invite)) {
+                let client = self.transactions.request(now, (line, id), hop, &sent_by, &message, random, heard);
+                if let Some(call) = self.call(line).filter(|_| message.is(Method::Invite)) {
                     call.invite = Some(client);
                 }
             }
             LegOutput::Cancel { reason, .. } => {
-                if let Some(client) = self.call.as_ref().and_then(|call| call.invite) {
+                if let Some(client) = self.call(line).and_then(|call| call.invite) {
                     self.transactions.cancel(now, client, &[(Name::Reason, &reason)], &mut self.heard);
                 }
             }
             LegOutput::Ack { hop, message } => {
                 let sent_by = self.trunk.sent_by();
-                Transactions::<RequestId>::acknowledge(hop, &sent_by, &message, &mut self.random, &mut self.heard);
+                Transactions::<Asker>::acknowledge(hop, &sent_by, &message, &mut self.random, &mut self.heard);
             }
             LegOutput::Respond { transaction, message } => self.answer(transaction, message),
-            LegOutput::Word(word) => self.word(word).await,
+            LegOutput::Word(word) => self.word(line, word).await,
             LegOutput::Note(_) => {}
         }
     }
 
-    async fn word(&mut self, word: Word) {
+    async fn word(&mut self, line: usize, word: Word) {
         match word {
-            Word::Progress { stage: Stage::Ringing, .. } => self.tell(What::Ringing),
-            Word::Answer { media, .. } | Word::Media(media) => self.connect(&media),
+            Word::Progress { stage: Stage::Ringing, .. } => self.tell(line, What::Ringing),
+            Word::Answer { media, .. } | Word::Media(media) => self.connect(line, &media),
             Word::Change(_) => {
-                let Some(terms) = self.call.as_ref().map(|call| call.terms.clone()) else { return };
-                self.with_leg(|leg, now, random, out| leg.order(now, random, leg::Order::Grant(terms), out));
+                let Some(terms) = self.call(line).map(|call| call.terms.clone()) else { return };
+                self.tell_leg(line, leg::Order::Grant(terms));
             }
-            Word::Released(release) => self.ended(release).await,
+            Word::Referred(Outcome::Refused(release)) => self.trouble(line, format!("no transfer: {}", release.why)),
+            Word::Referred(Outcome::Done(status @ 300..)) => {
+                self.trouble(line, format!("the transfer failed ({status} {})", reason_phrase(status)));
+            }
+            Word::Released(release) => self.ended(line, release).await,
             _ => {}
         }
     }
 
-    /// Sound begins; what changes later is not followed: nobody changes anything in these calls.
-    fn connect(&mut self, stream: &Stream) {
-        let (Some(call), Some(part)) = (&mut self.call, &self.part) else { return };
+    /// Sound begins; what changes later is not followed: to a transferred end the box stays where it was.
+    fn connect(&mut self, line: usize, stream: &Stream) {
+        let Some(Line { part: Some(part), call: Some(call), .. }) = self.lines.get_mut(line) else { return };
         call.sound = match std::mem::replace(&mut call.sound, Sound::Over) {
             Sound::Idle(handset) => match handset.connect(stream, part.clone(), self.clock.clone(), &mut self.random) {
                 Ok(conversation) => Sound::Live(conversation),
-                Err(fault) => return self.trouble(format!("no sound: {fault}")),
+                Err(fault) => return self.trouble(line, format!("no sound: {fault}")),
             },
             sound => {
                 call.sound = sound;
                 return;
             }
         };
-        self.tell(What::Connected);
+        self.tell(line, What::Connected);
     }
 
-    async fn ended(&mut self, release: Release) {
-        let sound = self.call.as_mut().map(|call| std::mem::replace(&mut call.sound, Sound::Over));
+    async fn ended(&mut self, line: usize, release: Release) {
+        let sound = self.call(line).map(|call| std::mem::replace(&mut call.sound, Sound::Over));
         let tape = match sound {
             Some(Sound::Live(conversation)) => conversation.end().await,
             Some(Sound::Over) => return,
             Some(Sound::Idle(_)) | None => None,
         };
-        self.tell(What::Ended { release, tape });
+        self.tell(line, What::Ended { release, tape });
     }
 
-    fn trouble(&self, why: String) {
-        self.tell(What::Trouble(why));
+    fn trouble(&self, line: usize, why: String) {
+        self.tell(line, What::Trouble(why));
     }
 
-    fn tell(&self, what: What) {
+    fn tell(&self, line: usize, what: What) {
+        let Some(line) = self.lines.get(line) else { return };
         // A story that does not listen has failed already.
-        let _ = self.news.try_send(News { at: self.now().mono, what });
+        let _ = line.news.try_send(News { at: self.now().mono, what });
     }
 }
 
@@ -456,12 +534,14 @@ impl Telephone {
                 let _ = news_out.send(News { at: Instant::START, what }).await;
             }
         });
-        (Telephone { orders, news }, strings)
+        (Telephone { line: 0, orders, news }, strings)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::super::sound::{PACE, Passage, Speech, Voice};
     use super::super::stage::Stage;
     use super::*;
@@ -471,7 +551,7 @@ mod tests {
     async fn until(telephone: &mut Telephone, wanted: impl Fn(&What) -> bool) -> News {
         let wait = async {
             loop {
-                let news = telephone.news().await.unwrap();
+                let news = poll_fn(|cx| telephone.poll_news(cx)).await.unwrap();
                 assert!(!matches!(news.what, What::Trouble(_)), "{news:?}");
                 if wanted(&news.what) {
                     return news;
@@ -496,8 +576,8 @@ mod tests {
         let own = std::fs::read(stage.file()).unwrap();
         let own = Arc::new(crate::config::parse(&own, &stage.file().to_string_lossy()).unwrap().0);
         let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock.clone(), Random::test(seed));
-        let mut alice = start(stage.pool().unwrap(), 1).await.unwrap();
-        let mut bob = start(own, 2).await.unwrap();
+        let [mut alice] = start(stage.pool().unwrap(), 1).await.unwrap();
+        let [mut bob] = start(own, 2).await.unwrap();
         let speech = Arc::new(Speech::new(Voice::Low, FRAMES, &mut random));
         alice.order(Order::Play(Part { says: Some(speech.clone()), hears: speech.clone() })).await;
         bob.order(Order::Play(Part { says: None, hears: speech })).await;
