@@ -130,6 +130,17 @@ fn a_box_that_is_thirty_seconds_ahead_says_the_true_time_among_all_kinds_of_serv
     }
     stage.demarc.logs(&["clock alarm: we are 30.0 s ahead of", "transfers signed here would be refused"]);
     stage.demarc.logs(&["clock alarm: the NTP server", "is 120.0 s behind the others"]);
+    let (_, alarms) = get(stage.demarc.web, "/api/alarms").unwrap();
+    let alarms: Vec<serde_json::Value> = serde_json::from_str(&alarms).unwrap();
+    let ours = alarms.iter().find(|alarm| alarm["severity"] == "minor").unwrap();
+    assert!(
+        ours["subject"] == "clock" && ours["what"].as_str().unwrap().starts_with("we are 30.0 s ahead of"),
+        "{ours}"
+    );
+    assert!(ours["breaks"].as_str().unwrap().contains("transfers signed here would be refused"), "{ours}");
+    assert!(ours["age_seconds"].as_f64().unwrap() < 60.0, "{ours}");
+    let (_, status, _) = stage.demarc.ask(&["status"]);
+    assert!(status.contains("MINOR clock, for ") && status.contains("corrected by -30.0"), "{status}");
     let clock = stage.clock();
     assert_eq!(clock["trust"], "good");
     // The lab's own chronyds, seen as /proc names them.
@@ -180,6 +191,8 @@ fn certificates_are_judged_by_the_true_time() {
     stage.trusts();
     stage.demarc.logs(&["up: ", "lync"]);
     stage.call_says_the_true_time();
+    let (_, alarms) = get(stage.demarc.web, "/api/alarms").unwrap();
+    assert!(!alarms.contains("certificate") && !stage.demarc.log().contains("certificate alarm"), "{alarms}");
 }
 
 #[test]

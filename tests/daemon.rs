@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use demarc::media::codec::g711::{self, Law};
-use lab::{Demarc, Dialog, Gateway, Lab, Message, Peer, Sdp, Setup, connect_from, demarc, get, seconds};
+use lab::{Demarc, Dialog, Gateway, Lab, Message, Paper, Peer, Sdp, Setup, connect_from, demarc, get, seconds, until};
 use nix::sys::signal::Signal;
 
 const LYNC_NUMBER: &str = "+13125550100";
@@ -102,6 +102,45 @@ fn a_full_trunk_refuses_the_call_and_says_so() {
     stage.demarc.logs(&["request refused", "trunk=\"Gateway1\"", "MaxCalls"]);
     stage.lives(&mut call);
     stage.hang_up(&mut call);
+}
+
+// Alarms.
+
+/// What `/api/alarms` says: severity, subject, what.
+fn alarms(demarc: &Demarc) -> Vec<(String, String, String)> {
+    let (status, text) = get(demarc.web, "/api/alarms").unwrap();
+    assert_eq!(status, 200);
+    let alarms: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let word = |alarm: &serde_json::Value, key: &str| alarm[key].as_str().unwrap().to_owned();
+    alarms.iter().map(|alarm| (word(alarm, "severity"), word(alarm, "subject"), word(alarm, "what"))).collect()
+}
+
+#[test]
+fn a_trunk_that_is_down_and_a_certificate_that_ends_are_alarms_until_they_are_mended() {
+    let mut stage = Stage::set(|setup| setup.trunk_configuration = vec!["OptionsInterval=1s".to_owned()]);
+    let demarc = &stage.demarc;
+    let down = until(seconds(8), "the trunk is down", || alarms(demarc).pop());
+    assert_eq!((down.0.as_str(), down.1.as_str()), ("major", "Gateway1"));
+    assert!(down.2.starts_with("Gateway1 is down: OPTIONS to "), "{down:?}");
+    let paper = Paper { days: (-1, 5), address: Some(stage.lab.net.host(1)), ..Paper::new("demarc.lab.test") };
+    let leaf = stage.lab.authority.issue(&paper);
+    stage.lab.write("demarc.pem", leaf.certificate);
+    stage.lab.write("demarc.key", leaf.key);
+    assert_eq!(demarc.ask(&["reload"]).0, 0);
+    demarc.logs(&["certificate alarm: our certificate ends on", "from then on peers refuse us", "renew it and reload"]);
+    let both = alarms(demarc);
+    // Both are major: the one that has been due for weeks is the older one.
+    assert!(both.len() == 2 && both[0].1 == "certificate" && both[1].1 == "Gateway1", "{both:?}");
+    let (_, text, _) = demarc.ask(&["status"]);
+    assert!(
+        text.contains("MAJOR Gateway1, for ")
+            && text.contains("MAJOR certificate, for 25d00h: our certificate ends on")
+    );
+    assert_eq!(demarc.metric_where("demarc_alarms", "major"), 2.0);
+    let mut call = stage.connect();
+    stage.hang_up(&mut call);
+    let left = alarms(&stage.demarc);
+    assert!(left.iter().all(|alarm| alarm.1 == "certificate"), "{left:?}");
 }
 
 // Files.

@@ -26,6 +26,7 @@ enum Floor {
 use Floor::{Calls, Machines, Media, Shell, Values, Wire};
 
 const MAP: &[(&str, Floor)] = &[
+    ("alarm", Values),
     ("cause", Values),
     ("hop", Values),
     ("leg", Values),

@@ -6,7 +6,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::identity::blame::OFF;
+use crate::alarm::{Alarm, Severity};
+use crate::identity::blame::{self, OFF};
 use crate::time::{Instant, Now};
 
 /// The Dates that count, and how many make a verdict.
@@ -22,7 +23,8 @@ pub(super) struct PeerClock {
     seen: [i64; KEPT],
     count: usize,
     heard: Option<Instant>,
-    off: bool,
+    /// Since when it is off.
+    off: Option<Instant>,
 }
 
 /// What changed.
@@ -42,11 +44,11 @@ impl PeerClock {
         self.count += 1;
         self.heard = Some(now.mono);
         let offset = self.offset()?;
-        let off = offset.abs() > if self.off { OFF / 2 } else { OFF };
-        if off == self.off {
+        let off = offset.abs() > if self.off.is_some() { OFF / 2 } else { OFF };
+        if off == self.off.is_some() {
             return None;
         }
-        self.off = off;
+        self.off = off.then_some(now.mono);
         Some(if off { News::Off(offset) } else { News::Right })
     }
 
@@ -62,7 +64,13 @@ impl PeerClock {
 
     /// The same while it is off.
     pub fn off(&self) -> Option<SignedDuration> {
-        self.offset().filter(|_| self.off)
+        self.offset().filter(|_| self.off.is_some())
+    }
+
+    /// What operators must know of it; `name` is the peer's.
+    pub fn alarm(&self, now: Now, name: &str) -> Option<Alarm> {
+        let text = blame::peer_is_off(name, self.offset()?);
+        Some(Alarm::new(now, self.off?, Severity::Major, name, text))
     }
 
     /// When the last Date was heard.

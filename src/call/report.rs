@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::alarm::Alarm;
 use crate::cause::{Cause, Guilty, Release};
 use crate::hop::{Transport, TrunkId};
 use crate::identity::Verdict;
@@ -290,6 +291,8 @@ pub struct Snapshot {
     pub calls: Vec<CallView>,
     /// Trunks in the order of the configuration.
     pub trunks: Vec<TrunkView>,
+    /// What breaks calls, trunk by trunk.
+    pub alarms: Vec<Alarm>,
     /// Running SIP transactions.
     pub transactions: usize,
     /// No new calls are taken.

@@ -156,6 +156,7 @@ impl Switch {
         Snapshot {
             calls: self.calls.live().iter().map(|call| call.view(now)).collect(),
             trunks: self.trunks.iter().map(|watch| trunk_view(watch, now)).collect(),
+            alarms: self.trunks.iter().flat_map(|watch| watch.alarms(now)).collect(),
             transactions: self.transactions.len(),
             draining: self.draining,
         }
@@ -596,7 +597,7 @@ fn refused(trunk: TrunkId, status: u16, why: Cow<'static, str>) -> Output {
     Output::Report(Report::Refused { trunk, status, why })
 }
 
-/// Our name in a Via toward a trunk.
+/// A trunk as operators see it.
 fn trunk_view(watch: &TrunkWatch, now: Now) -> TrunkView {
     let (up, since) = match watch.reachability() {
         Reachability::Unknown => (None, None),

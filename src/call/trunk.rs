@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::peer_clock::PeerClock;
-use crate::config::Trunk;
+use crate::alarm::{Alarm, Severity, Text};
+use crate::config::{Trunk, TrunkKind};
 use crate::hop::{Hop, TrunkId};
 use crate::time::{Instant, Now};
 
@@ -95,6 +96,23 @@ impl TrunkWatch {
 
     pub fn why(&self) -> &str {
         &self.why
+    }
+
+    /// What operators must know of it.
+    pub fn alarms(&self, now: Now) -> impl Iterator<Item = Alarm> {
+        self.down(now).into_iter().chain(self.clock.alarm(now, &self.trunk.name))
+    }
+
+    fn down(&self, now: Now) -> Option<Alarm> {
+        let Reachability::Down { since } = self.state else { return None };
+        let name = &self.trunk.name;
+        let (severity, breaks) = match self.trunk.kind {
+            TrunkKind::Microsoft(_) => (Severity::Critical, "calls from the telephone network find nobody"),
+            TrunkKind::Gateway => (Severity::Major, "its calls go to other gateways, and fail where there is none"),
+        };
+        let remedy = format!("bring {name} back, or the way to it; demarc doctor looks closer");
+        let text = Text::new(format!("{name} is down: {}", self.why), breaks, remedy);
+        Some(Alarm::new(now, since, severity, name, text))
     }
 
     /// Is there room for one more call?

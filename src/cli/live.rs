@@ -45,6 +45,7 @@ fn parse(text: &str) -> Value {
 fn status_text(status: &Value) -> String {
     let draining = if status["draining"] == true { ", draining" } else { "" };
     let mut text = format!("demarc {}{draining}: {} calls\n", word(&status["version"]), status["calls"]);
+    rows(&status["alarms"]).for_each(|alarm| text += &alarm_text(alarm));
     text += &clock_text(&status["clock"]);
     for trunk in rows(&status["trunks"]) {
         let up = match trunk["up"].as_bool() {
@@ -71,8 +72,19 @@ fn clock_text(clock: &Value) -> String {
         ("suspect", ..) => word(&clock["why"]).to_owned(),
         _ => "the system's, not compared with any other".to_owned(),
     };
-    let alarms = rows(&clock["alarms"]).map(|alarm| format!("    {}\n", word(alarm)));
-    std::iter::once(format!("  clock        {state}\n")).chain(alarms).collect()
+    format!("  clock        {state}\n")
+}
+
+fn alarm_text(alarm: &Value) -> String {
+    format!(
+        "  {} {}, for {}: {}\n      {}\n      {}\n",
+        word(&alarm["severity"]).to_uppercase(),
+        word(&alarm["subject"]),
+        duration(alarm["age_seconds"].as_f64().unwrap_or_default()),
+        word(&alarm["what"]),
+        word(&alarm["breaks"]),
+        word(&alarm["remedy"]),
+    )
 }
 
 fn calls_text(calls: &Value) -> String {
@@ -111,7 +123,8 @@ fn duration(seconds: f64) -> String {
     match whole {
         0..60 => format!("{whole}s"),
         60..3600 => format!("{}m{:02}s", whole / 60, whole % 60),
-        _ => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
+        3600..172_800 => format!("{}h{:02}m", whole / 3600, whole % 3600 / 60),
+        _ => format!("{}d{:02}h", whole / 86_400, whole % 86_400 / 3600),
     }
 }
 
@@ -122,13 +135,16 @@ mod tests {
     #[test]
     fn status_names_the_trunk_that_is_down() {
         let status = serde_json::json!({ "version": "0.1.0", "draining": false, "calls": 2, "clock": {
-            "trust": "good", "offset_seconds": 30.0, "error_seconds": 0.0054, "alarms": ["we are 30.0 s ahead of 3 servers"] }, "trunks": [
+            "trust": "good", "offset_seconds": 30.0, "error_seconds": 0.0054 }, "alarms": [
+            { "subject": "Gateway1", "severity": "major", "age_seconds": 4.2, "what": "Gateway1 is down", "breaks": "calls fail", "remedy": "mend it" },
+        ], "trunks": [
             { "name": "lync", "up": true, "since_seconds": 75.0, "why": "answers OPTIONS", "calls": [1, 1], "max_calls": null },
             { "name": "Gateway1", "up": false, "since_seconds": 4.2, "why": "no answer in time", "calls": [0, 0], "max_calls": 23 },
         ]});
         assert_eq!(
             status_text(&status),
-            "demarc 0.1.0: 2 calls\n  clock        corrected by -30.000 s, to 5 ms\n    we are 30.0 s ahead of 3 servers\n  lync         up for 1m15s; 2 calls; answers OPTIONS\n  \
+            "demarc 0.1.0: 2 calls\n  MAJOR Gateway1, for 4s: Gateway1 is down\n      calls fail\n      mend it\n  \
+             clock        corrected by -30.000 s, to 5 ms\n  lync         up for 1m15s; 2 calls; answers OPTIONS\n  \
              Gateway1     DOWN for 4s; 0 of 23 calls; no answer in time\n"
         );
     }

@@ -38,14 +38,26 @@ pub enum Hindrance {
     #[error("the kernel does not tell the state of its clock")]
     Unknown,
     /// Two would pull at it.
-    #[error("{0} keeps the system's clock already; stop it, or set Discipline=No")]
+    #[error("{0} keeps the system's clock already")]
     Keeper(&'static str),
     /// It is too far off.
-    #[error("the system's clock is more than 10 s off, too far to be slewed; set it once by hand (date -s)")]
+    #[error("the system's clock is more than 10 s off, too far to be slewed")]
     Far,
     /// The kernel refuses.
-    #[error("the kernel does not let us; the daemon needs CAP_SYS_TIME")]
+    #[error("the kernel does not let us: CAP_SYS_TIME is missing")]
     Forbidden,
+}
+
+impl Hindrance {
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Hindrance::Unknown => "set Discipline=No, and let chrony or timesyncd keep the system's clock",
+            Hindrance::Keeper(_) => "stop it, or set Discipline=No",
+            Hindrance::Far => "set it once by hand (date -s)",
+            Hindrance::Forbidden => "grant CAP_SYS_TIME to the daemon, or set Discipline=No",
+        }
+    }
 }
 
 /// Steers, if it is wanted.

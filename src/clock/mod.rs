@@ -7,9 +7,9 @@
 //! 4. Every second both clocks of the system are looked at: the offset is the system's clock minus the truth, a jump
 //!    between two looks is a step (and the servers are asked again), a steady growth is drift ([`slope`]).
 //! 5. With `Discipline=Yes` the system's clock is slewed to the truth ([`discipline`]).
-//! 6. What will break is an [`Alarm`], raised and cleared.
+//! 6. What will break is a [`Concern`], raised and cleared.
 
-pub mod alarm;
+pub mod concern;
 pub mod discipline;
 pub mod judge;
 pub mod slope;
@@ -18,7 +18,7 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
-pub use alarm::Alarm;
+pub use concern::Concern;
 pub use discipline::Kernel;
 
 use std::time::Duration;
@@ -140,9 +140,9 @@ pub enum Report {
     /// The system's clock jumped by this.
     Stepped(SignedDuration),
     /// Something will break.
-    Raised(Alarm),
+    Raised(Concern),
     /// It will not any more.
-    Cleared(Alarm),
+    Cleared(Concern),
 }
 
 /// What goes out.
@@ -214,7 +214,16 @@ pub struct Timekeeper {
     /// The system's clock over the raw one, and the raw one over the truth.
     gains: [Slope; 2],
     trust: Trust,
-    alarms: Vec<Alarm>,
+    concerns: Vec<Lasting>,
+}
+
+/// A concern that stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lasting {
+    /// Since when.
+    pub since: Instant,
+    /// Which.
+    pub concern: Concern,
 }
 
 impl Timekeeper {
@@ -236,7 +245,7 @@ impl Timekeeper {
                 Slope::new(Duration::from_secs(30), Duration::from_secs(120)),
             ],
             trust: Trust::None,
-            alarms: Vec::new(),
+            concerns: Vec::new(),
         };
         keeper.set(now, settings);
         keeper
@@ -377,13 +386,17 @@ impl Timekeeper {
     }
 
     fn raise(&mut self, now: Reading, out: &mut Vec<Output>) {
-        let alarms = self.alarms_at(now);
-        let old = std::mem::take(&mut self.alarms);
-        let gone = old.iter().filter(|alarm| !alarms.iter().any(|new| new.is_same(alarm)));
-        out.extend(gone.cloned().map(|alarm| Output::Report(Report::Cleared(alarm))));
-        let new = alarms.iter().filter(|alarm| !old.iter().any(|known| known.is_same(alarm)));
-        out.extend(new.cloned().map(|alarm| Output::Report(Report::Raised(alarm))));
-        self.alarms = alarms;
+        let concerns = self.concerns_at(now);
+        let old = std::mem::take(&mut self.concerns);
+        let gone = old.iter().filter(|known| !concerns.iter().any(|new| new.is_same(&known.concern)));
+        out.extend(gone.map(|known| Output::Report(Report::Cleared(known.concern.clone()))));
+        for concern in concerns {
+            let since = old.iter().find(|known| known.concern.is_same(&concern)).map(|known| known.since);
+            if since.is_none() {
+                out.push(Output::Report(Report::Raised(concern.clone())));
+            }
+            self.concerns.push(Lasting { since: since.unwrap_or(now.mono), concern });
+        }
     }
 
     fn trust_at(&self, now: Reading) -> Trust {
@@ -408,31 +421,33 @@ impl Timekeeper {
         self.believed.iter().filter(|believed| **believed).count()
     }
 
-    /// What is wrong now. An alarm that stands is cleared only when its cause is clearly gone.
-    fn alarms_at(&self, now: Reading) -> Vec<Alarm> {
-        let mut alarms = Vec::new();
+    /// What is wrong now. A concern that stands is cleared only when its cause is clearly gone.
+    fn concerns_at(&self, now: Reading) -> Vec<Concern> {
+        let mut concerns = Vec::new();
         match self.trust {
             Trust::None => {}
-            Trust::Suspect(doubt) => alarms.push(Alarm::Unknown(doubt)),
+            Trust::Suspect(doubt) => concerns.push(Concern::Unknown(doubt)),
             Trust::Good { offset, error } => {
                 let left = lasts(self.vaguest().saturating_sub(error));
-                alarms.extend(self.doubt.map(|doubt| Alarm::Fading { doubt, left }));
-                let stands = |wanted: fn(&Alarm) -> bool| self.alarms.iter().any(wanted);
-                alarms.extend(alarm::offset(&self.settings, offset, self.agreeing(), stands(Alarm::is_off)));
-                let drift = self.drift().filter(|_| !alarms.iter().any(Alarm::is_off));
-                alarms.extend(drift.and_then(|ppm| alarm::drift(&self.settings, offset, ppm, stands(Alarm::is_drift))));
-                alarms.extend(self.falsetickers(now));
-                alarms.extend(self.hindrance.map(Alarm::Unsteered));
+                concerns.extend(self.doubt.map(|doubt| Concern::Fading { doubt, left }));
+                let stands = |wanted: fn(&Concern) -> bool| self.concerns.iter().any(|known| wanted(&known.concern));
+                concerns.extend(concern::offset(&self.settings, offset, self.agreeing(), stands(Concern::is_off)));
+                let drift = self.drift().filter(|_| !concerns.iter().any(Concern::is_off));
+                let drift =
+                    drift.and_then(|ppm| concern::drift(&self.settings, offset, ppm, stands(Concern::is_drift)));
+                concerns.extend(drift);
+                concerns.extend(self.falsetickers(now));
+                concerns.extend(self.hindrance.map(Concern::Unsteered));
             }
         }
-        alarms
+        concerns
     }
 
-    fn falsetickers(&self, now: Reading) -> impl Iterator<Item = Alarm> {
+    fn falsetickers(&self, now: Reading) -> impl Iterator<Item = Concern> {
         let outvoted = self.sources.iter().zip(&self.believed).filter(|(_, believed)| !**believed);
         outvoted.filter_map(move |(source, _)| {
             let (candidate, truth) = (source.candidate(now.raw)?, self.truth?);
-            Some(Alarm::Falseticker { server: source.name.clone(), ahead: candidate.base - truth.base })
+            Some(Concern::Falseticker { server: source.name.clone(), ahead: candidate.base - truth.base })
         })
     }
 
@@ -462,7 +477,7 @@ impl Timekeeper {
             drift_ppm: self.drift().filter(|_| self.truth.is_some()),
             servers: self.sources.iter().zip(&self.believed).map(server).collect(),
             kernel: self.kernel,
-            alarms: self.alarms.clone(),
+            concerns: self.concerns.clone(),
         }
     }
 }
@@ -487,8 +502,8 @@ pub struct Standing {
     /// Who else keeps the system's clock, and how well.
     pub kernel: Option<Kernel>,
     /// What will break.
-    #[serde(serialize_with = "as_texts")]
-    pub alarms: Vec<Alarm>,
+    #[serde(rename = "alarms", serialize_with = "as_texts")]
+    pub concerns: Vec<Lasting>,
 }
 
 /// How a server stands.
@@ -530,6 +545,6 @@ impl Serialize for Trust {
     }
 }
 
-fn as_texts<S: Serializer>(alarms: &[Alarm], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(alarms.iter().map(ToString::to_string))
+fn as_texts<S: Serializer>(concerns: &[Lasting], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(concerns.iter().map(|known| known.concern.to_string()))
 }

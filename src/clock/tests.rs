@@ -207,21 +207,21 @@ impl World {
 
 fn word(report: &Report) -> String {
     match report {
-        Report::Known { offset, servers, .. } => format!("known: {} {servers}", alarm::apart(*offset)),
-        Report::Stepped(by) => format!("stepped: {} before", alarm::apart(*by)),
-        Report::Raised(alarm) => format!("raised: {}", short(alarm)),
-        Report::Cleared(alarm) => format!("cleared: {}", short(alarm)),
+        Report::Known { offset, servers, .. } => format!("known: {} {servers}", concern::apart(*offset)),
+        Report::Stepped(by) => format!("stepped: {} before", concern::apart(*by)),
+        Report::Raised(concern) => format!("raised: {}", short(concern)),
+        Report::Cleared(concern) => format!("cleared: {}", short(concern)),
     }
 }
 
-fn short(alarm: &Alarm) -> String {
-    match alarm {
-        Alarm::Off { offset, servers } => format!("{} {servers}", alarm::apart(*offset)),
-        Alarm::Drift { ppm, after } => format!("{ppm:.0} ppm, {} min", after.as_secs() / 60),
-        Alarm::Fading { doubt, left } => format!("{doubt:?}, {} min left", left.as_secs() / 60),
-        Alarm::Unknown(doubt) => format!("{doubt:?}"),
-        Alarm::Unsteered(hindrance) => format!("{hindrance:?}"),
-        Alarm::Falseticker { server, ahead } => format!("{server} {}", alarm::apart(*ahead)),
+fn short(concern: &Concern) -> String {
+    match concern {
+        Concern::Off { offset, servers } => format!("{} {servers}", concern::apart(*offset)),
+        Concern::Drift { ppm, after } => format!("{ppm:.0} ppm, {} min", after.as_secs() / 60),
+        Concern::Fading { doubt, left } => format!("{doubt:?}, {} min left", left.as_secs() / 60),
+        Concern::Unknown(doubt) => format!("{doubt:?}"),
+        Concern::Unsteered(hindrance) => format!("{hindrance:?}"),
+        Concern::Falseticker { server, ahead } => format!("{server} {}", concern::apart(*ahead)),
     }
 }
 
@@ -235,7 +235,9 @@ fn thirty_seconds_ahead_is_noticed_named_and_corrected() {
     assert_eq!(world.said.len(), 2);
     let standing = world.keeper.standing();
     assert!((standing.offset_seconds.unwrap() - 30.0).abs() < 0.006);
-    assert!(standing.alarms[0].to_string().starts_with("we are 30.0 s ahead of 3 servers: transfers signed here"));
+    assert!(
+        standing.concerns[0].concern.to_string().starts_with("we are 30.0 s ahead of 3 servers: transfers signed here")
+    );
 }
 
 #[test]

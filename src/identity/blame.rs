@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Judgement, Verdict, quotable};
+use crate::alarm::Text;
 use crate::wire::sip::Diagnostic;
 
 /// A clock that differs by more is off: Date has a grain of a second, and messages take their time.
@@ -121,11 +122,12 @@ impl Refused<'_> {
 }
 
 /// What a peer's wrong clock breaks, and what to do.
-pub fn peer_is_off(name: &str, offset: SignedDuration) -> String {
-    format!(
-        "the clock of {name} is {}: transfers that are signed or checked there will be refused (429), and its certificates and records \
-         go by the wrong time; set it right, or ours if all peers differ alike",
-        Offset(offset)
+pub fn peer_is_off(name: &str, offset: SignedDuration) -> Text {
+    Text::new(
+        format!("the clock of {name} is {}", Offset(offset)),
+        "transfers that are signed or checked there will be refused (429), and its certificates and records go by the \
+         wrong time",
+        "set it right, or ours if all peers differ alike",
     )
 }
 

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::interval_at;
 use tracing::{info, warn};
 
 use super::clock::Clock;
@@ -38,6 +39,8 @@ const NETWORK_QUEUE: usize = 16_384;
 const MEDIA_QUEUE: usize = 4_096;
 /// How long the start waits for NTP servers: the first certificates deserve the true time, the first call does not wait.
 const FIRST_VERDICT: Duration = Duration::from_secs(3);
+/// How often the log names certificates that end soon.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long the last messages may take after the last call.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -127,10 +130,12 @@ impl Daemon {
         let mut hangup = listen(SignalKind::hangup())?;
         let mut terminate = listen(SignalKind::terminate())?;
         let mut interrupt = listen(SignalKind::interrupt())?;
+        let mut daily = interval_at(tokio::time::Instant::now() + DAY, DAY);
         notify(&[NotifyState::Ready]);
         info!("ready");
         loop {
             tokio::select! {
+                _ = daily.tick() => warn_of_certificates(&self.transports),
                 _ = hangup.recv() => drop(self.reload().await),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -278,6 +283,13 @@ fn announce_media(standing: Standing, wished: SocketIo) {
 fn announce_certificates(transports: &Transports<SipReader>, observer: &Observer) {
     for expiry in transports.expiries() {
         observer.tell(News::Certificate { role: expiry.role, expires: expiry.at.as_second() });
+    }
+    warn_of_certificates(transports);
+}
+
+fn warn_of_certificates(transports: &Transports<SipReader>) {
+    for alarm in transports.alarms() {
+        warn!("certificate alarm: {}", alarm.text);
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::alarm::{Alarm, Severity};
 use crate::call::{Heading, Snapshot};
 use crate::clock::Standing;
 use crate::session::{Counters, Mos};
@@ -54,6 +55,7 @@ labels! {
     Outcome { result }
     Referrers { trunk, verdict }
     Source { source }
+    Severities { severity }
 }
 
 /// All metrics.
@@ -79,6 +81,7 @@ pub struct Metrics {
     dropped: Counter,
     clock_offset: Family<Source, Gauge<f64, AtomicU64>>,
     clock_trusted: Gauge,
+    alarms: Family<Severities, Gauge>,
 }
 
 impl Metrics {
@@ -107,6 +110,7 @@ impl Metrics {
             dropped: Counter::default(),
             clock_offset: Family::default(),
             clock_trusted: Gauge::default(),
+            alarms: Family::default(),
         };
         metrics.register(version);
         metrics
@@ -143,6 +147,7 @@ impl Metrics {
         let offset = "The system's clock minus an NTP server's: positive is ahead";
         registry.register("clock_offset_seconds", offset, self.clock_offset.clone());
         registry.register("clock_trusted", "1 while the true time is known", self.clock_trusted.clone());
+        registry.register("alarms", "Alarms that stand: see /api/alarms", self.alarms.clone());
     }
 
     /// A media thread was so late.
@@ -222,6 +227,14 @@ impl Metrics {
         self.clock_trusted.set(i64::from(standing.truth.is_some()));
     }
 
+    /// How many alarms stand.
+    pub fn alarms(&self, alarms: &[Alarm]) {
+        for severity in Severity::ALL {
+            let count = alarms.iter().filter(|alarm| alarm.severity == severity).count();
+            self.alarms.get_or_create(&Severities::of(severity.text())).set(count as i64);
+        }
+    }
+
     /// Reports that the observer never saw.
     pub fn dropped(&self, count: u64) {
         self.dropped.inc_by(count);
@@ -258,7 +271,9 @@ fn direction(heading: Heading) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarm::Text;
     use crate::clock::ServerStanding;
+    use crate::time::Now;
 
     #[test]
     fn the_names_are_the_contracts() {
@@ -276,6 +291,8 @@ mod tests {
         };
         let servers = vec![server("time1:123", Some(30.25)), server("time2", None)];
         metrics.clock(&Standing { servers, ..Standing::default() });
+        let now = Now::virtual_start();
+        metrics.alarms(&[Alarm::new(now, now.mono, Severity::Major, "Gateway1", Text::new("", "", ""))]);
         let text = metrics.expose(&Snapshot::default());
         for line in [
             "demarc_build_info{version=\"0\"} 1",
@@ -289,6 +306,8 @@ mod tests {
             "demarc_call_mos_sum 4.41",
             "demarc_clock_offset_seconds{source=\"time1:123\"} 30.25",
             "demarc_clock_trusted 0",
+            "demarc_alarms{severity=\"critical\"} 0",
+            "demarc_alarms{severity=\"major\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

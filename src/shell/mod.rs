@@ -1,6 +1,7 @@
 //! Everything that waits: sockets, clocks, signals, files. Machines below are handed what happened
 //! and say what to do; this floor carries it out.
 
+mod alarms;
 pub mod clock;
 pub mod configuration;
 pub mod daemon;

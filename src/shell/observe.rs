@@ -13,8 +13,9 @@ use tracing::{debug, info, warn};
 use super::ladder::Ladders;
 use super::metrics::Metrics;
 use super::transport;
+use crate::alarm::Alarm;
 use crate::call::{CallEnd, Report, Snapshot};
-use crate::clock::alarm::apart;
+use crate::clock::concern::apart;
 use crate::clock::{self, Standing};
 use crate::config::Config;
 use crate::hop::{Flow, TrunkId};
@@ -25,9 +26,15 @@ const QUEUE: usize = 8192;
 
 /// A question or an order to the observer.
 pub enum Ask {
-    /// The exposition text of all metrics, gauges as of this snapshot and this standing of the clock,
+    /// The exposition text of all metrics, gauges as of this snapshot, this standing of the clock and these alarms,
     /// refusals as the transports counted them.
-    Metrics { snapshot: Box<Snapshot>, refusals: Refusals, clock: Box<Standing>, reply: oneshot::Sender<String> },
+    Metrics {
+        snapshot: Box<Snapshot>,
+        refusals: Refusals,
+        clock: Box<Standing>,
+        alarms: Vec<Alarm>,
+        reply: oneshot::Sender<String>,
+    },
     /// A ladder as text.
     Ladder { id: String, redact: bool, reply: oneshot::Sender<Option<String>> },
     /// A ladder as JSON.
@@ -117,8 +124,8 @@ fn tell_clock(report: &clock::Report) {
         clock::Report::Stepped(by) => {
             warn!(by_seconds = by.as_secs_f64(), "the system's clock was stepped; our dates follow the true time");
         }
-        clock::Report::Raised(alarm) => warn!("clock alarm: {alarm}"),
-        clock::Report::Cleared(alarm) => info!("clock alarm is over: {alarm}"),
+        clock::Report::Raised(concern) => warn!("clock alarm: {concern}"),
+        clock::Report::Cleared(concern) => info!("clock alarm is over: {concern}"),
     }
 }
 
@@ -145,8 +152,9 @@ impl Task {
         self.metrics.dropped(self.dropped.swap(0, Ordering::Relaxed));
         // A caller who went away is not our trouble.
         match ask {
-            Ask::Metrics { snapshot, refusals, clock, reply } => {
+            Ask::Metrics { snapshot, refusals, clock, alarms, reply } => {
                 self.metrics.clock(&clock);
+                self.metrics.alarms(&alarms);
                 self.count_refusals(&refusals);
                 drop(reply.send(self.metrics.expose(&snapshot)));
             }

@@ -14,11 +14,13 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use super::alarms;
 use super::clock::Clock;
 use super::observe::{Ask, Observer};
 use super::reactor::Control;
 use super::sip_reader::SipReader;
 use super::transport::Transports;
+use crate::alarm::Alarm;
 use crate::call::Snapshot;
 
 /// The header that orders must carry.
@@ -63,6 +65,7 @@ fn router(pages: Pages) -> Router {
         .route("/api/calls/{id}/ladder", get(ladder))
         .route("/api/trunks", get(trunks))
         .route("/api/clock", get(clock))
+        .route("/api/alarms", get(alarms_that_stand))
         .route("/api/reload", post(reload))
         .route("/api/drain", post(drain))
         .layer(middleware::from_fn_with_state(pages.clone(), guard));
@@ -98,6 +101,11 @@ async fn snapshot(pages: &Pages) -> Result<Snapshot, StatusCode> {
     answer.await.map_err(|_| gone)
 }
 
+/// All alarms that stand.
+fn gather(pages: &Pages, snapshot: &Snapshot) -> Vec<Alarm> {
+    alarms::gather(pages.clock.now(), snapshot, &pages.clock.standing(), pages.transports.alarms())
+}
+
 async fn ready(State(pages): State<Pages>) -> Response {
     match snapshot(&pages).await {
         Ok(snapshot) if snapshot.draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
@@ -108,8 +116,8 @@ async fn ready(State(pages): State<Pages>) -> Response {
 
 async fn metrics(State(pages): State<Pages>) -> Result<Response, StatusCode> {
     let (snapshot, refusals) = (Box::new(snapshot(&pages).await?), pages.transports.refusals());
-    let clock = Box::new(pages.clock.standing());
-    let text = pages.observer.ask(|reply| Ask::Metrics { snapshot, refusals, clock, reply }).await;
+    let (clock, alarms) = (Box::new(pages.clock.standing()), gather(&pages, &snapshot));
+    let text = pages.observer.ask(|reply| Ask::Metrics { snapshot, refusals, clock, alarms, reply }).await;
     let text = text.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
@@ -117,11 +125,13 @@ async fn metrics(State(pages): State<Pages>) -> Result<Response, StatusCode> {
 
 async fn status(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
     let snapshot = snapshot(&pages).await?;
+    let alarms = gather(&pages, &snapshot);
     Ok(Json(serde_json::json!({
         "version": env!("CARGO_PKG_VERSION"),
         "draining": snapshot.draining,
         "calls": snapshot.calls.len(),
         "sip_transactions": snapshot.transactions,
+        "alarms": alarms,
         "trunks": snapshot.trunks,
         "clock": pages.clock.standing(),
     })))
@@ -141,6 +151,11 @@ async fn call(State(pages): State<Pages>, Path(id): Path<String>) -> Result<Json
 async fn trunks(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
     let snapshot = snapshot(&pages).await?;
     Ok(Json(serde_json::json!(snapshot.trunks)))
+}
+
+async fn alarms_that_stand(State(pages): State<Pages>) -> Result<Json<Vec<Alarm>>, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    Ok(Json(gather(&pages, &snapshot)))
 }
 
 async fn clock(State(pages): State<Pages>) -> Json<serde_json::Value> {

@@ -41,7 +41,7 @@ impl Switch {
         let Some(key) = self.calls.of_call_id(message).next().map(|(key, _)| key) else { return };
         let Some(entry) = self.calls.get_mut(key).filter(|entry| !entry.clocks_told.contains(&trunk)) else { return };
         entry.clocks_told.push(trunk);
-        let (call, text) = (entry.call.id.clone(), blame::peer_is_off(&name, offset).into());
+        let (call, text) = (entry.call.id.clone(), blame::peer_is_off(&name, offset).to_string().into());
         turn.out.push(Output::Report(Report::Note { call, text }));
     }
 
@@ -67,7 +67,9 @@ impl Switch {
 
 fn clock_report(trunk: TrunkId, name: &str, news: News) -> Report {
     match news {
-        News::Off(offset) => Report::PeerClock { trunk, good: false, why: blame::peer_is_off(name, offset).into() },
+        News::Off(offset) => {
+            Report::PeerClock { trunk, good: false, why: blame::peer_is_off(name, offset).to_string().into() }
+        }
         News::Right => Report::PeerClock { trunk, good: true, why: "its clock agrees with ours again".into() },
     }
 }

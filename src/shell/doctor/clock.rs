@@ -45,7 +45,7 @@ fn ours(standing: &Standing, limits: &config::Clock, dated: &[(&str, SignedDurat
     }
     if !limits.servers.is_empty() {
         let silent = "no server of [Clock] Servers= answered within the time of this run".to_owned();
-        let evidence = standing.alarms.first().map_or(silent, ToString::to_string);
+        let evidence = standing.concerns.first().map_or(silent, |known| known.concern.to_string());
         return Finding::fail(OURS, subject, evidence).notice(notice).remedy("check [Clock] Servers= and UDP port 123");
     }
     let Some(kernel) = &standing.kernel else {
@@ -72,7 +72,7 @@ fn peer(name: &str, offset: SignedDuration) -> Finding {
         let evidence = format!("its Date agrees with our clock within {} s", OFF.as_secs());
         return Finding::pass(PEER, name, evidence);
     }
-    Finding::fail(PEER, name, blame::peer_is_off(name, offset))
+    Finding::fail(PEER, name, blame::peer_is_off(name, offset).to_string())
         .notice("transfers that are signed or checked there fail with 429")
         .remedy("set that machine's time right, or ours if all peers differ alike")
 }

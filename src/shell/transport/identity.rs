@@ -13,7 +13,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
@@ -22,7 +22,9 @@ use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509PurposeId};
 
 use super::peer::{KeyUsage, Names};
+use crate::alarm::{Alarm, Severity, Text};
 use crate::config::{Config, Profile, TlsIdentity, TrunkKind};
+use crate::time::Now;
 
 /// Schannel before Server 2016 shares with an RSA certificate only CBC under ECDHE, or GCM by RSA key
 /// exchange: hence the last six.
@@ -34,8 +36,9 @@ const TEAMS: &str = "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256:ECD
     ECDHE-RSA-AES128-SHA256";
 const TLS13: &str = "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
 
-/// An expiry this near is worth a warning.
-const SOON: jiff::SignedDuration = jiff::SignedDuration::from_hours(30 * 24);
+/// An expiry this near is worth a warning, and this near it is pressing.
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
+const PRESSING: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What a kind of peers may use.
 struct Floor {
@@ -92,13 +95,39 @@ pub struct Expiry {
     pub at: Timestamp,
 }
 
+impl Expiry {
+    /// What operators must know of it within 30 days of the end.
+    pub fn alarm(self, now: Now) -> Option<Alarm> {
+        let Expiry { role, at } = self;
+        let ended = at <= now.wall;
+        let since = if ended { at } else { at.checked_sub(SOON).unwrap_or(at) };
+        if since > now.wall {
+            return None;
+        }
+        let severity = match (role, ended) {
+            ("roots", true) => Severity::Major,
+            ("roots", false) => Severity::Warning,
+            (_, true) => Severity::Critical,
+            (_, false) if at.duration_since(now.wall) < PRESSING => Severity::Major,
+            (_, false) => Severity::Warning,
+        };
+        let refused = "peers refuse us by TLS, and no call passes there";
+        let (whose, breaks, remedy) = match role {
+            "own" => ("our certificate", refused, "renew it and reload"),
+            "chain" => ("a certificate of our chain", refused, "replace it and reload"),
+            _ => ("a root that we trust", "we refuse the peers whose certificates it issued", "replace it and reload"),
+        };
+        let what = format!("{whose} {} on {at}", if ended { "ended" } else { "ends" });
+        let breaks = if ended { breaks.to_owned() } else { format!("from then on {breaks}") };
+        Some(Alarm::dated(now, since, severity, "certificate", Text::new(what, breaks, remedy)))
+    }
+}
+
 /// Something that works and will hurt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warning {
     /// The generation of the peers needs TLS 1.0 and lets SHA-1 pass.
     OldTls(Profile),
-    /// A certificate has ended or will within 30 days.
-    Expires(Expiry),
     /// Our certificate does not carry our own name.
     OwnName {
         /// `Fqdn=`.
@@ -117,10 +146,6 @@ impl fmt::Display for Warning {
                 f,
                 "the Microsoft side may use TLS 1.0 and SHA-1 certificates, as {profile:?} needs; set Profile= to a newer generation when the pool is upgraded"
             ),
-            Warning::Expires(Expiry { role: "own", at }) => write!(f, "our certificate ends on {at}; renew it and reload"),
-            Warning::Expires(Expiry { role, at }) => {
-                write!(f, "a certificate of ours ({role}) ends on {at}; replace it and reload")
-            }
             Warning::OwnName { fqdn, seen } => write!(
                 f,
                 "our certificate is for {}, not for {fqdn}: peers will refuse it; have it issued for {fqdn} or change Fqdn=",
@@ -246,24 +271,21 @@ pub(super) fn load(config: &Config) -> Result<Tls, IdentityError> {
         let weak = |source| IdentityError::Weak { certificate: config.identity.certificate.clone(), source };
         Ok::<_, IdentityError>(Side { settings: settings(&loaded, &Floor::of(kind), weak)?, usage })
     };
-    let expiries = loaded.expiries();
     Ok(Tls {
         microsoft: side(kind, KeyUsage::ServerOk)?,
         gateways: side(TrunkKind::Gateway, KeyUsage::Strict)?,
-        warnings: warnings(kind, &config.identity.fqdn, &loaded.chain[0], &expiries),
-        expiries,
+        warnings: warnings(kind, &config.identity.fqdn, &loaded.chain[0]),
+        expiries: loaded.expiries(),
     })
 }
 
-fn warnings(kind: TrunkKind, fqdn: &str, own: &X509, expiries: &[Expiry]) -> Vec<Warning> {
+fn warnings(kind: TrunkKind, fqdn: &str, own: &X509) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if let TrunkKind::Microsoft(profile) = kind
         && old(profile)
     {
         warnings.push(Warning::OldTls(profile));
     }
-    let horizon = Timestamp::now() + SOON;
-    warnings.extend(expiries.iter().filter(|expiry| expiry.at < horizon).copied().map(Warning::Expires));
     let names = Names::of(own);
     if !names.cover(fqdn) {
         warnings.push(Warning::OwnName { fqdn: fqdn.to_owned(), seen: names.all() });
@@ -317,4 +339,44 @@ fn store(roots: &[X509]) -> Result<X509Store, ErrorStack> {
         store.add_cert(root.clone())?;
     }
     Ok(store.build())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_thirty_days_before_and_presses_more_and_more() {
+        let days = |count: i64| SignedDuration::from_hours(24 * count);
+        let now = Now::virtual_start();
+        for (role, left, expected) in [
+            ("own", 31, None),
+            (
+                "own",
+                29,
+                Some((
+                    Severity::Warning,
+                    1,
+                    "our certificate ends on 2026-12-19T23:00:00Z: from then on peers refuse us",
+                )),
+            ),
+            ("chain", 6, Some((Severity::Major, 24, "a certificate of our chain ends on "))),
+            ("own", 0, Some((Severity::Critical, 0, "our certificate ended on 2026-11-20T23:00:00Z: peers refuse us"))),
+            ("own", -2, Some((Severity::Critical, 2, "our certificate ended on "))),
+            ("roots", 6, Some((Severity::Warning, 24, "a root that we trust ends on "))),
+            ("roots", -1, Some((Severity::Major, 1, "a root that we trust ended on "))),
+        ] {
+            let alarm = Expiry { role, at: now.wall + days(left) }.alarm(now);
+            assert_eq!(alarm.is_some(), expected.is_some(), "{role} {left}");
+            let (Some(alarm), Some((severity, age, text))) = (alarm, expected) else { continue };
+            assert_eq!((alarm.severity, alarm.age_seconds), (severity, days(age).as_secs_f64()), "{role} {left}");
+            assert!(alarm.text.to_string().starts_with(text), "{}", alarm.text);
+        }
+        // A clock that is a month ahead would tell too early: who calls, gives the true time.
+        assert!(
+            Expiry { role: "own", at: now.wall + days(31) }.alarm(now.skewed(Duration::from_secs(2_592_000))).is_some()
+        );
+    }
 }

@@ -56,6 +56,7 @@ use self::peer::Addresses;
 use self::table::{Place, Table, canonical, key};
 use self::tally::Tally;
 use super::clock::Clock;
+use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::hop::{Flow, Hop, Target, Transport, TrunkId};
 use crate::random::Random;
@@ -440,6 +441,12 @@ impl<R: Reader> Transports<R> {
     /// What works and will hurt, as of the last reading of the files.
     pub fn warnings(&self) -> Vec<Warning> {
         self.shared.rules().tls.warnings.clone()
+    }
+
+    /// What is to be known of our certificates now, by the true time.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let now = self.shared.clock.now();
+        self.expiries().into_iter().filter_map(|expiry| expiry.alarm(now)).collect()
     }
 
     /// When our certificates end.

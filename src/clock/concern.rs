@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::Doubt;
 use super::discipline::Hindrance;
+use crate::alarm::{Severity, Text};
 use crate::config;
 
 /// A drift is told when it will reach a bound within this.
@@ -16,7 +17,7 @@ const USUAL: f64 = 20.0;
 
 /// Something about time that will break calls.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Alarm {
+pub enum Concern {
     /// The system's clock is off by more than is allowed.
     Off {
         /// The system's clock minus true time.
@@ -51,37 +52,89 @@ pub enum Alarm {
     },
 }
 
-impl Alarm {
+impl Concern {
     /// The same cause, whatever the figures?
-    pub fn is_same(&self, other: &Alarm) -> bool {
+    pub fn is_same(&self, other: &Concern) -> bool {
         match (self, other) {
-            (Alarm::Falseticker { server: a, .. }, Alarm::Falseticker { server: b, .. }) => a == b,
-            (Alarm::Unknown(a), Alarm::Unknown(b)) => std::mem::discriminant(a) == std::mem::discriminant(b),
-            (Alarm::Unsteered(a), Alarm::Unsteered(b)) => a == b,
+            (Concern::Falseticker { server: a, .. }, Concern::Falseticker { server: b, .. }) => a == b,
+            (Concern::Unknown(a), Concern::Unknown(b)) => std::mem::discriminant(a) == std::mem::discriminant(b),
+            (Concern::Unsteered(a), Concern::Unsteered(b)) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         }
     }
 
-    /// Is it [`Alarm::Off`]?
+    /// Is it [`Concern::Off`]?
     pub fn is_off(&self) -> bool {
-        matches!(self, Alarm::Off { .. })
+        matches!(self, Concern::Off { .. })
     }
 
-    /// Is it [`Alarm::Drift`]?
+    /// Is it [`Concern::Drift`]?
     pub fn is_drift(&self) -> bool {
-        matches!(self, Alarm::Drift { .. })
+        matches!(self, Concern::Drift { .. })
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        match self {
+            Concern::Unknown(_) => Severity::Major,
+            Concern::Off { .. } | Concern::Fading { .. } | Concern::Unsteered(_) => Severity::Minor,
+            Concern::Drift { .. } | Concern::Falseticker { .. } => Severity::Warning,
+        }
+    }
+
+    /// What is wrong, what breaks, what to do.
+    pub fn text(&self) -> Text {
+        match self {
+            Concern::Off { offset, servers } => {
+                let whom = if *servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
+                Text::new(
+                    format!("we are {} {whom}", apart(*offset)),
+                    "transfers signed here would be refused; demarc corrects its own dates by it",
+                    "set the system's clock (chrony or timesyncd)",
+                )
+            }
+            Concern::Drift { ppm, after } => {
+                let (verb, daily) = (if *ppm > 0.0 { "gains" } else { "loses" }, ppm.abs() * 0.0864);
+                let after = hours(*after);
+                Text::new(
+                    format!("the system's clock {verb} {daily:.1} s a day"),
+                    format!("in {after} transfers signed here would be refused; demarc corrects its own dates by it"),
+                    "have the system's clock disciplined (chrony or timesyncd)",
+                )
+            }
+            Concern::Fading { doubt, left } => Text::new(
+                doubt.to_string(),
+                format!("our dates follow the last that was known, which will do for {}", hours(*left)),
+                "check [Clock] Servers",
+            ),
+            Concern::Unknown(doubt) => Text::new(
+                doubt.to_string(),
+                "dates leave as the system's clock has them, and if it is wrong, transfers are refused",
+                "check [Clock] Servers",
+            ),
+            Concern::Unsteered(hindrance) => Text::new(
+                format!("[Clock] Discipline=Yes is not done: {hindrance}"),
+                "the system's clock stays off; demarc corrects its own dates by it",
+                hindrance.remedy(),
+            ),
+            Concern::Falseticker { server, ahead } => Text::new(
+                format!("the NTP server {server} is {} the others", apart(*ahead)),
+                "it is not believed, and one server fewer may fail",
+                "correct or remove it",
+            ),
+        }
     }
 }
 
 /// Is the offset beyond what is allowed? One that was is cleared below four fifths of it.
-pub fn offset(settings: &config::Clock, offset: SignedDuration, servers: usize, stands: bool) -> Option<Alarm> {
+pub fn offset(settings: &config::Clock, offset: SignedDuration, servers: usize, stands: bool) -> Option<Concern> {
     let bound = bound(settings, offset);
     let bound = if stands { bound * 4 / 5 } else { bound };
-    (offset.unsigned_abs() > bound).then_some(Alarm::Off { offset, servers })
+    (offset.unsigned_abs() > bound).then_some(Concern::Off { offset, servers })
 }
 
 /// Will it be beyond within a day? One that comes nearer to the truth is being set right.
-pub fn drift(settings: &config::Clock, offset: SignedDuration, ppm: f64, stands: bool) -> Option<Alarm> {
+pub fn drift(settings: &config::Clock, offset: SignedDuration, ppm: f64, stands: bool) -> Option<Concern> {
     let usual = if stands { USUAL * 0.8 } else { USUAL };
     let nears = ppm.is_sign_negative() != offset.is_negative();
     if ppm.abs() < usual || nears {
@@ -90,53 +143,16 @@ pub fn drift(settings: &config::Clock, offset: SignedDuration, ppm: f64, stands:
     let bound = if ppm > 0.0 { settings.max_ahead.as_secs_f64() } else { -settings.max_behind.as_secs_f64() };
     let seconds = (bound - offset.as_secs_f64()) / (ppm * 1e-6);
     let after = Duration::try_from_secs_f64(seconds).ok()?;
-    (after < HORIZON).then_some(Alarm::Drift { ppm, after })
+    (after < HORIZON).then_some(Concern::Drift { ppm, after })
 }
 
 fn bound(settings: &config::Clock, offset: SignedDuration) -> Duration {
     if offset.is_negative() { settings.max_behind } else { settings.max_ahead }
 }
 
-impl fmt::Display for Alarm {
+impl fmt::Display for Concern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Alarm::Off { offset, servers } => {
-                let whom = if *servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
-                write!(
-                    f,
-                    "we are {} {whom}: transfers signed here would be refused; demarc corrects its own dates by it; \
-                     set the system's clock (chrony or timesyncd)",
-                    apart(*offset)
-                )
-            }
-            Alarm::Drift { ppm, after } => {
-                let verb = if *ppm > 0.0 { "gains" } else { "loses" };
-                let (daily, after) = (ppm.abs() * 0.0864, hours(*after));
-                write!(
-                    f,
-                    "the system's clock {verb} {daily:.1} s a day: in {after} transfers signed here would be refused; \
-                     demarc corrects its own dates by it; have the system's clock disciplined (chrony or timesyncd)"
-                )
-            }
-            Alarm::Fading { doubt, left } => write!(
-                f,
-                "{doubt}: our dates follow the last that was known, which will do for {}; check [Clock] Servers",
-                hours(*left)
-            ),
-            Alarm::Unknown(doubt) => write!(
-                f,
-                "{doubt}: dates leave as the system's clock has them, and if it is wrong, transfers are refused; \
-                 check [Clock] Servers"
-            ),
-            Alarm::Unsteered(hindrance) => write!(f, "[Clock] Discipline=Yes: {hindrance}"),
-            Alarm::Falseticker { server, ahead } => {
-                write!(
-                    f,
-                    "the NTP server {server} is {} the others and is not believed; correct or remove it",
-                    apart(*ahead)
-                )
-            }
-        }
+        self.text().fmt(f)
     }
 }
 
@@ -161,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_says_what_breaks_and_when() {
+    fn a_concern_says_what_breaks_and_when() {
         let seconds = SignedDuration::from_secs;
         let off = |at, stands| offset(&settings(), at, 3, stands);
         assert_eq!(
