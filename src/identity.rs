@@ -1,6 +1,6 @@
 //! Who asks for a transfer, and when was that signed? Referred-By (RFC 3892) with Microsoft's additions ([MS-SIPAE]
 //! 2.2.5), read without changing a byte; a verdict on its date; our refusal; and whose clock is wrong when somebody
-//! else refuses ([`blame`]).
+//! else refuses ([`blame`]), or no handshake succeeds ([`window`]).
 //!
 //! 1. A Microsoft server signs the Referred-By of a REFER: ms-identity, over referrer, referee and date.
 //! 2. The INVITE to the target carries it as it came.
@@ -12,6 +12,7 @@
 //! without one is as old as its message says (Date).
 
 pub mod blame;
+pub mod window;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use lab::{Authority, Demarc, Gateway, LYNC_NAME, Lab, Leaf, Paper, Setup, seconds, until};
+use lab::{Authority, Demarc, Gateway, LYNC_NAME, Lab, Leaf, Paper, Peer, Running, Setup, get, seconds, until};
 
 const GATEWAY_NAME: &str = "gateway1.lab.test";
 const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
@@ -140,4 +140,61 @@ fn a_good_certificate_at_the_wrong_door_is_refused() {
         demarc.logs(&[&lab.net.host(from).to_string(), &format!("the certificate is for {name}, expected")]);
     }
     assert_eq!(failures(&demarc, "name_mismatch"), 2.0);
+}
+
+/// `openssl s_server` where the pool should be, with this certificate and so many hours ahead of us.
+fn pool(lab: &Lab, leaf: &Leaf, version: &str, ahead: i64) -> Running {
+    let (certificate, key) = (lab.write("pool.pem", &leaf.certificate), lab.write("pool.key", &leaf.key));
+    let at = (jiff::Timestamp::now().as_second() + ahead * 3600).to_string();
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-quiet", version, "-accept", &lab.net.at(2, 5061).to_string(), "-attime", &at]);
+    command
+        .args(["-Verify", "1", "-verify_return_error"])
+        .arg("-CAfile")
+        .arg(lab.write("pool.roots", lab.authority.root()));
+    command.arg("-cert").arg(certificate).arg("-key").arg(key);
+    Running::start(&mut command, &lab.log("s_server"))
+}
+
+/// What stands in `/api/alarms` about a certificate that the pool shows or does not take.
+fn window(demarc: &Demarc) -> Option<String> {
+    let alarms: Vec<serde_json::Value> = serde_json::from_str(&get(demarc.web, "/api/alarms")?.1).ok()?;
+    let found = alarms.into_iter().find(|alarm| {
+        alarm["what"].as_str().is_some_and(|what| what.contains("certificate") && !what.contains("is down"))
+    })?;
+    assert_eq!((&found["subject"], &found["severity"]), (&"lync".into(), &"major".into()));
+    Some(found.to_string())
+}
+
+/// A pool's clock shows in what it says of our certificate, and in its own.
+#[test]
+fn a_handshake_that_fails_for_a_certificates_dates_names_the_clock() {
+    if !lab::installed("openssl", "openssl") {
+        return;
+    }
+    let of_today = (-1, 300);
+    for (version, ahead, ours, theirs, words) in [
+        ("-tls1_2", 400 * 24, of_today, of_today, " days ahead of ours at least, or "),
+        ("-tls1_3", 400 * 24, of_today, of_today, " days ahead of ours at least, or "),
+        ("-tls1_2", -2, (0, 300), of_today, "does not take our certificate, which began "),
+        ("-tls1_3", -2, (0, 300), of_today, "does not take our certificate, which began "),
+        ("-tls1_3", 0, of_today, (3, 300), "days ahead of ours at least; ours is compared with no time server"),
+    ] {
+        let lab = Lab::new();
+        let server = pool(&lab, &lab.authority.issue(&Paper { days: theirs, ..Paper::new(LYNC_NAME) }), version, ahead);
+        let mut setup = Setup::new(lab.net.at(2, 5061), &[Gateway::new(lab.net.at(3, 5061), "TLS")]);
+        setup.trunk_configuration = vec!["OptionsInterval=1s".to_owned()];
+        setup.days = ours;
+        let demarc = setup.start(&lab);
+        let alarm = until(seconds(15), words, || window(&demarc));
+        assert!(alarm.contains(words), "{version} {ahead}: {alarm}");
+        demarc.logs(&["lync", words]);
+        if version == "-tls1_2" {
+            continue;
+        }
+        drop(server);
+        let _pool = Peer::lync(&lab);
+        until(seconds(15), "the alarm is over", || window(&demarc).is_none().then_some(()));
+        demarc.logs(&["the dates of certificates are good to both sides again"]);
+    }
 }

@@ -3,11 +3,17 @@
 //! 1. Each Date is compared with our time. It is cut to the second and some messages are late or repeated, so the middle
 //!    one of the last few counts, to a second.
 //! 2. More than [`OFF`] away it is off, and said to be so; it is right again within half of that.
+//! 3. Certificates are evidence too, where a handshake fails for their dates ([`Window`]): until a message comes by TLS from
+//!    the same address, or nothing more was seen for [`LASTS`].
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::alarm::{Alarm, Severity};
+use crate::alarm::{Alarm, Severity, Text};
 use crate::identity::blame::{self, OFF};
+use crate::identity::window::Window;
 use crate::time::{Instant, Now};
 
 /// The Dates that count, and how many make a verdict.
@@ -15,6 +21,19 @@ const KEPT: usize = 7;
 const ENOUGH: usize = 3;
 /// A Date is its second's beginning: on average the message left half a second later.
 const HALF_A_GRAIN: SignedDuration = SignedDuration::from_millis(500);
+
+/// How long a failed handshake counts.
+const LASTS: Duration = Duration::from_secs(3600);
+
+/// A handshake that failed for the dates of a certificate.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    window: Window,
+    remote: IpAddr,
+    /// The first and the last time.
+    since: Instant,
+    last: Instant,
+}
 
 /// What is known of one peer's clock.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +44,7 @@ pub(super) struct PeerClock {
     heard: Option<Instant>,
     /// Since when it is off.
     off: Option<Instant>,
+    failed: Option<Failed>,
 }
 
 /// What changed.
@@ -67,10 +87,33 @@ impl PeerClock {
         self.offset().filter(|_| self.off.is_some())
     }
 
-    /// What operators must know of it; `name` is the peer's.
-    pub fn alarm(&self, now: Now, name: &str) -> Option<Alarm> {
-        let text = blame::peer_is_off(name, self.offset()?);
-        Some(Alarm::new(now, self.off?, Severity::Major, name, text))
+    /// A handshake failed for the dates of a certificate. Is that news?
+    pub fn failed(&mut self, now: Now, remote: IpAddr, window: Window) -> bool {
+        let known = self.failure(now).filter(|known| known.remote == remote);
+        let since = known.map_or(now.mono, |known| known.since);
+        self.failed = Some(Failed { window, remote, since, last: now.mono });
+        known.is_none()
+    }
+
+    /// A message came by TLS from there. Is it news that this works?
+    pub fn spoke(&mut self, remote: IpAddr) -> bool {
+        self.failed.take_if(|known| known.remote == remote).is_some()
+    }
+
+    fn failure(&self, now: Now) -> Option<Failed> {
+        self.failed.filter(|known| now.mono.since(known.last) < LASTS)
+    }
+
+    /// What certificates say of it; `name` is the peer's.
+    pub fn window(&self, now: Now, name: &str) -> Option<Text> {
+        Some(self.failure(now)?.window.text(name, now))
+    }
+
+    /// What operators must know of it.
+    pub fn alarms(&self, now: Now, name: &str) -> impl Iterator<Item = Alarm> {
+        let off = self.off.zip(self.offset()).map(|(since, offset)| (since, blame::peer_is_off(name, offset)));
+        let failed = self.failure(now).map(|known| (known.since, known.window.text(name, now)));
+        off.into_iter().chain(failed).map(move |(since, text)| Alarm::new(now, since, Severity::Major, name, text))
     }
 
     /// When the last Date was heard.
@@ -81,8 +124,6 @@ impl PeerClock {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Hears Dates that are off by so many milliseconds, cut to the second as Dates are, a second apart.
@@ -145,5 +186,21 @@ mod tests {
             clock.heard(now, Timestamp::MAX);
         }
         assert!(clock.offset().is_some());
+    }
+
+    #[test]
+    fn a_handshake_that_failed_counts_until_that_address_speaks_or_for_an_hour() {
+        let (mut clock, now) = (PeerClock::default(), Now::virtual_start());
+        let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let window = Window::TheirsNotBegun { from: now.wall + SignedDuration::from_hours(1) };
+        let alarms = |clock: &PeerClock, now| clock.alarms(now, "lync").count();
+        assert!(clock.failed(now, one, window) && !clock.failed(now.after(LASTS / 2), one, window));
+        assert!(!clock.spoke(other));
+        let since = clock.alarms(now.after(LASTS), "lync").next().unwrap().age_seconds;
+        assert_eq!(since, LASTS.as_secs_f64(), "the last one was half an hour ago");
+        assert_eq!(alarms(&clock, now.after(LASTS * 3 / 2)), 0);
+        assert!(clock.failed(now.after(LASTS * 2), one, window), "that is news again");
+        assert!(clock.spoke(one) && !clock.spoke(one));
+        assert_eq!(alarms(&clock, now.after(LASTS * 2)), 0);
     }
 }

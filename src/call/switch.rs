@@ -5,6 +5,7 @@
 mod referral;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Config, Trunk};
 use crate::hop::{Flow, Hop, Transport, TrunkId};
+use crate::identity::window::Window;
 use crate::leg::Parties;
 use crate::random::Random;
 use crate::route;
@@ -48,6 +50,15 @@ pub enum Event {
         ticket: Ticket,
         /// Why, in words.
         why: Cow<'static, str>,
+    },
+    /// A TLS handshake with a peer failed for the dates of a certificate.
+    Window {
+        /// Whose.
+        trunk: TrunkId,
+        /// The peer's address.
+        remote: IpAddr,
+        /// What was seen.
+        window: Window,
     },
     /// Word from the media plane.
     Media(MediaReport),
@@ -131,6 +142,7 @@ impl Switch {
                 self.last_unsent = why;
                 self.transactions.unsent(now, ticket, &mut turn.said);
             }
+            Event::Window { trunk, remote, window } => self.watch_window(trunk, remote, window, &mut turn),
             Event::Media(report) => self.media(report, &mut turn),
             Event::Reload(config) => self.reload(now, config),
             Event::Drain => self.draining = true,
@@ -170,6 +182,9 @@ impl Switch {
             turn.out.extend(news.map(|why| came_up(flow.trunk, why)));
         }
         self.ladder(flow.trunk, flow.transport, Way::Received, &message, turn);
+        if flow.transport == Transport::Tls {
+            self.watch_handshake(flow, turn);
+        }
         self.watch_clock(flow.trunk, &message, turn);
         self.explain_refused_identity(flow.trunk, &message, turn);
         count(flow.trunk, &message, turn);

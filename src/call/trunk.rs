@@ -100,7 +100,7 @@ impl TrunkWatch {
 
     /// What operators must know of it.
     pub fn alarms(&self, now: Now) -> impl Iterator<Item = Alarm> {
-        self.down(now).into_iter().chain(self.clock.alarm(now, &self.trunk.name))
+        self.down(now).into_iter().chain(self.clock.alarms(now, &self.trunk.name))
     }
 
     fn down(&self, now: Now) -> Option<Alarm> {

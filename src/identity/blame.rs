@@ -34,6 +34,8 @@ pub struct Refused<'a> {
     pub identity: Option<&'a Judgement>,
     /// The refuser's clock minus ours, as its messages say.
     pub clock: Option<SignedDuration>,
+    /// What certificates say of the refuser's clock, or of one beside it ([`Window`](super::window::Window)).
+    pub window: Option<&'a str>,
     /// Is our own clock known to be right?
     pub trusted: bool,
 }
@@ -79,6 +81,9 @@ impl Refused<'_> {
                 Span(by.unsigned_abs()),
                 way(by)
             ),
+            Guilt::ThirdBox if let Some(window) = self.window => {
+                format!("no Date that is seen from here is off, but {window}")
+            }
             Guilt::ThirdBox => format!(
                 "no clock that is seen from here is off by more than {}: look at the clock of {source}, and of every server \
                  between it and {signer}",
@@ -156,7 +161,7 @@ fn way(offset: SignedDuration) -> &'static str {
     if offset.is_negative() { "behind" } else { "ahead of" }
 }
 
-/// A span of time in an operator's words: `30 s`, `5 min`, `5 h 2 min`.
+/// A span of time in an operator's words: `30 s`, `5 min`, `5 h 2 min`, `3 days`.
 pub(super) struct Span(pub Duration);
 
 impl fmt::Display for Span {
@@ -166,6 +171,7 @@ impl fmt::Display for Span {
             (0, 0, s) => write!(f, "{s} s"),
             (0, m, 0) => write!(f, "{m} min"),
             (0, m, s) => write!(f, "{m} min {s} s"),
+            (48.., ..) => write!(f, "{} days", seconds / 86_400),
             (h, 0, _) => write!(f, "{h} h"),
             (h, m, _) => write!(f, "{h} h {m} min"),
         }

@@ -206,7 +206,7 @@ fn why(signer: i64, refuser: i64, trusted: bool) -> String {
     let sent = wall() + SignedDuration::from_secs(signer);
     let identity = judge(Some(referred_by("MIIB").as_bytes()), Some(sent), wall(), TOLERANCE);
     let (diagnostic, clock) = (Diagnostic::parse(SKEWED.as_bytes()), Some(SignedDuration::from_secs(refuser)));
-    Refused { by: "lync", diagnostic, identity: Some(&identity), clock, trusted }.why()
+    Refused { by: "lync", diagnostic, identity: Some(&identity), clock, window: None, trusted }.why()
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn the_guilty_clock_is_named() {
 
 #[test]
 fn a_refusal_that_says_nothing_more() {
-    let bare = Refused { by: "Gateway1", diagnostic: None, identity: None, clock: None, trusted: true };
+    let bare = Refused { by: "Gateway1", diagnostic: None, identity: None, clock: None, window: None, trusted: true };
     assert!(
         bare.why().starts_with("the referrer's identity was refused (429) by Gateway1: no clock"),
         "{}",

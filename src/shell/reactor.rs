@@ -132,7 +132,12 @@ impl Reactor {
             transport::Event::Unreadable { flow, fault } => {
                 self.observer.tell(News::Unreadable { trunk: flow.trunk, peer: flow.remote, fault: fault.to_string() });
             }
-            transport::Event::Refused(refused) => self.observer.tell(News::TurnedAway(refused)),
+            transport::Event::Refused(refused) => {
+                let window = refused.trunk.zip(self.transports.window(&refused));
+                let remote = refused.remote.ip();
+                self.observer.tell(News::TurnedAway(refused));
+                return window.map(|(trunk, window)| Event::Window { trunk, remote, window });
+            }
             transport::Event::Opened { flow, security } => self.observer.tell(News::Opened { flow, security }),
             transport::Event::Closed { flow, why } => self.observer.tell(News::Closed { flow, why }),
         }

@@ -53,6 +53,8 @@ pub struct Setup {
     pub trunk_configuration: Vec<String>,
     /// Further lines of `[Trunks]`.
     pub trunks: Vec<String>,
+    /// Days from today on which its certificate begins and ends.
+    pub days: (i64, i64),
     /// Lines of `[Clock]`.
     pub clock: Vec<String>,
     /// Further environment variables.
@@ -73,6 +75,7 @@ impl Setup {
             media: Vec::new(),
             trunk_configuration: Vec::new(),
             trunks: Vec::new(),
+            days: (-1, 300),
             clock: Vec::new(),
             environment: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
@@ -85,7 +88,8 @@ impl Setup {
     }
 
     fn ini(&self, lab: &Lab) -> String {
-        let leaf = lab.authority.issue(&Paper { address: Some(lab.net.host(1)), ..Paper::new(OUR_NAME) });
+        let paper = Paper { address: Some(lab.net.host(1)), days: self.days, ..Paper::new(OUR_NAME) };
+        let leaf = lab.authority.issue(&paper);
         let certificate = lab.write("demarc.pem", leaf.certificate);
         let key = lab.write("demarc.key", leaf.key);
         let roots = lab.write("roots.pem", lab.authority.root());

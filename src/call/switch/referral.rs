@@ -1,12 +1,15 @@
 //! At the door of every transfer: the referrer's identity is judged, refused where the configuration wants that, and
 //! when a server out there refuses it, the ladder says whose clock is wrong.
 
+use std::net::IpAddr;
+
 use super::{Asked, Switch, Turn};
 use crate::call::b2bua::{CallKey, Heard, LegKey};
 use crate::call::peer_clock::News;
 use crate::call::report::Report;
 use crate::call::switch::Output;
-use crate::hop::TrunkId;
+use crate::hop::{Flow, TrunkId};
+use crate::identity::window::Window;
 use crate::identity::{self, Tolerance, blame};
 use crate::wire::sip::{Message, Method, Name};
 
@@ -45,6 +48,24 @@ impl Switch {
         turn.out.push(Output::Report(Report::Note { call, text }));
     }
 
+    /// A handshake failed for the dates of a certificate: one of two clocks is wrong.
+    pub(super) fn watch_window(&mut self, trunk: TrunkId, remote: IpAddr, window: Window, turn: &mut Turn<'_>) {
+        let Some(watch) = self.watch_mut(trunk) else { return };
+        if watch.clock.failed(turn.now, remote, window) {
+            let why = window.text(&watch.trunk.name, turn.now).to_string().into();
+            turn.out.push(Output::Report(Report::PeerClock { trunk, good: false, why }));
+        }
+    }
+
+    /// A message came by TLS: both sides took each other's certificates.
+    pub(super) fn watch_handshake(&mut self, flow: Flow, turn: &mut Turn<'_>) {
+        let Some(watch) = self.watch_mut(flow.trunk) else { return };
+        if watch.clock.spoke(flow.remote.ip()) {
+            let why = "the dates of certificates are good to both sides again".into();
+            turn.out.push(Output::Report(Report::PeerClock { trunk: flow.trunk, good: true, why }));
+        }
+    }
+
     /// A 429 to a request of a call, or in the NOTIFY about its transfer: the reason in words, for the ladder.
     pub(super) fn explain_refused_identity(&self, trunk: TrunkId, message: &Message, turn: &mut Turn<'_>) {
         if !refuses_identity(message) {
@@ -53,11 +74,14 @@ impl Switch {
         let Some((key, call)) = self.calls.of_call_id(message).next() else { return };
         let by = self.config.trunk(trunk).map_or("", |trunk| &trunk.name);
         let lines = message.diagnostics();
+        let window = self.watch(trunk).and_then(|watch| watch.clock.window(turn.now, by));
+        let window = window.map(|text| format!("{}: {}", text.what, text.remedy));
         let why = blame::Refused {
             by,
             diagnostic: lines.min_by_key(|line| line.number != identity::UNVERIFIED),
             identity: self.calls.get(key).and_then(|entry| entry.referrer.as_ref()),
             clock: message.date().map(|date| date.duration_since(turn.now.wall)),
+            window: window.as_deref(),
             trusted: turn.now.error.is_some(),
         }
         .why();

@@ -1,7 +1,10 @@
 //! Who asks for a transfer, when that was signed, and whose clock is wrong when somebody refuses it.
 
+use std::net::IpAddr;
+
 use super::*;
 use crate::identity::Verdict;
+use crate::identity::window::Window;
 
 /// A Referred-By, signed at this time of the day on which the world begins at 23:00:00.
 fn signed(time: &str) -> String {
@@ -103,4 +106,29 @@ fn a_peer_whose_clock_is_wrong_stands_in_every_ladder_once() {
     assert_eq!(trunks[2].clock_offset_seconds, None);
     let off = |report: &&Report| matches!(report, Report::PeerClock { good: false, .. });
     assert_eq!(world.reports.iter().filter(off).count(), 1);
+}
+
+#[test]
+fn a_handshake_that_fails_for_a_certificates_dates_is_an_alarm_and_explains_a_refusal() {
+    let mut world = World::new();
+    let (a, _) = world.talk(LYNC, GW1);
+    let remote = IpAddr::from([192, 0, 2, 200]);
+    let window = Window::TheirsNotBegun { from: world.now.wall + seconds(7200) };
+    (0..2).for_each(|_| world.happens(Event::Window { trunk: LYNC, remote, window }));
+    let off = |report: &&Report| matches!(report, Report::PeerClock { good: false, .. });
+    assert_eq!(world.reports.iter().filter(off).count(), 1);
+    let alarms = world.snapshot().alarms;
+    assert_eq!((alarms.len(), alarms[0].subject.as_str()), (1, "lync"));
+    let heads = "Date: Fri, 20 Nov 2026 23:00:00 GMT\nEvent: refer\nSubscription-State: terminated;reason=noresource\n\
+                 ms-diagnostics: 1020;source=\"edge.contoso.com\"\n";
+    world.ask(a, Method::Notify, heads, "SIP/2.0 429 Provide Referrer Identity\r\n");
+    let [why] = world.notes("was refused (429")[..] else { panic!("{:?}", world.reports) };
+    assert!(
+        why.contains("no Date that is seen from here is off, but the certificate that lync shows begins on"),
+        "{why}"
+    );
+    world.ask(a, Method::Bye, "", "");
+    // The peer that was heard is another one of the same trunk.
+    assert_eq!(world.snapshot().alarms.len(), 1);
+    world.rest();
 }

@@ -77,6 +77,8 @@ pub(super) struct Tls {
     pub(super) microsoft: Side,
     pub(super) gateways: Side,
     pub(super) expiries: Vec<Expiry>,
+    /// When our whole chain is good: from, until.
+    pub(super) window: [Timestamp; 2],
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -238,6 +240,13 @@ impl Loaded {
         }
     }
 
+    /// When all of our chain is good; a date that cannot be read bounds nothing.
+    fn window(&self) -> [Timestamp; 2] {
+        let from = self.chain.iter().filter_map(|c| timestamp(c.not_before())).max();
+        let until = self.chain.iter().filter_map(|c| timestamp(c.not_after())).min();
+        [from.unwrap_or(Timestamp::MIN), until.unwrap_or(Timestamp::MAX)]
+    }
+
     fn expiries(&self) -> Vec<Expiry> {
         let soonest = |certificates: &[X509]| certificates.iter().filter_map(|c| timestamp(c.not_after())).min();
         let groups = [("own", &self.chain[..1]), ("chain", &self.chain[1..]), ("roots", &self.roots[..])];
@@ -276,6 +285,7 @@ pub(super) fn load(config: &Config) -> Result<Tls, IdentityError> {
         gateways: side(TrunkKind::Gateway, KeyUsage::Strict)?,
         warnings: warnings(kind, &config.identity.fqdn, &loaded.chain[0]),
         expiries: loaded.expiries(),
+        window: loaded.window(),
     })
 }
 

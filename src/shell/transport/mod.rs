@@ -59,6 +59,7 @@ use super::clock::Clock;
 use crate::alarm::Alarm;
 use crate::config::Config;
 use crate::hop::{Flow, Hop, Target, Transport, TrunkId};
+use crate::identity::window::Window;
 use crate::random::Random;
 
 /// The most bytes of an unfinished message; the reader's own limit is lower.
@@ -452,6 +453,17 @@ impl<R: Reader> Transports<R> {
     /// When our certificates end.
     pub fn expiries(&self) -> Vec<Expiry> {
         self.shared.rules().tls.expiries.clone()
+    }
+
+    /// What a refusal says of the peer's clock, our certificate and our time being what they are.
+    pub fn window(&self, refused: &Refused) -> Option<Window> {
+        match refused.reason {
+            Refusal::Alert(alert) => {
+                Window::alerted(alert, self.shared.rules().tls.window, self.shared.clock.now().wall)
+            }
+            Refusal::NotYetValid { from, .. } => Some(Window::TheirsNotBegun { from }),
+            _ => None,
+        }
     }
 
     /// Refusals since the start, by trunk (`None`: strangers) and [`Refusal::kind`].
