@@ -41,6 +41,7 @@ install: build
 	install -D -m 644 systemd/demarc.sysusers $(DESTDIR)/usr/lib/sysusers.d/demarc.conf
 	install -D -m 644 systemd/demarc.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/demarc.conf
 	install -D -m 644 config/demarc.ini $(DESTDIR)/usr/share/demarc/demarc.ini
+	install -D -m 644 systemd/discipline.conf $(DESTDIR)/usr/share/demarc/discipline.conf
 	test -e $(DESTDIR)/etc/demarc/demarc.ini || install -D -m 644 config/demarc.ini $(DESTDIR)/etc/demarc/demarc.ini
 
 deb:

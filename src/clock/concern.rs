@@ -114,7 +114,7 @@ impl Concern {
             ),
             Concern::Unsteered(hindrance) => Text::new(
                 format!("[Clock] Discipline=Yes is not done: {hindrance}"),
-                "the system's clock stays off; demarc corrects its own dates by it",
+                "the system's clock stays as it is; demarc corrects its own dates by it",
                 hindrance.remedy(),
             ),
             Concern::Falseticker { server, ahead } => Text::new(

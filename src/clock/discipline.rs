@@ -1,7 +1,8 @@
 //! `[Clock] Discipline=Yes`: the system's clock is brought to the true time.
 //!
 //! It is slewed by 500 ppm, never stepped: 1 s takes 33 min. Nobody else may keep it at the same time, the true time must
-//! be known, and the clock must not be farther off than [`FARTHEST`]: such a clock is set once, by hand.
+//! be known, and the clock must not be farther off than [`FARTHEST`]: such a clock is set once, by hand. The kernel allows
+//! it to who has CAP_SYS_TIME: what is missing is told before the first order.
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Kernel {
     pub frequency_ppm: f64,
     /// The program that keeps it, if one is seen.
     pub keeper: Option<&'static str>,
+    /// May this process set it (CAP_SYS_TIME)?
+    pub settable: bool,
 }
 
 /// Why the clock is not steered although it should be.
@@ -55,7 +58,9 @@ impl Hindrance {
             Hindrance::Unknown => "set Discipline=No, and let chrony or timesyncd keep the system's clock",
             Hindrance::Keeper(_) => "stop it, or set Discipline=No",
             Hindrance::Far => "set it once by hand (date -s)",
-            Hindrance::Forbidden => "grant CAP_SYS_TIME to the daemon, or set Discipline=No",
+            Hindrance::Forbidden => {
+                "install /usr/share/demarc/discipline.conf as a drop-in of demarc.service, or set Discipline=No"
+            }
         }
     }
 }
@@ -80,7 +85,7 @@ impl Steering {
         if kernel.synchronised || kernel.keeper.is_some() {
             return Err(Hindrance::Keeper(kernel.keeper.unwrap_or("another program")));
         }
-        if self.forbidden {
+        if self.forbidden || !kernel.settable {
             return Err(Hindrance::Forbidden);
         }
         if offset.abs() > FARTHEST {

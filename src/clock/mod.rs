@@ -209,6 +209,7 @@ pub struct Timekeeper {
     stepped: Option<Duration>,
     looked: Reading,
     kernel: Option<Kernel>,
+    kernel_asked: bool,
     steering: Steering,
     hindrance: Option<Hindrance>,
     /// The system's clock over the raw one, and the raw one over the truth.
@@ -238,6 +239,7 @@ impl Timekeeper {
             stepped: None,
             looked: now,
             kernel: None,
+            kernel_asked: false,
             steering: Steering::default(),
             hindrance: None,
             gains: [
@@ -265,7 +267,7 @@ impl Timekeeper {
                     source.unsent(nonce);
                 }
             }
-            Input::Kernel(kernel) => self.kernel = kernel,
+            Input::Kernel(kernel) => (self.kernel, self.kernel_asked) = (kernel, true),
             Input::Forbidden => self.steering.refused(),
             Input::Settings(settings) => self.set(now, settings),
             Input::Tick => {}
@@ -375,7 +377,8 @@ impl Timekeeper {
     }
 
     fn steer(&mut self, now: Instant, out: &mut Vec<Output>) {
-        let wanted = self.settings.discipline.then(|| self.steering.step(now, self.trust, self.kernel));
+        let due = self.settings.discipline && self.kernel_asked;
+        let wanted = due.then(|| self.steering.step(now, self.trust, self.kernel));
         self.hindrance = wanted.and_then(|steered| match steered {
             Ok(slew) => {
                 out.extend(slew.map(Output::Slew));

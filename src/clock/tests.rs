@@ -450,7 +450,8 @@ fn a_drift_is_measured_and_told_before_it_hurts() {
     world.is_right();
 }
 
-const FREE: Kernel = Kernel { synchronised: false, max_error_seconds: 16.0, frequency_ppm: 0.0, keeper: None };
+const FREE: Kernel =
+    Kernel { synchronised: false, max_error_seconds: 16.0, frequency_ppm: 0.0, keeper: None, settable: true };
 
 /// A world that shall discipline its clock.
 fn disciplined(system: (i64, i64), kernel: Option<Kernel>) -> World {
@@ -486,6 +487,7 @@ fn discipline_keeps_its_hands_off_where_it_must() {
         (2_000, Some(Kernel { keeper: None, ..chrony }), Hindrance::Keeper("another program")),
         (2_000, None, Hindrance::Unknown),
         (30_000, Some(FREE), Hindrance::Far),
+        (2_000, Some(Kernel { settable: false, ..FREE }), Hindrance::Forbidden),
     ] {
         let mut world = disciplined((system, 0), kernel);
         world.run(3600);
@@ -498,6 +500,11 @@ fn discipline_keeps_its_hands_off_where_it_must() {
     world.slew.1 = SignedDuration::ZERO;
     world.run(3600);
     assert_eq!((world.slew.1, world.keeper.hindrance), (SignedDuration::ZERO, Some(Hindrance::Forbidden)));
+    // The kernel's first word may come after the servers': no alarm until then.
+    let mut world = World::new((2_000, 0), &[honest(0)]);
+    world.step(Input::Settings(config::Clock { discipline: true, ..world.keeper.settings.clone() }));
+    world.run(60);
+    assert_eq!((world.slew.0, world.keeper.hindrance), (SignedDuration::ZERO, None));
     // Nobody steers by a time that is not known.
     let mut world = World::new((2_000, 0), &[honest(0), honest(30_000)]);
     world.step(Input::Settings(config::Clock { discipline: true, ..world.keeper.settings.clone() }));

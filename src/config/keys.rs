@@ -359,7 +359,7 @@ pub static KEYS: &[Key] = &[
     key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),
     key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before an alarm is raised: signed transfers are refused."),
     key(Clock, "MaxBehind", Time(MILLISECOND, HOUR), "60s", Live, "How far our time may be behind."),
-    key(Clock, "Discipline", Flag, "No", Live, "Yes: bring the system's clock to the true time as well, never by a step: 1 s takes 33 min. Not while chrony or timesyncd does so, nor from farther than 10 s; needs CAP_SYS_TIME."),
+    key(Clock, "Discipline", Flag, "No", Live, "Yes: bring the system's clock to the true time as well, never by a step: 1 s takes 33 min. Not while chrony or timesyncd does so, nor from farther than 10 s; needs CAP_SYS_TIME: see /usr/share/demarc/discipline.conf."),
 
     key(Web, "Listen", Listen, "127.0.0.1:8085", Restart, "Where; empty is off. Anything but loopback needs TokenFile."),
     key(Web, "TokenFile", Path, "", Restart, "A file that holds the bearer token which callers must show."),

@@ -7,6 +7,9 @@ use crate::clock::Kernel;
 /// Programs that discipline a clock, as /proc names them (15 characters).
 const KEEPERS: [&str; 5] = ["chronyd", "systemd-timesyn", "ntpd", "ntp-daemon", "ptp4l"];
 
+/// capabilities(7): number 25.
+const CAP_SYS_TIME: u64 = 1 << 25;
+
 /// How the kernel runs the clock; `None` where it does not say. Reads some hundred small files.
 pub fn look() -> Option<Kernel> {
     let state = firmware_io::clock::discipline().ok()?;
@@ -15,6 +18,7 @@ pub fn look() -> Option<Kernel> {
         max_error_seconds: state.max_error.as_secs_f64(),
         frequency_ppm: state.frequency_ppm,
         keeper: keeper(Path::new("/proc")),
+        settable: std::fs::read_to_string("/proc/self/status").is_ok_and(|status| may_set(&status)),
     })
 }
 
@@ -25,6 +29,13 @@ fn keeper(proc: &Path) -> Option<&'static str> {
         .filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit());
     let names = processes.filter_map(|process| std::fs::read_to_string(process.path().join("comm")).ok());
     names.filter_map(|name| KEEPERS.into_iter().find(|keeper| *keeper == name.trim_end())).next()
+}
+
+/// Has the process of this `/proc/PID/status` CAP_SYS_TIME?
+fn may_set(status: &str) -> bool {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    effective.is_some_and(|set| set & CAP_SYS_TIME != 0)
 }
 
 #[cfg(test)]
@@ -45,5 +56,13 @@ mod tests {
         assert_eq!(keeper(proc.path()), Some("systemd-timesyn"));
         assert_eq!(keeper(Path::new("/nowhere")), None);
         assert!(look().is_some());
+    }
+
+    #[test]
+    fn whether_the_clock_may_be_set_is_known_without_trying() {
+        for (effective, expected) in [("0000000002000000", true), ("000001fffdffffff", false), ("none", false)] {
+            assert_eq!(may_set(&format!("Name:\tdemarc\nCapPrm:\t0000000002000000\nCapEff:\t{effective}\n")), expected);
+        }
+        assert!(!may_set(""));
     }
 }

@@ -94,7 +94,8 @@ mod tests {
 
     /// What the kernel says, what NTP servers do (their offset; `None`: there are none), what the peers' Dates do.
     fn judged(synchronised: bool, ntp: Option<f64>, offsets: &[i64]) -> Verdict {
-        let kernel = Kernel { synchronised, max_error_seconds: 0.02, frequency_ppm: 0.0, keeper: None };
+        let kernel =
+            Kernel { synchronised, max_error_seconds: 0.02, frequency_ppm: 0.0, keeper: None, settable: false };
         let dated: Vec<_> = offsets.iter().map(|offset| ("gw", SignedDuration::from_secs(*offset))).collect();
         let good = Trust::Good { offset: SignedDuration::ZERO, error: Duration::ZERO };
         let standing = Standing {
