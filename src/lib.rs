@@ -1,10 +1,8 @@
 //! demarc: an open mediation server.
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
-//! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`session`], [`tone`], [`leg`]);
-//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `isdn`, `clock`, `identity`); calls (`call`). `media` has
 //! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`alarm`], [`session`], [`tone`], [`leg`]);
-//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `clock`, `identity`); calls (`call`). `media` has
+//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `isdn`, `clock`, `identity`); calls (`call`). `media` has
 //! its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod alarm;
