@@ -5,9 +5,13 @@
 
 mod lab;
 
+use std::thread::sleep;
 use std::time::SystemTime;
 
-use lab::{Chrony, Demarc, Dialog, Gateway, Lab, Liar, Message, Peer, Sdp, Setup, Wall, get, seconds, until};
+use lab::{
+    Chrony, Demarc, Dialog, Gateway, Lab, Liar, Line, Message, Peer, Phone, Sdp, Setup, Wall, get, pesq, recording,
+    samples, seconds, speech, until,
+};
 use nix::sys::signal::Signal;
 
 const LYNC_NUMBER: &str = "+13125550100";
@@ -89,6 +93,16 @@ fn says_the_true_time(message: &Message) {
     assert!((-1..=1).contains(&(now - said)), "Date: {date} is {} s behind", now - said);
 }
 
+/// To the grain of a measured offset.
+#[track_caller]
+fn says_the_step(demarc: &Demarc, seconds_ahead: f64) {
+    let by =
+        |line: &str| line.split_once("the system's clock was stepped")?.1.split_once("by_seconds=")?.1.parse().ok();
+    until(seconds(8), &format!("a step by {seconds_ahead} s is said"), || {
+        demarc.log().lines().filter_map(by).any(|by: f64| (by - seconds_ahead).abs() < GRAIN).then_some(())
+    });
+}
+
 #[test]
 fn a_box_that_is_thirty_seconds_ahead_says_the_true_time_among_all_kinds_of_servers() {
     let lab = Lab::new();
@@ -164,7 +178,7 @@ fn a_step_and_a_drift_under_a_live_call_go_unnoticed_by_it() {
     says_the_true_time(&answer);
     wall.set(30.0, 0.0);
     stage.call_says_the_true_time();
-    stage.demarc.logs(&["the system's clock was stepped", "by_seconds=30.0"]);
+    says_the_step(&stage.demarc, 30.0);
     stage.demarc.logs(&["clock alarm: we are 30.0 s ahead of 3 servers"]);
     servers.iter().for_each(|server| stage.offset_is(server, 30.0));
     stage.call_says_the_true_time();
@@ -179,6 +193,59 @@ fn a_step_and_a_drift_under_a_live_call_go_unnoticed_by_it() {
     call.request("BYE", "", "");
     stage.gateway.expect("200 BYE");
     stage.demarc.idle();
+}
+
+/// Two of baresip's telephones talk, one encrypted, while the clock is set forward and back by half a minute.
+#[test]
+fn speech_goes_on_through_a_step() {
+    let lab = Lab::new();
+    if !Chrony::installed() || !lab::installed("baresip", "baresip-core") {
+        return;
+    }
+    let (Some(wall), Some(said_by_lync)) = (Wall::ahead(&lab, 0.0, 0.0), speech(&lab, "demo-congrats")) else { return };
+    let Some(said_by_gateway) = speech(&lab, "demo-abouttotry") else { return };
+    let chronies: Vec<Chrony> = (10..13).map(|last| Chrony::start(&lab, last, Some("+0s"))).collect();
+    let servers: Vec<String> = chronies.iter().map(|chrony| chrony.address.to_string()).collect();
+    let pcmu = "pcmu/8000/1";
+    let mut lync = Phone::start(&lab, "lync", 0, LYNC_NUMBER, Line::Tls, pcmu, &said_by_lync);
+    let mut gateway = Phone::start(&lab, "gateway", 1, "+13125556789", Line::Udp, pcmu, &said_by_gateway);
+    let mut setup = Setup::new(lync.address, &[Gateway::new(gateway.address, "UDP")]);
+    setup.clock = vec![format!("Servers={}", servers.join(" "))];
+    setup.environment = wall.environment().to_vec();
+    let demarc = setup.start(&lab);
+    lync.dial(&format!("sip:+13125556789@{}", demarc.lync));
+    lync.expect("CALL_ESTABLISHED");
+    gateway.expect("CALL_ESTABLISHED");
+    sleep(seconds(5));
+    wall.set(30.0, 0.0);
+    says_the_step(&demarc, 30.0);
+    sleep(seconds(3));
+    wall.set(0.0, 0.0);
+    says_the_step(&demarc, -30.0);
+    sleep(seconds(5));
+    lync.command("hangup", "");
+    gateway.expect("CALL_CLOSED");
+    demarc.idle();
+    let moved = |side: &str, way: &str| {
+        let labels = format!("side=\"{side}\",direction=\"{way}\"");
+        demarc.metric_where("demarc_rtp_packets_total", &labels)
+    };
+    // What came in on one side went out on the other, but for what was under way when the call ended.
+    for (from, to) in [("lync", "Gateway1"), ("Gateway1", "lync")] {
+        let (came, went) = (moved(from, "received"), moved(to, "sent"));
+        assert!(came > 600.0 && came - went <= 2.0, "{came} came from {from}, {went} went to {to}");
+    }
+    assert_eq!(demarc.metric("demarc_rtp_lost_packets_total"), 0.0);
+    for (who, said, heard) in
+        [("the gateway", &said_by_lync, gateway.heard()), ("the Lync side", &said_by_gateway, lync.heard())]
+    {
+        let heard = samples(&heard);
+        let (before, after) = heard.split_at(heard.len().min(5 * 8000));
+        for (when, part) in [("before", before), ("after", after)] {
+            let Some(verdict) = pesq(said, &recording(&lab, when, part)) else { return };
+            assert!(verdict.pesq >= 4.0 && verdict.seconds >= 4.5, "{who} heard badly {when} the step: {verdict:?}");
+        }
+    }
 }
 
 #[test]
