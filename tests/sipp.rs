@@ -29,12 +29,19 @@ impl Stage {
 
     /// With lines of `[TrunkConfiguration]`.
     fn set_with(protocol: &'static str, gateways: u8, switches: &[&str]) -> Option<Stage> {
+        Stage::set_each(protocol, gateways, &[], switches)
+    }
+
+    /// The same with lines for each gateway.
+    fn set_each(protocol: &'static str, gateways: u8, each: &[&str], switches: &[&str]) -> Option<Stage> {
         if !lab::installed("sipp", "sip-tester") {
             return None;
         }
         let lab = Lab::new();
         let lync = Peer::lync(&lab);
-        let list: Vec<Gateway> = (0..gateways).map(|n| Gateway::new(lab.net.at(3 + n, 5060), protocol)).collect();
+        let more: Vec<String> = each.iter().map(|&line| line.to_owned()).collect();
+        let gateway = |n| Gateway { more: more.clone(), ..Gateway::new(lab.net.at(3 + n, 5060), protocol) };
+        let list: Vec<Gateway> = (0..gateways).map(gateway).collect();
         let mut setup = Setup::new(lync.address, &list);
         let silence = ["OptionsInterval=0"];
         let asked = switches.iter().any(|line| line.starts_with("OptionsInterval="));
@@ -693,7 +700,10 @@ impl Stage {
     fn notified(&mut self, line: &str, state: &str) {
         let notify = self.lync.expect("NOTIFY");
         notify.answer(200, "OK", "");
-        assert_eq!((notify.header("Event"), notify.body.trim_end()), (Some("refer"), line));
+        let mut told = notify.body.lines();
+        assert_eq!((notify.header("Event"), told.next()), (Some("refer"), Some(line)));
+        let why: Vec<&str> = told.filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+        assert_eq!(why.contains(&"Reason") && why.contains(&"ms-diagnostics"), line.as_bytes()[8] >= b'3', "{why:?}");
         let said = notify.header("Subscription-State").unwrap_or_default();
         assert!(said.starts_with(state), "{line} is said to be {said}");
     }
@@ -801,6 +811,30 @@ fn an_attended_transfer_joins_two_calls() {
         stage.lync.expect("BYE").answer(200, "OK", "");
         gateway.expect("joined");
     }
+    assert_eq!(stage.demarc.calls().len(), 1, "one call is left");
+}
+
+#[test]
+fn a_consultation_call_that_rings_is_taken_over() {
+    let Some(mut stage) = Stage::set_each("UDP", 2, &["MaxCalls=1"], &HANDLED) else { return };
+    let here = stage.nth_gateway(0, "gateway_rings", "UDP", &[]);
+    let there = stage.nth_gateway(1, "gateway_is_taken_over", "UDP", &[]);
+    let mut first = stage.connect();
+    stage.lync.any_within(&["180 INVITE", "183 INVITE"], seconds(1));
+    let mut second = stage.call();
+    let rings = stage.lync.any_within(&["180 INVITE", "183 INVITE"], seconds(5));
+    second.learn(&rings);
+    let replaces = second.replaces().replace('@', "%40").replace(';', "%3B").replace('=', "%3D");
+    let ours = stage.demarc.lync.ip();
+    stage.refer(&mut first, &format!("sip:{GATEWAY_NUMBER}@{ours};user=phone?Replaces={replaces}"));
+    let ended = stage.lync.expect("487 INVITE");
+    second.acknowledge_refusal(&ended);
+    stage.notified("SIP/2.0 180 Ringing", "active");
+    stage.notified("SIP/2.0 200 OK", "terminated");
+    stage.lync.expect("BYE").answer(200, "OK", "");
+    there.expect("joined");
+    assert_eq!(there.account(), ["INVITE", "ACK", "joined"], "it was called once");
+    assert_eq!(here.account(), ["INVITE", "ACK"], "it saw nothing");
     assert_eq!(stage.demarc.calls().len(), 1, "one call is left");
 }
 
