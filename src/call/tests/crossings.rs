@@ -2,6 +2,8 @@
 //! transfer that reaches nobody leaves the two who talk as they are, unless one of them hung up, fell silent or had its
 //! place taken.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use super::*;
 use crate::cause::Release;
 
@@ -194,40 +196,37 @@ impl World {
     }
 }
 
-/// Says which scenario it was when one panics.
-struct Named(u64);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("that was seed {}", self.0);
+/// Counts to which end each transfer of one scenario came, and whether the call had to outlive it.
+fn cross(seed: u64, config: Arc<Config>, ends: &mut BTreeMap<String, usize>) {
+    let mut crossing = Crossing::begin(seed, config);
+    for _ in 0..14 {
+        crossing.step();
+    }
+    crossing.nobody_is_reached();
+    *ends.entry("kept".to_owned()).or_default() += usize::from(crossing.is_kept());
+    for report in crossing.end().reports {
+        match report {
+            Report::Transfer { mode, result, .. } => {
+                *ends.entry(format!("{} {}", mode.text(), result.text())).or_default() += 1;
+            }
+            Report::Note { text, .. } => {
+                assert!(!text.contains("a fault in our own"), "{text}");
+                *ends.entry("rang already".to_owned()).or_default() += usize::from(text.contains("that rings"));
+            }
+            _ => {}
         }
     }
 }
 
-/// Of so many scenarios, how many transfers came to which end, and how many calls had to outlive theirs.
+/// So many scenarios; the one that fails is named.
 fn walk(scenarios: u64) -> BTreeMap<String, usize> {
     let configs = configs();
     let mut ends = BTreeMap::new();
     for seed in 0..scenarios {
-        let _named = Named(seed);
-        let mut crossing = Crossing::begin(seed, configs[seed as usize % configs.len()].clone());
-        for _ in 0..14 {
-            crossing.step();
-        }
-        crossing.nobody_is_reached();
-        *ends.entry("kept".to_owned()).or_default() += usize::from(crossing.is_kept());
-        for report in crossing.end().reports {
-            match report {
-                Report::Transfer { mode, result, .. } => {
-                    *ends.entry(format!("{} {}", mode.text(), result.text())).or_default() += 1;
-                }
-                Report::Note { text, .. } => {
-                    assert!(!text.contains("a fault in our own"), "{text}");
-                    *ends.entry("rang already".to_owned()).or_default() += usize::from(text.contains("that rings"));
-                }
-                _ => {}
-            }
+        let config = configs[seed as usize % configs.len()].clone();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| cross(seed, config, &mut ends))) {
+            eprintln!("that was seed {seed}");
+            resume_unwind(panic);
         }
     }
     ends
