@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use lab::{Authority, Demarc, Gateway, LYNC_NAME, Lab, Leaf, Paper, Peer, Running, Setup, get, seconds, until};
+use lab::{Authority, Demarc, Gateway, LYNC_NAME, Lab, Leaf, Liar, Paper, Peer, Running, Setup, get, seconds, until};
 
 const GATEWAY_NAME: &str = "gateway1.lab.test";
 const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
@@ -185,9 +185,15 @@ fn a_handshake_that_fails_for_a_certificates_dates_names_the_clock() {
         let mut setup = Setup::new(lab.net.at(2, 5061), &[Gateway::new(lab.net.at(3, 5061), "TLS")]);
         setup.trunk_configuration = vec!["OptionsInterval=1s".to_owned()];
         setup.days = ours;
+        // An honest one, that only the first cases hear of.
+        let server_of_time = Liar::start(&lab, 20, |_, _| {});
+        if ahead != 0 {
+            setup.clock = vec![format!("Servers={}", server_of_time.address)];
+        }
         let demarc = setup.start(&lab);
         let alarm = until(seconds(15), words, || window(&demarc));
         assert!(alarm.contains(words), "{version} {ahead}: {alarm}");
+        assert_eq!(alarm.contains("ours is right to "), ahead != 0, "{alarm}");
         demarc.logs(&["lync", words]);
         if version == "-tls1_2" {
             continue;
