@@ -9,6 +9,7 @@ mod faulty;
 pub mod hdlc;
 mod line;
 mod ready;
+mod serial;
 pub mod simulated;
 
 use std::io;
@@ -17,6 +18,7 @@ use std::os::fd::BorrowedFd;
 pub use captured::Captured;
 pub use faulty::{Faults, Faulty};
 pub use line::{Alarms, Counters, Law, Line, LoopBack, Timeslot};
+pub use serial::{Serial, SerialError};
 
 /// A T1 or E1 line.
 pub trait Span: Send {
