@@ -5,6 +5,7 @@
 mod captured;
 mod chance;
 pub mod clock;
+pub mod e1d;
 mod faulty;
 pub mod hdlc;
 mod line;
