@@ -10,7 +10,7 @@ use demarc::session::Codec;
 use demarc::wire::q931::{
     Bearer, Builder, CallState, Called, Calling, Cause, ChangeStatus, Channel, Choice, Connected, Dialect, Heard, Kind,
     Maintenance, Name, Number, NumberType, Party, Plan, Presentation, Progress, Reason, Redirecting, Reference,
-    Restart, Role, Screening, SendingComplete, Shown, Slots, UserUser,
+    Restart, Screening, SendingComplete, Shown, Side, Slots, UserUser,
 };
 
 mod lab;
@@ -64,8 +64,8 @@ fn setup(dialect: Dialect) -> Vec<u8> {
         .with(&Bearer::speech(Codec::Pcma))
         .with(&Channel::slot(None, 17, true))
         .with_all(&facility)
-        .with(&Progress::new(Role::Network.location(), Heard::CALLING_NOT_ISDN))
-        .with_all(&dialect.display(Role::Network, "Alice"))
+        .with(&Progress::new(Side::Network.location(), Heard::CALLING_NOT_ISDN))
+        .with_all(&dialect.display(Side::Network, "Alice"))
         .with(&Calling {
             number: Number::new(NumberType::INTERNATIONAL, "12065550123"),
             shown: Some(Shown { presentation: Presentation::Restricted, screening: Screening::Network }),
@@ -125,7 +125,7 @@ fn all_other_elements_mean_the_same_to_tshark() {
         return;
     }
     let lab = lab::Lab::new();
-    let (call, us) = (Reference { value: 7, to_origin: true }, Role::User.location());
+    let (call, us) = (Reference { value: 7, to_origin: true }, Side::User.location());
     let map = Channel {
         interface: Some(2),
         exclusive: true,

@@ -2,12 +2,12 @@
 
 #![no_main]
 
-use demarc::wire::q931::{Diversion, Facility, Message, Name, Role};
+use demarc::wire::q931::{Diversion, Facility, Message, Name, Side};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|octets: &[u8]| {
     let Ok(message) = Message::read(octets) else { return };
-    let _ = (message.flaw(Role::User), message.flaw(Role::Network), format!("{message:?}"));
+    let _ = (message.flaw(Side::User), message.flaw(Side::Network), format!("{message:?}"));
     for facility in message.all::<Facility>() {
         let _ = (Name::read(&facility), Name::follows(&facility), Diversion::read(&facility));
     }

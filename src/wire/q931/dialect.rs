@@ -5,21 +5,21 @@ use super::display::{Display, IA5};
 use super::message::Kind;
 use crate::private::Private;
 
-/// Which end of a line speaks.
+/// Which end of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The customer's equipment.
+pub enum Side {
+    /// The customer's.
     User,
-    /// The exchange.
+    /// The exchange's.
     Network,
 }
 
-impl Role {
-    /// The other end.
-    pub fn other(self) -> Role {
+impl Side {
+    /// The far end's.
+    pub fn other(self) -> Side {
         match self {
-            Role::User => Role::Network,
-            Role::Network => Role::User,
+            Side::User => Side::Network,
+            Side::Network => Side::User,
         }
     }
 
@@ -82,20 +82,20 @@ impl Dialect {
     }
 
     /// A text for the other end's display: displays go from the network to the user only, and private exchanges have none.
-    pub fn display(self, from: Role, text: &str) -> Option<Display> {
+    pub fn display(self, from: Side, text: &str) -> Option<Display> {
         let charset = match self {
             Dialect::Ni2 | Dialect::Ess5 | Dialect::Dms100 | Dialect::Ess4 => Some(IA5),
             Dialect::EuroIsdn => None,
             Dialect::Qsig => return None,
         };
-        (from == Role::Network).then(|| Display { charset, text: Private(text.to_owned()) })
+        (from == Side::Network).then(|| Display { charset, text: Private(text.to_owned()) })
     }
 
-    /// How `role` tells a caller's name, apart from a display.
-    pub fn name_in(self, role: Role) -> NameIn {
-        match (self, role) {
-            (Dialect::Ni2, Role::Network) => NameIn::Facility,
-            (Dialect::Ni2, Role::User) | (Dialect::Qsig, _) => NameIn::Setup,
+    /// How `side` tells a caller's name, apart from a display.
+    pub fn name_in(self, side: Side) -> NameIn {
+        match (self, side) {
+            (Dialect::Ni2, Side::Network) => NameIn::Facility,
+            (Dialect::Ni2, Side::User) | (Dialect::Qsig, _) => NameIn::Setup,
             (Dialect::Ess5 | Dialect::Dms100 | Dialect::Ess4 | Dialect::EuroIsdn, _) => NameIn::Nothing,
         }
     }

@@ -11,7 +11,7 @@ use super::bearer::Bearer;
 use super::call_state::CallState;
 use super::cause::{Cause, Location};
 use super::channel::Channel;
-use super::dialect::Role;
+use super::dialect::Side;
 use super::element::{ChangeStatus, Element, Notification, Raw, Restart, id};
 use super::message::{Kind, Message};
 use super::number::{Called, Calling, Connected, Redirecting};
@@ -48,7 +48,7 @@ impl Flaw {
 
 impl Message<'_> {
     /// The gravest that is wrong with a message from this end of the line.
-    pub fn flaw(&self, from: Role) -> Option<Flaw> {
+    pub fn flaw(&self, from: Side) -> Option<Flaw> {
         if let Kind::Other(code) = self.kind {
             return Some(Flaw { grave: true, value: Value::MESSAGE_UNKNOWN, diagnostics: vec![code] });
         }
@@ -82,10 +82,10 @@ impl Message<'_> {
 
 /// Elements without which a message means nothing (section 3.1). What is mandatory in the first answer or the first word of clearing
 /// only is the call's to know.
-fn mandatory(kind: Kind, from: Role) -> &'static [u8] {
+fn mandatory(kind: Kind, from: Side) -> &'static [u8] {
     match (kind, from) {
-        (Kind::Setup, Role::User) => &[id::BEARER_CAPABILITY],
-        (Kind::Setup, Role::Network) => &[id::BEARER_CAPABILITY, id::CHANNEL_IDENTIFICATION],
+        (Kind::Setup, Side::User) => &[id::BEARER_CAPABILITY],
+        (Kind::Setup, Side::Network) => &[id::BEARER_CAPABILITY, id::CHANNEL_IDENTIFICATION],
         (Kind::Disconnect | Kind::SuspendReject | Kind::ResumeReject | Kind::HoldReject | Kind::RetrieveReject, _) => {
             &[id::CAUSE]
         }

@@ -35,7 +35,7 @@ pub use build::{Builder, LONGEST};
 pub use call_state::CallState;
 pub use cause::{Cause, Coding, Location};
 pub use channel::{Channel, Choice, Slots};
-pub use dialect::{Dialect, Maintenance, NameIn, Role};
+pub use dialect::{Dialect, Maintenance, NameIn, Side};
 pub use display::Display;
 pub use diversion::Diversion;
 pub use element::{

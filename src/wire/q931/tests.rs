@@ -22,13 +22,13 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 /// The messages of a trace, and who sent them: what I frames carry behind four octets of header.
-fn messages(trace: &str) -> Vec<(Role, Vec<u8>)> {
+fn messages(trace: &str) -> Vec<(Side, Vec<u8>)> {
     let frames = trace.lines().map(|line| {
         let words: Vec<&str> = line.split(' ').collect();
-        (if words[2] == "tx" { Role::Network } else { Role::User }, hex(words[3]))
+        (if words[2] == "tx" { Side::Network } else { Side::User }, hex(words[3]))
     });
     let information = frames.filter(|(_, frame)| frame[2] & 1 == 0);
-    information.map(|(role, frame)| (role, frame[4..].to_vec())).collect()
+    information.map(|(side, frame)| (side, frame[4..].to_vec())).collect()
 }
 
 /// The contents of an element, read as a value and written again.
@@ -66,10 +66,10 @@ fn rewritten(raw: &Raw) -> Option<Vec<u8>> {
 fn every_message_of_libpri_is_read_and_written_again_octet_for_octet() {
     let traces = VECTORS.map(|(_, trace)| trace).into_iter().chain([NI1]);
     let mut seen = 0;
-    for (role, octets) in traces.flat_map(messages) {
+    for (side, octets) in traces.flat_map(messages) {
         let message = Message::read(&octets).unwrap();
-        assert_eq!(message.flaw(role), None, "{message:?}");
-        assert_eq!(message.reference.to_origin, role == Role::User);
+        assert_eq!(message.flaw(side), None, "{message:?}");
+        assert_eq!(message.reference.to_origin, side == Side::User);
         for raw in message.elements() {
             assert_eq!(rewritten(&raw).as_deref(), Some(raw.contents), "{:02x} in {message:?}", raw.id);
             seen += 1;
@@ -107,7 +107,7 @@ fn setup(dialect: Dialect, reference: u16) -> Vec<u8> {
         reason: Some(Reason::UNCONDITIONAL),
     };
     let name = Name { party: Party::Calling, text: Private("Alice".into()), restricted: false };
-    let facilities = match (dialect, dialect.name_in(Role::Network)) {
+    let facilities = match (dialect, dialect.name_in(Side::Network)) {
         (Dialect::EuroIsdn, _) => vec![Diversion(redirecting.clone()).facility(1, false)],
         (_, NameIn::Setup) => vec![Diversion(redirecting.clone()).facility(1, true), name.facility(2, true)],
         (_, NameIn::Facility) => vec![Name::announcement(1)],
@@ -118,7 +118,7 @@ fn setup(dialect: Dialect, reference: u16) -> Vec<u8> {
         .with_all((!dialect.diverts_by_facility()).then_some(&redirecting))
         .with(&Called(national("4255550100")))
         .with(&Calling { number: national("2065550123"), shown: Some(calling_shown) })
-        .with_all(&dialect.display(Role::Network, "Alice"))
+        .with_all(&dialect.display(Side::Network, "Alice"))
         .with_all(&facilities)
         .with(&Channel::slot(None, 3, true))
         .with(&Bearer::speech(if dialect == Dialect::EuroIsdn || dialect == Dialect::Qsig {
@@ -142,7 +142,7 @@ fn our_writer_makes_libpris_setup_in_every_dialect() {
 fn our_writer_makes_the_rest_of_libpris_call() {
     let from = Reference { value: 1, to_origin: false };
     let to = from.reply();
-    let normal = Cause::new(Role::User.location(), Value::NORMAL);
+    let normal = Cause::new(Side::User.location(), Value::NORMAL);
     let slot = Channel::slot(None, 3, true);
     let ours = [
         setup(Dialect::Ess5, 1),
@@ -357,16 +357,16 @@ fn shifts_reach_other_codesets_for_one_element_or_for_the_rest() {
         ]
     );
     assert_eq!(message.get::<Display>().unwrap().text.0, "B");
-    assert_eq!(message.flaw(Role::User), None);
+    assert_eq!(message.flaw(Side::User), None);
 }
 
 #[test]
 fn what_is_wrong_becomes_the_cause_that_section_5_8_wants() {
-    let flaw = |role, octets: &str| {
+    let flaw = |side, octets: &str| {
         let octets = hex(octets);
-        Message::read(&octets).unwrap().flaw(role).map(|flaw| (flaw.grave, flaw.value.0, flaw.diagnostics))
+        Message::read(&octets).unwrap().flaw(side).map(|flaw| (flaw.grave, flaw.value.0, flaw.diagnostics))
     };
-    let user = |octets| flaw(Role::User, octets);
+    let user = |octets| flaw(Side::User, octets);
     let grave = |value, diagnostics: &[u8]| Some((true, value, diagnostics.to_vec()));
     let light = |value, diagnostics: &[u8]| Some((false, value, diagnostics.to_vec()));
     for (octets, expected) in [
@@ -394,7 +394,7 @@ fn what_is_wrong_becomes_the_cause_that_section_5_8_wants() {
     ] {
         assert_eq!(user(octets), expected, "{octets}");
     }
-    assert_eq!(flaw(Role::Network, "08020001 05 04038090a2"), grave(96, &[0x18]));
+    assert_eq!(flaw(Side::Network, "08020001 05 04038090a2"), grave(96, &[0x18]));
     let told = Flaw::unexpected(Kind::Connect).cause(Location::USER);
     assert_eq!((told.value, told.diagnostics), (Value::WRONG_STATE, vec![0x07]));
 }
@@ -453,7 +453,7 @@ fn no_octets_panic_and_what_is_valid_survives_the_way_through() {
             [octets, &[&[8, 2, 0, 1, 5], octets].concat(), &[&[8, 2, 0, 1, 0x62, 0x1c, 0x40, 0x9f], octets].concat()]
         {
             let Ok(message) = Message::read(octets) else { continue };
-            let _ = (message.flaw(Role::User), message.flaw(Role::Network), format!("{message:?}"));
+            let _ = (message.flaw(Side::User), message.flaw(Side::Network), format!("{message:?}"));
             for facility in message.all::<Facility>() {
                 let _ = (Name::read(&facility), Name::follows(&facility), Diversion::read(&facility));
             }
