@@ -108,7 +108,9 @@ impl TrunkWatch {
         let name = &self.trunk.name;
         let (severity, breaks) = match self.trunk.kind {
             TrunkKind::Microsoft(_) => (Severity::Critical, "calls from the telephone network find nobody"),
-            TrunkKind::Gateway => (Severity::Major, "its calls go to other gateways, and fail where there is none"),
+            TrunkKind::Gateway | TrunkKind::Isdn => {
+                (Severity::Major, "its calls go to other gateways, and fail where there is none")
+            }
         };
         let remedy = format!("bring {name} back, or the way to it; demarc doctor looks closer");
         let text = Text::new(format!("{name} is down: {}", self.why), breaks, remedy);

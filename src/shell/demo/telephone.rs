@@ -477,8 +477,8 @@ impl Agent {
                 self.tell_leg(line, leg::Order::Grant(terms));
             }
             Word::Referred(Outcome::Refused(release)) => self.trouble(line, format!("no transfer: {}", release.why)),
-            Word::Referred(Outcome::Done(status @ 300..)) => {
-                self.trouble(line, format!("the transfer failed ({status} {})", reason_phrase(status)));
+            Word::Referred(Outcome::Failed(release)) => {
+                self.trouble(line, format!("the transfer failed: {}", release.why));
             }
             Word::Released(release) => self.ended(line, release).await,
             _ => {}

@@ -4,25 +4,9 @@ use super::cause::Location;
 use super::display::{Display, IA5};
 use super::message::Kind;
 use crate::private::Private;
-
-/// Which end of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// The customer's.
-    User,
-    /// The exchange's.
-    Network,
-}
+use crate::wire::q921::Side;
 
 impl Side {
-    /// The far end's.
-    pub fn other(self) -> Side {
-        match self {
-            Side::User => Side::Network,
-            Side::Network => Side::User,
-        }
-    }
-
     /// Where causes of ours arise: a private exchange, whichever end of the line it has.
     pub fn location(self) -> Location {
         Location::PRIVATE_NEAR

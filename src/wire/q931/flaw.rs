@@ -7,11 +7,11 @@
 //!
 //! Elements in the wrong order or where the standard does not have them are used: sections 5.8.5 and 5.8.7.3 let us.
 
+use super::Side;
 use super::bearer::Bearer;
 use super::call_state::CallState;
 use super::cause::{Cause, Location};
 use super::channel::Channel;
-use super::dialect::Side;
 use super::element::{ChangeStatus, Element, Notification, Raw, Restart, id};
 use super::message::{Kind, Message};
 use super::number::{Called, Calling, Connected, Redirecting};

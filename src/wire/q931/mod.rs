@@ -30,12 +30,13 @@ pub mod rose;
 #[cfg(test)]
 mod tests;
 
+pub use super::q921::Side;
 pub use bearer::{Bearer, Layer1, Transfer};
 pub use build::{Builder, LONGEST};
 pub use call_state::CallState;
 pub use cause::{Cause, Coding, Location};
 pub use channel::{Channel, Choice, Slots};
-pub use dialect::{Dialect, Maintenance, NameIn, Side};
+pub use dialect::{Dialect, Maintenance, NameIn};
 pub use display::Display;
 pub use diversion::Diversion;
 pub use element::{
