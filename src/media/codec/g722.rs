@@ -221,7 +221,7 @@ impl Lower {
         let magnitude = if error < 0 { !error } else { error };
         // The largest decision that, times the scale factor / 4096 and rounded down, is not above the magnitude.
         let reciprocal = RECIPROCALS[(self.0.log_scale >> 6) as usize & 511];
-        let decision = (((magnitude + 1) << 12) - 1) as u64 * reciprocal >> 40;
+        let decision = ((((magnitude + 1) << 12) - 1) as u64 * reciprocal) >> 40;
         let level = LEVELS[(decision as usize).min(LEVELS.len() - 1)];
         // What the code says to who decodes it, without the way through the code.
         let (multiple, step) = GROUPS[usize::from((level + 1) >> 2) & 7];
