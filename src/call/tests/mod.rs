@@ -732,7 +732,7 @@ impl World {
             told: Vec::new(),
             done: false,
             accepted: None,
-            owes: [None; 2],
+            owes: [Some(self.now.mono), None],
             failed: false,
         });
         self.phones.len() - 1
