@@ -1,4 +1,4 @@
-//! Decoding, encoding, concealing, resampling, mixing and keeping the pace allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
+//! Decoding, encoding, concealing, resampling, mixing, cancelling echoes and keeping the pace allocate nothing: neither in Rust nor, as `malloc` itself is counted, in
 //! libopus.
 #![allow(unsafe_code, clippy::unwrap_used)]
 
@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::time::Duration;
 
 use demarc::media::codec::{Decoder, Encoder, MOST_SAMPLES, works_at};
+use demarc::media::echo::{BLOCK, Canceller, Tail};
 use demarc::media::mix::{Gain, Mixer};
 use demarc::media::pace::PacedPlayout;
 use demarc::media::peer::{Heard, Kind};
@@ -132,6 +133,20 @@ fn no_mixer_allocates_while_it_works() {
             mixer.begin();
             all.iter().for_each(|participant| mixer.put(participant, &noise));
             all.iter().for_each(|participant| mixer.hear(participant, &mut heard));
+        }
+    });
+    assert_eq!(work, 0);
+}
+
+#[test]
+fn no_echo_canceller_allocates_while_it_works() {
+    let mut canceller = Canceller::new(Tail::Ms64);
+    let noise = noise(80 * BLOCK);
+    let work = allocations(|| {
+        for block in noise.chunks_exact(BLOCK) {
+            let out: [i16; BLOCK] = block.try_into().unwrap();
+            let mut back = out.map(|sample| sample / 2);
+            canceller.cancel(&out, &mut back);
         }
     });
     assert_eq!(work, 0);

@@ -6,7 +6,7 @@
 //! [`srtp`]) -> [`io`] (out), in one buffer, without lock, allocation or log line. Where the sides speak
 //! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
 //! [`packetize`]. Where nobody waits for a packet but a clock for its samples, [`pace`] stands behind the playout;
-//! [`mix`] is for more than two, [`tap`] for recordings.
+//! [`mix`] is for more than two, [`tap`] for recordings, [`echo`] for lines that have no canceller of their own.
 
 pub mod bridge;
 pub mod clock;
@@ -14,6 +14,7 @@ pub mod codec;
 pub mod conceal;
 pub mod deadlines;
 pub mod dtmf;
+pub mod echo;
 pub mod engine;
 pub mod ice;
 pub mod io;

@@ -9,7 +9,7 @@ pub mod g711;
 pub mod g722;
 pub mod opus;
 pub mod pause;
-mod prediction;
+pub(in crate::media) mod prediction;
 pub mod vad;
 
 use thiserror::Error;

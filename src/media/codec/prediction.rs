@@ -1,7 +1,7 @@
 //! Linear prediction: what of a sound follows from what was just before.
 
 /// Autocorrelation at 0 to `LAGS - 1` samples under a parabola (so that the ends do not count), per sample of power.
-pub(super) fn correlation<const LAGS: usize>(sound: impl ExactSizeIterator<Item = f32>) -> [f32; LAGS] {
+pub(in crate::media) fn correlation<const LAGS: usize>(sound: impl ExactSizeIterator<Item = f32>) -> [f32; LAGS] {
     let length = sound.len().max(1) as f32;
     let mut sums = [0.0; LAGS];
     let mut recent = [0.0; LAGS];
@@ -19,7 +19,7 @@ pub(super) fn correlation<const LAGS: usize>(sound: impl ExactSizeIterator<Item 
 
 /// Levinson's recursion: the reflection coefficients of the all-pole filter `1 + k z^-1 + ..` with this
 /// autocorrelation, each at the lag that it stands for; the one at 0 is 0.
-pub(super) fn reflections<const LAGS: usize>(correlation: &[f32; LAGS]) -> [f32; LAGS] {
+pub(in crate::media) fn reflections<const LAGS: usize>(correlation: &[f32; LAGS]) -> [f32; LAGS] {
     let mut found = [0.0; LAGS];
     let mut filter = [0.0; LAGS];
     filter[0] = 1.0;
@@ -39,7 +39,7 @@ pub(super) fn reflections<const LAGS: usize>(correlation: &[f32; LAGS]) -> [f32;
 }
 
 /// The share of a sound's power that a filter with these coefficients does not foresee.
-pub(super) fn unforeseen(reflections: &[f32]) -> f32 {
+pub(in crate::media) fn unforeseen(reflections: &[f32]) -> f32 {
     reflections.iter().map(|reflection| 1.0 - reflection * reflection).product()
 }
 

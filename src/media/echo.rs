@@ -1,0 +1,101 @@
+//! The echo canceller of a line (ITU-T G.168): what comes back of what the line hears is taken from what it says.
+//!
+//! ```text
+//! toward the line (Rin) ──┬──────────────┬──────────────────▶ line
+//!                         │ disabler     │ filter                │ the hybrid's echo, and who talks there
+//! from the line (Sout) ◀──┴── residual ◀─┴─────────────────◀ line (Sin)
+//! ```
+//!
+//! 1. [`disabler`]: a modem or a fax? Then nothing is touched, until it is silent.
+//! 2. [`filter`]: the echo is foretold by the path that was learned, and taken away.
+//! 3. [`residual`]: what is left of it gives way to noise, unless somebody talks at the near end.
+//!
+//! Work is done in blocks of [`BLOCK`] samples at 8 kHz, which must go out and come in at the same pace: the tail counts from
+//! the moment at which a block is given here, whatever delay the line's driver adds.
+
+pub mod disabler;
+pub mod filter;
+pub mod residual;
+pub mod transform;
+
+#[cfg(test)]
+pub mod g168;
+#[cfg(test)]
+mod tests;
+
+use disabler::Disabler;
+pub use disabler::Untouched;
+use filter::Filter;
+use residual::Residual;
+pub use transform::BLOCK;
+
+use crate::media::kernels::Kernels;
+
+/// How late an echo may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tail {
+    /// 64 ms.
+    Ms64,
+    /// 128 ms.
+    Ms128,
+}
+
+impl Tail {
+    /// Blocks that reach as far at least.
+    fn blocks(self) -> usize {
+        match self {
+            Tail::Ms64 => 13,
+            Tail::Ms128 => 26,
+        }
+    }
+}
+
+/// The canceller of one line. Made once, it allocates nothing.
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    disabler: Disabler,
+    filter: Filter,
+    residual: Option<Residual>,
+}
+
+impl Canceller {
+    /// Knows no echo.
+    pub fn new(tail: Tail) -> Canceller {
+        Canceller::with(Kernels::best(), tail)
+    }
+
+    /// The same with these loops.
+    pub fn with(kernels: Kernels, tail: Tail) -> Canceller {
+        Canceller {
+            disabler: Disabler::new(),
+            filter: Filter::new(kernels, tail.blocks()),
+            residual: Some(Residual::new()),
+        }
+    }
+
+    /// The same without the non-linear processor, as G.168 measures the filter.
+    #[must_use]
+    pub fn linear(self) -> Canceller {
+        Canceller { residual: None, ..self }
+    }
+
+    /// Takes the echo out of a block `back` that came from the line while `out` went there.
+    pub fn cancel(&mut self, out: &[i16; BLOCK], back: &mut [i16; BLOCK]) {
+        let (heard, said) = (out.map(f32::from), back.map(f32::from));
+        self.filter.hear(&heard);
+        if self.disabler.hear([&heard, &said]).is_some() {
+            return;
+        }
+        let echo = self.filter.echo(&said);
+        let left = std::array::from_fn(|at| said[at] - echo[at]);
+        *back = match &mut self.residual {
+            Some(residual) => residual.suppress(&left, &echo),
+            None => left.map(|sample| sample.round() as i16),
+        };
+    }
+
+    /// Is sound left untouched, gains and all?
+    pub fn untouched(&self) -> Option<Untouched> {
+        self.disabler.untouched()
+    }
+}
