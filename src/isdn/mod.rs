@@ -1,3 +1,7 @@
-//! ISDN primary rate lines: the D channel's data link, without I/O.
+//! ISDN primary rate lines, without I/O: the data link of a D channel, its calls, the timeslots of a line.
 
 pub mod link;
+pub mod maintenance;
+pub mod restart;
+pub mod signalling;
+pub mod timeslots;
