@@ -4,6 +4,7 @@
 //!    `100 Trying`. `Hunting`
 //!    A gateway that takes REFER (EnableReferSupport) is asked to place that call itself, through us, and its NOTIFYs
 //!    are told on; one that refuses or says nothing loses its turn, and we go on as above. `Passing`, `Passed`
+//!    A REFER with Replaces means a call of ours, talking or ringing, which is joined with this one: see `replace`.
 //! 2. The target rings or speaks: the transferor hears of it. So does the other side, unless the two still talk. `Alerting`
 //! 3. The transferor may hang up meanwhile; then the other side waits for the target alone.
 //! 4. The target answers: it takes the transferor's seat, one new session joins it with the other side, which sees a
