@@ -121,7 +121,7 @@ impl Crossing {
                 }
                 let stays = id == a || id == b;
                 // What it said before may be lost.
-                if world.phones[id].owes[0].is_some() {
+                if world.phones[id].asked.contains_key(&Method::Invite) && world.phones[id].owes[0].is_some() {
                     let sdp = if world.phones[id].trunk == LYNC { secret("0 8") } else { plain("0 8") };
                     world.answer(id, if stays { 200 } else { 486 }, if stays { &sdp } else { "" });
                 }
