@@ -14,6 +14,8 @@ pub struct Cause(pub u8);
 impl Cause {
     /// 1: unallocated number.
     pub const UNALLOCATED: Cause = Cause(1);
+    /// 6: channel unacceptable.
+    pub const CHANNEL_UNACCEPTABLE: Cause = Cause(6);
     /// 16: normal call clearing.
     pub const NORMAL: Cause = Cause(16);
     /// 17: user busy.
@@ -26,6 +28,12 @@ impl Cause {
     pub const REJECTED: Cause = Cause(21);
     /// 27: destination out of order.
     pub const OUT_OF_ORDER: Cause = Cause(27);
+    /// 28: invalid number format, address incomplete.
+    pub const INCOMPLETE: Cause = Cause(28);
+    /// 30: answer to STATUS ENQUIRY.
+    pub const STATUS_ENQUIRY: Cause = Cause(30);
+    /// 31: normal, unspecified.
+    pub const UNSPECIFIED: Cause = Cause(31);
     /// 34: no circuit available.
     pub const NO_CIRCUIT: Cause = Cause(34);
     /// 38: network out of order.
@@ -38,6 +46,10 @@ impl Cause {
     pub const NO_RESOURCE: Cause = Cause(47);
     /// 3: no route to destination.
     pub const NO_ROUTE: Cause = Cause(3);
+    /// 65: bearer capability not implemented.
+    pub const BEARER_NOT_IMPLEMENTED: Cause = Cause(65);
+    /// 69: facility not implemented.
+    pub const FACILITY_NOT_IMPLEMENTED: Cause = Cause(69);
     /// 81: invalid call reference.
     pub const NO_SUCH_CALL: Cause = Cause(81);
     /// 88: incompatible destination.

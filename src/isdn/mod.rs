@@ -1,5 +1,7 @@
-//! ISDN primary rate lines, without I/O: the data link of a D channel, its calls, the timeslots of a line.
+//! ISDN primary rate lines, without I/O: what a D channel carries, and the timeslots beside it.
 
+pub mod call;
+pub mod leg;
 pub mod link;
 pub mod maintenance;
 pub mod restart;

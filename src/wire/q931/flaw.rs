@@ -35,6 +35,11 @@ impl Flaw {
         Flaw { grave: true, value: Value::WRONG_STATE, diagnostics: vec![kind.code()] }
     }
 
+    /// The message's type is none that is known here (section 5.8.4).
+    pub fn unknown(kind: Kind) -> Flaw {
+        Flaw { grave: true, value: Value::MESSAGE_UNKNOWN, diagnostics: vec![kind.code()] }
+    }
+
     /// A mandatory element is missing.
     pub fn missing(id: u8) -> Flaw {
         Flaw { grave: true, value: Value::MANDATORY_MISSING, diagnostics: vec![id] }
@@ -49,8 +54,8 @@ impl Flaw {
 impl Message<'_> {
     /// The gravest that is wrong with a message from this end of the line.
     pub fn flaw(&self, from: Side) -> Option<Flaw> {
-        if let Kind::Other(code) = self.kind {
-            return Some(Flaw { grave: true, value: Value::MESSAGE_UNKNOWN, diagnostics: vec![code] });
+        if let Kind::Other(_) = self.kind {
+            return Some(Flaw::unknown(self.kind));
         }
         let mandatory = mandatory(self.kind, from);
         let missing = mandatory.iter().copied().filter(|id| self.raw(*id).next().is_none());
