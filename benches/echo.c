@@ -1,5 +1,6 @@
 /* echo RIVAL TAPS LINE LEFT: what spandsp's or Speex's echo canceller leaves of LINE, a file of 16-bit samples in pairs, what
- * the line hears and what comes back, in LEFT; writes the ns of CPU it took. Without their non-linear processors. */
+ * the line hears and what comes back, in LEFT; writes the ns of CPU it took to the standard error, for Debian's spandsp writes
+ * lines about every sample to the standard output. Without their non-linear processors. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ int main(int count, char **arguments)
         out[at] = pairs[2 * at], back[at] = pairs[2 * at + 1];
     double start = cpu();
     (strcmp(arguments[1], "spandsp") ? speex : spandsp)(atoi(arguments[2]), out, back, left, samples);
-    printf("%.0f\n", cpu() - start);
+    fprintf(stderr, "%.0f\n", cpu() - start);
     fwrite(left, 2, samples, result);
     return fclose(result) ? 1 : 0;
 }
