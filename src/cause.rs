@@ -95,79 +95,18 @@ impl Cause {
         })
     }
 
-    /// The SIP status that stands for this cause (RFC 3398 section 7.2.4.1).
+    /// The SIP status that stands for this cause.
     pub fn status(self) -> u16 {
-        match self.0 {
-            1..=3 => 404,
-            16 => 487,
-            17 => 486,
-            18 => 408,
-            19 | 20 => 480,
-            21 | 55 | 57 | 87 => 403,
-            22 | 23 => 410,
-            26 => 404,
-            27 => 502,
-            28 => 484,
-            29 => 501,
-            31 => 480,
-            34 | 38 | 41 | 42 | 44 | 47 | 58 => 503,
-            63 => 405,
-            65 | 70 => 488,
-            69 | 79 => 501,
-            88 => 503,
-            102 => 504,
-            111 | 127 => 500,
-            _ => 500,
-        }
+        self.known().map_or(500, |(_, status, _)| *status)
     }
 
     /// What Q.850 calls it.
     pub fn text(self) -> &'static str {
-        match self.0 {
-            1 => "Unallocated number",
-            2 => "No route to transit network",
-            3 => "No route to destination",
-            16 => "Normal call clearing",
-            17 => "User busy",
-            18 => "No user responding",
-            19 => "No answer from user",
-            20 => "Subscriber absent",
-            21 => "Call rejected",
-            22 => "Number changed",
-            23 => "Redirection to new destination",
-            25 => "Exchange routing error",
-            26 => "Non-selected user clearing",
-            27 => "Destination out of order",
-            28 => "Invalid number format",
-            29 => "Facility rejected",
-            31 => "Normal, unspecified",
-            34 => "No circuit available",
-            38 => "Network out of order",
-            41 => "Temporary failure",
-            42 => "Switching equipment congestion",
-            44 => "Requested channel not available",
-            47 => "Resource unavailable",
-            55 => "Incoming calls barred",
-            57 => "Bearer capability not authorized",
-            58 => "Bearer capability not available",
-            63 => "Service not available",
-            65 => "Bearer capability not implemented",
-            69 => "Facility not implemented",
-            79 => "Service not implemented",
-            81 => "Invalid call reference",
-            87 => "User not member of group",
-            88 => "Incompatible destination",
-            96 => "Mandatory element missing",
-            97 => "Message type unknown",
-            98 => "Message unknown or not compatible with the call's state",
-            99 => "Element unknown",
-            100 => "Invalid element contents",
-            101 => "Message not compatible with the call's state",
-            102 => "Recovery on timer expiry",
-            111 => "Protocol error",
-            127 => "Interworking",
-            _ => "Unknown cause",
-        }
+        self.known().map_or("Unknown cause", |(.., text)| text)
+    }
+
+    fn known(self) -> Option<&'static (u8, u16, &'static str)> {
+        CAUSES.iter().find(|(value, ..)| *value == self.0)
     }
 
     /// The value of a Reason header (RFC 3326, RFC 6432).
@@ -175,6 +114,84 @@ impl Cause {
         format!("Q.850;cause={};text=\"{}\"", self.0, self.text())
     }
 }
+
+/// Causes of Q.850, their SIP statuses by RFC 3398 section 7.2.4.1 and their names. Where the RFC has none, a status of the
+/// same kind: what another line may do better is a 503, what this caller may not do a 403.
+const CAUSES: &[(u8, u16, &str)] = &[
+    (1, 404, "Unallocated number"),
+    (2, 404, "No route to transit network"),
+    (3, 404, "No route to destination"),
+    (4, 500, "Send special information tone"),
+    (5, 404, "Misdialled trunk prefix"),
+    (6, 503, "Channel unacceptable"),
+    (7, 500, "Call awarded and being delivered"),
+    (8, 503, "Preemption"),
+    (9, 503, "Preemption, circuit reserved"),
+    (14, 500, "Query on release"),
+    (16, 487, "Normal call clearing"),
+    (17, 486, "User busy"),
+    (18, 408, "No user responding"),
+    (19, 480, "No answer from user"),
+    (20, 480, "Subscriber absent"),
+    (21, 403, "Call rejected"),
+    (22, 410, "Number changed"),
+    (23, 410, "Redirection to new destination"),
+    (24, 403, "Call rejected by a feature at the destination"),
+    (25, 500, "Exchange routing error"),
+    (26, 404, "Non-selected user clearing"),
+    (27, 502, "Destination out of order"),
+    (28, 484, "Invalid number format"),
+    (29, 501, "Facility rejected"),
+    (30, 500, "Response to STATUS ENQUIRY"),
+    (31, 480, "Normal, unspecified"),
+    (34, 503, "No circuit available"),
+    (38, 503, "Network out of order"),
+    (39, 503, "Permanent connection out of service"),
+    (40, 503, "Permanent connection operational"),
+    (41, 503, "Temporary failure"),
+    (42, 503, "Switching equipment congestion"),
+    (43, 500, "Access information discarded"),
+    (44, 503, "Requested channel not available"),
+    (46, 503, "Precedence call blocked"),
+    (47, 503, "Resource unavailable"),
+    (49, 503, "Quality of service not available"),
+    (50, 403, "Facility not subscribed"),
+    (52, 403, "Outgoing calls barred"),
+    (53, 403, "Outgoing calls barred within the closed user group"),
+    (54, 403, "Incoming calls barred"),
+    (55, 403, "Incoming calls barred"),
+    (57, 403, "Bearer capability not authorized"),
+    (58, 503, "Bearer capability not available"),
+    (62, 500, "Access information and subscriber class disagree"),
+    (63, 405, "Service not available"),
+    (65, 488, "Bearer capability not implemented"),
+    (66, 488, "Channel type not implemented"),
+    (69, 501, "Facility not implemented"),
+    (70, 488, "Only restricted digital information available"),
+    (79, 501, "Service not implemented"),
+    (81, 500, "Invalid call reference"),
+    (82, 503, "Identified channel does not exist"),
+    (83, 500, "A suspended call exists, but not under this identity"),
+    (84, 500, "Call identity in use"),
+    (85, 500, "No call suspended"),
+    (86, 500, "The call of this identity has been cleared"),
+    (87, 403, "User not member of group"),
+    (88, 503, "Incompatible destination"),
+    (90, 500, "Closed user group does not exist"),
+    (91, 404, "Invalid transit network selection"),
+    (95, 500, "Invalid message"),
+    (96, 500, "Mandatory element missing"),
+    (97, 500, "Message type unknown"),
+    (98, 500, "Message unknown or not compatible with the call's state"),
+    (99, 500, "Element unknown"),
+    (100, 500, "Invalid element contents"),
+    (101, 500, "Message not compatible with the call's state"),
+    (102, 504, "Recovery on timer expiry"),
+    (103, 500, "Unknown parameter passed on"),
+    (110, 500, "Message with an unknown parameter discarded"),
+    (111, 500, "Protocol error"),
+    (127, 500, "Interworking"),
+];
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -216,3 +216,163 @@ impl Leg {
         news.then_some(Word::Media(stream))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leg::Terms;
+    use crate::session::{Codec, Digits, Opus, Remote};
+    use crate::wire::q931::Dialect;
+
+    fn through(channel: &Channel) -> Stream {
+        let port = 4000 + u16::from(channel.single().unwrap_or_default());
+        Stream {
+            remote: Remote { rtp: ([127, 0, 0, 1], port).into(), rtcp: ([127, 0, 0, 1], port).into() },
+            ice: None,
+            latch: false,
+            direction: Direction::SendRecv,
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            opus: Opus::default(),
+            digits: Digits::Tones,
+            comfort_noise: None,
+            ptime_ms: 20,
+            srtp: None,
+            watch: None,
+        }
+    }
+
+    fn terms(direction: Direction) -> Terms {
+        let local = ([127, 0, 0, 1], 9).into();
+        Terms { local, codecs: vec![Codec::Pcmu], direction, telephone_event: false, comfort_noise: false }
+    }
+
+    fn access(side: Side) -> Access {
+        Access::new(side, Dialect::Ni2, Codec::Pcmu)
+    }
+
+    fn called(side: Side) -> Leg {
+        let parties = Parties { called: Private("2060".into()), ..Parties::default() };
+        Leg::outgoing(&access(side), &Numbering::default(), &parties, Channel::slot(None, 3, false), through).0
+    }
+
+    fn caller() -> Leg {
+        let setup = Setup::new(Bearer::speech(Codec::Pcmu), Number::new(NumberType::UNKNOWN, "2060"));
+        Leg::incoming(&access(Side::User), &Numbering::default(), &setup, Channel::slot(None, 3, true), through).0
+    }
+
+    fn heard(leg: &mut Leg, word: call::Word) -> Vec<Word> {
+        let mut words = Vec::new();
+        leg.heard(word, &mut words);
+        words
+    }
+
+    fn ordered(leg: &mut Leg, order: Order) -> (Vec<call::Order>, Vec<Word>) {
+        let (mut line, mut words) = (Vec::new(), Vec::new());
+        leg.order(order, &mut line, &mut words);
+        (line, words)
+    }
+
+    fn toward(port: u16, direction: Direction) -> Stream {
+        let address = ([127, 0, 0, 1], port).into();
+        Stream { remote: Remote { rtp: address, rtcp: address }, direction, ..through(&Channel::any()) }
+    }
+
+    #[test]
+    fn numbers_change_their_form_and_not_their_meaning() {
+        let home = |country: &str| Numbering { country: country.into() };
+        for (country, user, kind, digits, back) in [
+            ("1", "+13125556789", NumberType::NATIONAL, "3125556789", "+13125556789"),
+            ("1", "+496912345", NumberType::INTERNATIONAL, "496912345", "+496912345"),
+            ("49", "+496912345", NumberType::NATIONAL, "6912345", "+496912345"),
+            ("", "+13125556789", NumberType::INTERNATIONAL, "13125556789", "+13125556789"),
+            ("1", "2160;phone-context=x", NumberType::UNKNOWN, "2160", "2160"),
+            ("1", "*70#", NumberType::UNKNOWN, "*70#", "*70#"),
+            ("1", "", NumberType::UNKNOWN, "", ""),
+        ] {
+            let number = home(country).number(user);
+            assert_eq!((number.kind, number.digits.get().as_str()), (kind, digits), "{user}");
+            assert_eq!(home(country).user(&number), back, "{user}");
+        }
+        let local = Number::new(NumberType::SUBSCRIBER, "5556789");
+        assert_eq!(home("1").user(&local), "5556789");
+        let private = Number { plan: Plan::PRIVATE, ..Number::new(NumberType::INTERNATIONAL, "7206") };
+        assert_eq!(home("1").user(&private), "7206");
+    }
+
+    #[test]
+    fn who_wants_not_to_be_shown_is_not_shown_on_either_side() {
+        let numbering = Numbering { country: "1".into() };
+        let parties = |withheld| Parties {
+            called: Private("+14255550100".into()),
+            calling: Private("+12065550123".into()),
+            name: Private("Alice".into()),
+            withheld,
+            referral: None,
+        };
+        for (withheld, side, screening) in
+            [(false, Side::User, Screening::NotScreened), (true, Side::Network, Screening::Network)]
+        {
+            let channel = Channel::slot(None, 3, false);
+            let (_, setup) = Leg::outgoing(&access(side), &numbering, &parties(withheld), channel.clone(), through);
+            let shown = setup.calling.clone().unwrap().shown.unwrap();
+            assert_eq!((shown.presentation == Presentation::Restricted, shown.screening), (withheld, screening));
+            assert_eq!(setup.name.clone().unwrap().restricted, withheld);
+            let (leg, back, wish) = Leg::incoming(&access(side.other()), &numbering, &setup, channel, through);
+            let known = if withheld {
+                Parties { calling: Private::default(), name: Private::default(), ..parties(true) }
+            } else {
+                parties(false)
+            };
+            assert_eq!((back, leg.is_caller()), (known, true));
+            assert_eq!(wish, Wish { codecs: vec![Codec::Pcmu], direction: Direction::SendRecv, comfort_noise: false });
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_called_says_how_far_it_is_in_our_words() {
+        let mut leg = called(Side::User);
+        leg.agreed(Channel::slot(None, 5, true));
+        let fork = Fork::default();
+        let ringing = call::Word::Progress { ringing: true, audible: false };
+        assert_eq!(heard(&mut leg, call::Word::Proceeding), []);
+        assert_eq!(heard(&mut leg, ringing), [Word::Progress { stage: Stage::Ringing, fork, media: None }]);
+        let stream = toward(4005, Direction::SendRecv);
+        let audible = call::Word::Progress { ringing: false, audible: true };
+        let media = Some(stream.clone());
+        assert_eq!(heard(&mut leg, audible), [Word::Progress { stage: Stage::InBand, fork, media }]);
+        assert_eq!(heard(&mut leg, call::Word::Answer(Box::default())), [Word::Answer { fork, media: stream }]);
+        let busy = Release::new(Guilty::Network, Cause::BUSY, "");
+        assert_eq!(heard(&mut leg, call::Word::Released(busy.clone())), [Word::Released(busy)]);
+        assert_eq!(ordered(&mut leg, Order::Change(terms(Direction::SendRecv))), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_line_that_calls_hears_the_far_end_and_is_told_its_stream_once() {
+        let mut leg = caller();
+        let progress = |stage, terms| Order::Progress { stage, fork: Fork::default(), terms };
+        let stream = toward(4003, Direction::SendRecv);
+        assert_eq!(ordered(&mut leg, progress(Stage::Other(181), None)), (vec![], vec![]));
+        let rings = call::Order::Alert { audible: false };
+        assert_eq!(ordered(&mut leg, progress(Stage::Ringing, None)), (vec![rings], vec![]));
+        let heard = ordered(&mut leg, progress(Stage::InBand, Some(terms(Direction::SendRecv))));
+        assert_eq!(heard, (vec![call::Order::Progress], vec![Word::Media(stream)]));
+        let answer = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default() };
+        assert_eq!(ordered(&mut leg, answer), (vec![call::Order::Answer(Box::default())], vec![]));
+    }
+
+    #[test]
+    fn holding_is_granted_here_and_the_line_hears_nothing_of_it() {
+        let mut leg = caller();
+        let hold = ordered(&mut leg, Order::Change(terms(Direction::SendOnly)));
+        assert_eq!(hold, (vec![], vec![Word::Changed(toward(4003, Direction::SendOnly))]));
+        let passage = crate::leg::Passage { number: Private("1".into()), token: String::new(), referred_by: None };
+        let (line, words) = ordered(&mut leg, Order::Refer(Box::new(passage)));
+        assert!(line.is_empty() && matches!(words[..], [Word::Referred(Outcome::Refused(_))]));
+        let digits = heard(&mut leg, call::Word::Digits(Private("1#".into())));
+        assert_eq!(digits.len(), 2);
+        let (line, words) = ordered(&mut leg, Order::Release(Release::refused(486, None, "")));
+        assert_eq!((line, words), (vec![call::Order::Release { cause: Cause::BUSY, tones: false }], vec![]));
+        assert_eq!(heard(&mut leg, call::Word::Digits(Private("1".into()))), []);
+    }
+}
