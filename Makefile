@@ -1,5 +1,6 @@
 # make run    what the box does, on this machine     make test   every test, with the peers it needs
 # make bench  the figures (ONLY=name for one)        make lint   format, lints, licences
+# make test-dahdi  the T1/E1 driver against the kernel's own, in a virtual machine
 # make install, make deb                             the daemon as a service
 
 CARGO ?= cargo
@@ -8,7 +9,7 @@ ONLY ?= *
 DESTDIR ?=
 VERSION = $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
-.PHONY: run test lint bench build install deb
+.PHONY: run test test-dahdi lint bench build install deb
 
 run: build
 	target/release/demarc demo $(DEMO)
@@ -20,6 +21,9 @@ build:
 test:
 	@.ci/packages gcc cmake pkg-config libssl-dev
 	@.ci/test
+
+test-dahdi:
+	@.ci/dahdi
 
 lint:
 	$(CARGO) fmt --all --check

@@ -5,6 +5,7 @@
 mod captured;
 mod chance;
 pub mod clock;
+pub mod dahdi;
 pub mod e1d;
 mod faulty;
 pub mod hdlc;
@@ -41,7 +42,8 @@ pub trait Span: Send {
     fn bearer(&mut self, timeslot: Timeslot) -> Result<Box<dyn Bearer>, SpanError>;
     /// Loops the line back, or ends that.
     fn loop_back(&mut self, kind: Option<LoopBack>) -> Result<(), SpanError>;
-    /// Takes the line down, so that the far end sees AIS or nothing, or lets it up again.
+    /// Takes the line down, so that the far end sees AIS or nothing, or lets it up again. `alarms` stay what the far end
+    /// causes. `Unsupported` where the driver cannot: then the D-channel's silence has to do.
     fn force_down(&mut self, down: bool) -> Result<(), SpanError>;
     /// The alarms as they stand now, once after each change; `None` when nothing is new. `Gone` when the span has to be
     /// opened anew.
