@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod leg;
+pub mod line;
 pub mod link;
 pub mod maintenance;
 pub mod restart;

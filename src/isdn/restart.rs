@@ -28,6 +28,16 @@ pub enum What {
     Span(usize),
 }
 
+impl What {
+    /// Is this timeslot among it?
+    pub fn covers(self, slot: Slot) -> bool {
+        match self {
+            What::Slot(one) => one == slot,
+            What::Span(span) => span == slot.span,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -64,9 +74,10 @@ impl Restarts {
         }
     }
 
-    /// Is a RESTART out?
-    pub fn is_requested(&self) -> bool {
-        matches!(self.state, State::Requested { .. })
+    /// Is a restart of this timeslot under way, or waiting?
+    pub fn will_cover(&self, slot: Slot) -> bool {
+        let out = matches!(self.state, State::Requested { what, .. } if what.covers(slot));
+        out || self.queue.iter().any(|what| what.covers(slot))
     }
 
     /// Wants a restart, once.
@@ -109,16 +120,8 @@ impl Restarts {
         }
     }
 
-    /// Nothing can be asked any more.
-    pub fn clear(&mut self, out: &mut Vec<Output>) {
-        if let State::Requested { what, .. } = std::mem::replace(&mut self.state, State::Idle) {
-            out.push(Output::Failed(what));
-        }
-        out.extend(self.queue.drain(..).map(Output::Failed));
-    }
-
     fn next(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if !self.is_requested()
+        if matches!(self.state, State::Idle)
             && let Some(what) = self.queue.pop_front()
         {
             self.send(now, what, 1, out);
@@ -174,8 +177,8 @@ mod tests {
         restarts.tick(at(440), &mut out);
         let expected = [Output::Send(slot(1)), Output::Send(slot(1)), Output::Failed(slot(1)), Output::Send(slot(2))];
         assert_eq!(out.split_off(0), expected);
-        restarts.request(at(440), slot(3), &mut out);
-        restarts.clear(&mut out);
-        assert_eq!((out, restarts.timeout()), (vec![Output::Failed(slot(2)), Output::Failed(slot(3))], None));
+        restarts.request(at(440), What::Span(1), &mut out);
+        let covered = |span, timeslot| restarts.will_cover(Slot { span, timeslot });
+        assert_eq!([covered(0, 1), covered(0, 2), covered(1, 9)], [false, true, true]);
     }
 }

@@ -256,6 +256,12 @@ impl Timeslots {
         !self.is_in_alarm(slot.span) && self.slots.get(&slot).is_some_and(Timeslot::is_free)
     }
 
+    /// Is it idle here, whatever the far end thinks?
+    pub fn is_idle(&self, slot: Slot) -> bool {
+        let idle = |timeslot: &Timeslot| timeslot.used == Use::Idle && !timeslot.near;
+        !self.is_in_alarm(slot.span) && self.slots.get(&slot).is_some_and(idle)
+    }
+
     /// How many new calls could have one.
     pub fn free(&self) -> usize {
         self.slots.keys().filter(|slot| self.is_free(**slot)).count()
@@ -279,7 +285,8 @@ impl Timeslots {
         let asked =
             wish.filter(|wish| !matches!(wish.choice, Choice::Any)).map(|wish| (self.find(wish), wish.exclusive));
         match asked {
-            Some((Some(slot), _)) if self.is_free(slot) => Ok(slot),
+            // It knows best what it holds for idle.
+            Some((Some(slot), _)) if self.is_idle(slot) => Ok(slot),
             Some((_, true)) => Err(Unavailable::Requested),
             _ => self.hunt(order).ok_or(Unavailable::None),
         }

@@ -9,7 +9,7 @@
  *   timer NAME VALUE                   as libpri names it: T200, N200, T309 (ms)
  *   frame HEX                          came from the far end, without FCS
  *   dial CHANNEL exclusive|any CALLED CALLING
- *   proceeding|alerting|progress|answer CALL
+ *   proceeding|alerting|progress|answer CALL [CHANNEL]
  *   hangup CALL CAUSE
  *   restart CHANNEL
  *   status CHANNEL STATUS              a SERVICE message: 0 in service, 2 out of service
@@ -103,6 +103,9 @@ static void tell_call(const char *name, q931_call *call, int channel)
 
 static void tell(const pri_event *event)
 {
+	q931_call *call;
+	int cause;
+
 	switch (event->e) {
 	case PRI_EVENT_DCHAN_UP:
 		printf("event up\n");
@@ -140,14 +143,12 @@ static void tell(const pri_event *event)
 	case PRI_EVENT_HANGUP:
 		printf("event %s call=%d channel=%d cause=%d\n", event->e == PRI_EVENT_HANGUP ? "hangup" : "disconnect",
 		       number_of(event->hangup.call), event->hangup.channel & 0xff, event->hangup.cause);
-		/* A hangup of the far end's wants an answer, else the call stays half alive. */
-		if (event->e == PRI_EVENT_HANGUP) {
-			q931_call *call = event->hangup.call;
-			int cause = event->hangup.cause;
-
+		/* Either wants an answer, else the call stays half alive; after the last word there is no call any more. */
+		call = event->hangup.call;
+		cause = event->hangup.cause;
+		if (event->e == PRI_EVENT_HANGUP)
 			forget(call);
-			pri_hangup(pri, call, cause);
-		}
+		pri_hangup(pri, call, cause);
 		break;
 	case PRI_EVENT_HANGUP_ACK:
 		printf("event hungup call=%d\n", number_of(event->hangup.call));
@@ -231,13 +232,13 @@ static void order(const char *word, const char *rest)
 	else if (!(call = call_at(number)))
 		return;
 	else if (strcmp(word, "proceeding") == 0)
-		failed = pri_proceeding(pri, call, 0, 0);
+		failed = pri_proceeding(pri, call, value, 0);
 	else if (strcmp(word, "alerting") == 0)
-		failed = pri_acknowledge(pri, call, 0, 0);
+		failed = pri_acknowledge(pri, call, value, 0);
 	else if (strcmp(word, "progress") == 0)
-		failed = pri_progress(pri, call, 0, 1);
+		failed = pri_progress(pri, call, value, 1);
 	else if (strcmp(word, "answer") == 0)
-		failed = pri_answer(pri, call, 0, 0);
+		failed = pri_answer(pri, call, value, 0);
 	else if (strcmp(word, "hangup") == 0)
 		failed = pri_hangup(pri, call, value);
 	else
@@ -295,6 +296,7 @@ int main(int count, char **words)
 	if (!pri)
 		return 1;
 	pri_hangup_fix_enable(pri, 1);
+	pri_set_service_message_support(pri, 1);
 	do {
 		printf("done %ld\n", next_ms());
 		fflush(stdout);
