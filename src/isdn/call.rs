@@ -306,6 +306,8 @@ impl Call {
         match order {
             Order::Release { cause, tones } => self.release(now, cause, tones, out),
             _ if self.is_clearing() => {}
+            // Nothing may be said before the far end's first answer.
+            _ if matches!(self.state, State::Initiated { .. }) => {}
             Order::Alert { audible } => self.alert(audible, out),
             Order::Progress => self.progress(out),
             Order::Answer(answer) => self.answer(now, *answer, out),
@@ -375,7 +377,7 @@ impl Call {
             State::OverlapSending { t304: at } if now >= *at => self.late(now, 304, out),
             State::OutgoingProceeding { t310: at } if now >= *at => self.late(now, 310, out),
             State::Progressing { t301: at } | State::Delivered { t301: at } if now >= *at => self.late(now, 301, out),
-            State::OverlapReceiving { t302: at, .. } if now >= *at => self.number_whole(now, out),
+            State::OverlapReceiving { t302: at, .. } if now >= *at => self.t302(now, out),
             State::AwaitingName { until: at, .. } if now >= *at => self.present(None, out),
             State::ConnectRequest { t313: at } if now >= *at => self.late(now, 313, out),
             State::Active { t309: Some(at) } if now >= *at => self.t309(out),

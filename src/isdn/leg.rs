@@ -26,11 +26,11 @@ pub struct Numbering {
 }
 
 impl Numbering {
-    /// A user as a number: `+` makes it international, or national in the line's own country.
+    /// A user as a number: `+` makes it international, or national in the line's own country. Escaped or not, only what a
+    /// telephone can dial is left.
     pub fn number(&self, user: &str) -> Number {
         let user = user.split(';').next().unwrap_or_default();
-        let digits =
-            |text: &str| text.chars().filter(|c| c.is_ascii_digit() || matches!(c, '*' | '#')).collect::<String>();
+        let digits = |text: &str| dialled(&text.replace("%23", "#").replace("%2A", "*").replace("%2a", "*"));
         let (kind, rest) = match user.strip_prefix('+') {
             None => (NumberType::UNKNOWN, user),
             Some(global) => match global.strip_prefix(&self.country).filter(|_| !self.country.is_empty()) {
@@ -41,16 +41,25 @@ impl Numbering {
         Number::new(kind, digits(rest))
     }
 
-    /// A number as a user.
+    /// A number as a user: what a line sends cannot end the user part of a URI.
     pub fn user(&self, number: &Number) -> String {
-        let digits = number.digits.get();
+        let digits = dialled(number.digits.get());
         match number.kind {
-            _ if digits.is_empty() || number.plan == Plan::PRIVATE => digits.clone(),
+            _ if digits.is_empty() || number.plan == Plan::PRIVATE => digits,
             NumberType::INTERNATIONAL => format!("+{digits}"),
             NumberType::NATIONAL if !self.country.is_empty() => format!("+{}{digits}", self.country),
-            _ => digits.clone(),
+            _ => digits,
         }
     }
+}
+
+fn dialled(text: &str) -> String {
+    text.chars().filter(|c| matches!(c, '0'..='9' | '*' | '#' | 'A'..='D')).collect()
+}
+
+/// A name that cannot end a header.
+fn printable(name: Private<String>) -> Private<String> {
+    Private(name.0.chars().filter(|c| !c.is_control()).collect())
 }
 
 /// Which way the call goes.
@@ -115,7 +124,7 @@ impl Leg {
         let parties = Parties {
             called: Private(numbering.user(&setup.called)),
             calling: Private(calling.unwrap_or_default()),
-            name: name.unwrap_or_default(),
+            name: printable(name.unwrap_or_default()),
             withheld,
             referral: None,
         };
@@ -288,6 +297,7 @@ mod tests {
             ("", "+13125556789", NumberType::INTERNATIONAL, "13125556789", "+13125556789"),
             ("1", "2160;phone-context=x", NumberType::UNKNOWN, "2160", "2160"),
             ("1", "*70#", NumberType::UNKNOWN, "*70#", "*70#"),
+            ("1", "%2A70%23", NumberType::UNKNOWN, "*70#", "*70#"),
             ("1", "", NumberType::UNKNOWN, "", ""),
         ] {
             let number = home(country).number(user);
@@ -296,6 +306,9 @@ mod tests {
         }
         let local = Number::new(NumberType::SUBSCRIBER, "5556789");
         assert_eq!(home("1").user(&local), "5556789");
+        let foul = Number::new(NumberType::UNKNOWN, "20;x=@6\r\n0");
+        assert_eq!(home("1").user(&foul), "2060");
+        assert_eq!(printable(Private("A\r\nl: \u{85}é".into())).0, "Al: é");
         let private = Number { plan: Plan::PRIVATE, ..Number::new(NumberType::INTERNATIONAL, "7206") };
         assert_eq!(home("1").user(&private), "7206");
     }

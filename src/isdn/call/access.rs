@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::session::Codec;
-use crate::wire::q931::{Dialect, Side};
+use crate::wire::q931::{Channel, Dialect, Side};
 
 /// What all calls of a D channel have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,12 @@ impl Access {
     /// The usual one of a side, dialect and law.
     pub fn new(side: Side, dialect: Dialect, law: Codec) -> Access {
         Access { side, dialect, law, overlap: None, listens: false, timers: Timers::of(side) }
+    }
+
+    /// A timeslot as this switch lets it be named.
+    pub(super) fn named(&self, channel: Channel) -> Channel {
+        let interface = channel.interface.filter(|_| self.dialect.names_interfaces());
+        Channel { interface, ..channel }
     }
 
     /// Does whoever answers a call wait for CONNECT ACKNOWLEDGE? An exchange does not, but two private ones are equals.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Access, Answer, Call, Output, Setup, State, Word, refusal};
+use crate::cause::Cause;
 use crate::private::Private;
 use crate::time::Instant;
 use crate::wire::q931::{Builder, Channel, Heard, Kind, Message, Name, Progress, SendingComplete};
@@ -41,7 +42,7 @@ impl Call {
             return Err(refusal(message.reference, &crate::wire::q931::Cause::new(location, cause)));
         }
         let state = State::OverlapReceiving { t302: now + access.timers.t302, setup: Box::new(setup) };
-        let channel = Channel { exclusive: true, ..channel };
+        let channel = access.named(Channel { exclusive: true, ..channel });
         let mut call =
             Call { access, reference: message.reference.reply(), channel, slot_told: false, state, enquiry: None };
         if call.is_whole() {
@@ -81,7 +82,17 @@ impl Call {
             .is_none_or(|overlap| setup.complete || digits.ends_with(END) || digits.len() >= overlap.length)
     }
 
-    /// The number is whole, or nothing more came for T302.
+    /// No further digit came. What there is has to do; nothing at all cannot.
+    pub(super) fn t302(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let State::OverlapReceiving { setup, .. } = &self.state else { return };
+        if setup.called.digits.get().is_empty() {
+            self.fail(now, Cause::INCOMPLETE, "no digits came (T302)", out);
+        } else {
+            self.number_whole(now, out);
+        }
+    }
+
+    /// The number is whole.
     pub(super) fn number_whole(&mut self, now: Instant, out: &mut Vec<Output>) {
         let State::OverlapReceiving { setup, .. } = &mut self.state else { return };
         if self.access.overlap.is_some() && setup.called.digits.get().ends_with(END) {

@@ -27,6 +27,7 @@ impl Call {
         out: &mut Vec<Output>,
     ) -> Call {
         let reference = Reference { value: reference, to_origin: false };
+        let channel = access.named(channel);
         let (message, name) = setup.message(&access, reference, &channel);
         out.push(Output::Message(message.clone()));
         let state =
@@ -95,15 +96,11 @@ impl Call {
 
     /// The timeslot of the first answer (sections 5.1.2 and 5.2.3.1).
     fn agree(&mut self, message: &Message, out: &mut Vec<Output>) -> Result<(), (Cause, &'static str)> {
-        match message.get::<Channel>() {
-            Some(theirs) if theirs.single().is_none() => {}
-            Some(theirs)
-                if theirs.numbers() == self.channel.numbers() && theirs.interface == self.channel.interface => {}
+        let theirs = message.get::<Channel>().filter(|theirs| theirs.single().is_some() && !self.is_ours(theirs));
+        match theirs {
             Some(_) if self.channel.exclusive => {
-                return Err((
-                    Cause::CHANNEL_UNACCEPTABLE,
-                    "the exchange gave another timeslot than the one that was asked for",
-                ));
+                let why = "the exchange gave another timeslot than the one that was asked for";
+                return Err((Cause::CHANNEL_UNACCEPTABLE, why));
             }
             Some(theirs) => self.channel = theirs,
             None => {}
@@ -114,6 +111,12 @@ impl Call {
         self.channel.exclusive = true;
         out.push(Output::Timeslot(Timeslot::Agreed(self.channel.clone())));
         Ok(())
+    }
+
+    /// Who names no interface may mean any that the other names.
+    fn is_ours(&self, theirs: &Channel) -> bool {
+        let interfaces = theirs.interface.is_none() || self.channel.interface.is_none();
+        theirs.numbers() == self.channel.numbers() && (interfaces || theirs.interface == self.channel.interface)
     }
 
     /// Further digits, where they are wanted.

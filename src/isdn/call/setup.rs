@@ -5,7 +5,8 @@ use crate::cause::Cause;
 use crate::private::Private;
 use crate::wire::q931::{
     Bearer, Builder, Called, Calling, Channel, CompatibilityHigh, CompatibilityLow, Display, Diversion, Facility, Flaw,
-    Kind, Message, Name, NameIn, Number, Party, Progress, Redirecting, Reference, SendingComplete, UserUser, id,
+    Keypad, Kind, Message, Name, NameIn, Number, Party, Progress, Redirecting, Reference, SendingComplete, UserUser,
+    id,
 };
 
 /// Who calls whom, and what for.
@@ -59,7 +60,7 @@ impl Setup {
     /// Reads a SETUP; without a bearer capability it is none.
     pub fn read(message: &Message) -> Result<Setup, Flaw> {
         let bearer = message.get().ok_or_else(|| Flaw::missing(id::BEARER_CAPABILITY))?;
-        let called = message.get().map(|Called(number)| number).unwrap_or_default();
+        let called = message.get().map(|Called(number)| number);
         let all: Vec<Facility> = message.all().collect();
         let told = all.iter().find_map(Name::read).filter(|name| name.party == Party::Calling);
         let diverted = all.iter().find_map(Diversion::read).map(|Diversion(from)| from);
@@ -69,7 +70,7 @@ impl Setup {
         };
         Ok(Setup {
             bearer,
-            called,
+            called: called.or_else(|| message.get().map(pressed)).unwrap_or_default(),
             complete: message.get::<SendingComplete>().is_some(),
             calling: message.get(),
             name: told.or_else(|| message.get().and_then(displayed)),
@@ -124,6 +125,12 @@ impl Setup {
     pub(super) fn unfit(&self) -> Option<Cause> {
         (!self.bearer.is_sound()).then_some(Cause::BEARER_NOT_IMPLEMENTED)
     }
+}
+
+/// Some exchanges send what was dialled as keys.
+fn pressed(Keypad(keys): Keypad) -> Number {
+    let graphic = keys.0.iter().filter(|key| key.is_ascii_graphic());
+    Number { digits: Private(graphic.copied().map(char::from).collect()), ..Number::default() }
 }
 
 /// A display in a SETUP tells the caller's name.

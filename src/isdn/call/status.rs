@@ -52,7 +52,8 @@ impl Call {
     /// STATUS.
     pub(super) fn status(&mut self, now: Instant, message: &Message, out: &mut Vec<Output>) {
         let (Some(cause), Some(theirs)) = (message.get::<q931::Cause>(), message.get::<CallState>()) else { return };
-        let asked = self.enquiry.take_if(|_| cause.value == Cause::STATUS_ENQUIRY).is_some();
+        // Any STATUS shows that the call is known; its state is up to date only in the answer.
+        let asked = self.enquiry.take().is_some() && cause.value == Cause::STATUS_ENQUIRY;
         if cause.value.0 / 16 == 6 {
             out.push(Output::Fault(Fault::Ours { cause: cause.value, diagnostics: cause.diagnostics }));
         }

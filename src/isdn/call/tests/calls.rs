@@ -157,6 +157,8 @@ fn digits_come_one_by_one_until_the_number_is_whole() {
     begins("700581 32303630").says(["-> CALL PROCEEDING slot [3]", "Setup 2060"]);
     begins("a1 700281 31").says(["-> CALL PROCEEDING slot [3]", "Setup 1"]);
     begins("700381 3132").waits(seconds(15)).says(["-> SETUP ACKNOWLEDGE slot [3]", "-> CALL PROCEEDING", "Setup 12"]);
+    begins("").waits(seconds(15)).says(["-> SETUP ACKNOWLEDGE slot [3]", "-> DISCONNECT #28"]);
+    begins("2c04 2a373031").says(["-> CALL PROCEEDING slot [3]", "Setup *701"]);
     // Who hangs up in the midst of the number was never heard of.
     begins("").hears(Kind::ReleaseComplete, "").says(["-> SETUP ACKNOWLEDGE slot [3]", "slot freed"]);
 }
