@@ -278,22 +278,13 @@ impl Call {
             Kind::Resume => self.reject(Kind::ResumeReject, out),
             Kind::Hold => self.reject(Kind::HoldReject, out),
             Kind::Retrieve => self.reject(Kind::RetrieveReject, out),
-            kind => match (&self.state, kind) {
-                (State::Initiated { .. }, Kind::SetupAck | Kind::CallProceeding)
-                | (State::OverlapSending { .. }, Kind::CallProceeding)
-                | (
-                    State::Initiated { .. } | State::OverlapSending { .. },
-                    Kind::Alerting | Kind::Progress | Kind::Connect,
-                )
-                | (
-                    State::OutgoingProceeding { .. } | State::Progressing { .. },
-                    Kind::Alerting | Kind::Progress | Kind::Connect,
-                )
-                | (State::Delivered { .. }, Kind::Progress | Kind::Connect) => self.answered(now, message, out),
-                (State::ConnectRequest { .. }, Kind::ConnectAck) => self.state = State::Active { t309: None },
-                (State::Active { .. }, Kind::ConnectAck) if !self.is_outgoing() => {}
+            kind if self.expects(kind) => self.answered(now, message, out),
+            Kind::ConnectAck => match self.state {
+                State::ConnectRequest { .. } => self.state = State::Active { t309: None },
+                State::Active { .. } if !self.is_outgoing() => {}
                 _ => return self.unexpected(message, out),
             },
+            _ => return self.unexpected(message, out),
         }
         self.facilities(message, out);
         if let Some(flaw) = flaw {

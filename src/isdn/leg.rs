@@ -17,6 +17,8 @@ use crate::wire::q931::{
 
 /// How long a digit is pressed of which only the name is told.
 const DIGIT: Duration = Duration::from_millis(160);
+/// More digits than any exchange takes; one with more is refused here, before it is cut elsewhere and calls somebody.
+const MOST_DIGITS: usize = 32;
 
 /// How numbers are written on a line: the country whose national numbers it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,15 +85,20 @@ pub struct Leg {
 }
 
 impl Leg {
-    /// A leg that calls `parties`, and the SETUP that its call begins with.
+    /// A leg that calls `parties`, and the SETUP that its call begins with; or why nobody can be called under that number.
     pub fn outgoing(
         access: &Access,
         numbering: &Numbering,
         parties: &Parties,
         channel: Channel,
         through: fn(&Channel) -> Stream,
-    ) -> (Leg, Setup) {
-        let mut setup = Setup::new(Bearer::speech(access.law), numbering.number(parties.called.get()));
+    ) -> Result<(Leg, Setup), Release> {
+        let called = numbering.number(parties.called.get());
+        if !(1..=MOST_DIGITS).contains(&called.digits.get().len()) {
+            let why = "the called number is none that a telephone line takes";
+            return Err(Release::new(Guilty::Peer, Cause::INCOMPLETE, why));
+        }
+        let mut setup = Setup::new(Bearer::speech(access.law), called);
         let (calling, name) = (parties.calling.get(), parties.name.get());
         let screening = if access.side == Side::Network { Screening::Network } else { Screening::NotScreened };
         let presentation = match (parties.withheld, calling.is_empty()) {
@@ -106,7 +113,7 @@ impl Leg {
             text: parties.name.clone(),
             restricted: parties.withheld,
         });
-        (Leg { way: Way::Out, channel, through, told: None, over: false }, setup)
+        Ok((Leg { way: Way::Out, channel, through, told: None, over: false }, setup))
     }
 
     /// The leg of a SETUP that came: who calls whom, and what can be spoken.
@@ -262,7 +269,7 @@ mod tests {
 
     fn called(side: Side) -> Leg {
         let parties = Parties { called: Private("2060".into()), ..Parties::default() };
-        Leg::outgoing(&access(side), &Numbering::default(), &parties, Channel::slot(None, 3, false), through).0
+        Leg::outgoing(&access(side), &Numbering::default(), &parties, Channel::slot(None, 3, false), through).unwrap().0
     }
 
     fn caller() -> Leg {
@@ -314,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_no_line_takes_is_refused() {
+        for called in ["", "conference;x=1", &"1".repeat(33)] {
+            let parties = Parties { called: Private(called.into()), ..Parties::default() };
+            let leg = Leg::outgoing(&access(Side::User), &Numbering::default(), &parties, Channel::any(), through);
+            assert_eq!(leg.unwrap_err().final_status(), 484, "{called}");
+        }
+    }
+
+    #[test]
     fn who_wants_not_to_be_shown_is_not_shown_on_either_side() {
         let numbering = Numbering { country: "1".into() };
         let parties = |withheld| Parties {
@@ -327,7 +343,8 @@ mod tests {
             [(false, Side::User, Screening::NotScreened), (true, Side::Network, Screening::Network)]
         {
             let channel = Channel::slot(None, 3, false);
-            let (_, setup) = Leg::outgoing(&access(side), &numbering, &parties(withheld), channel.clone(), through);
+            let called = Leg::outgoing(&access(side), &numbering, &parties(withheld), channel.clone(), through);
+            let (_, setup) = called.unwrap();
             let shown = setup.calling.clone().unwrap().shown.unwrap();
             assert_eq!((shown.presentation == Presentation::Restricted, shown.screening), (withheld, screening));
             assert_eq!(setup.name.clone().unwrap().restricted, withheld);

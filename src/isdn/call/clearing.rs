@@ -8,7 +8,7 @@
 use super::{Call, Fault, Output, State, Timeslot, Word};
 use crate::cause::{Cause, Guilty, Release};
 use crate::time::Instant;
-use crate::wire::q931::{self, Flaw, Kind, Message, id};
+use crate::wire::q931::{self, Flaw, Kind, Message, Side, id};
 
 impl Call {
     pub(super) fn release(&mut self, now: Instant, cause: Cause, tones: bool, out: &mut Vec<Output>) {
@@ -18,7 +18,7 @@ impl Call {
             _ if self.is_clearing() => {}
             // Nobody hears us (section 5.8.9).
             State::Active { t309: Some(_) } => self.free(Timeslot::Unsure, out),
-            _ if tones => {
+            _ if tones && self.access.side == Side::Network => {
                 self.send(self.message(Kind::Disconnect).with(&told).with(&self.in_band()), out);
                 self.state = State::Tones { t306: now + self.access.timers.t306, cause };
             }

@@ -50,16 +50,32 @@ impl Call {
         self.free(Timeslot::Unsure, out);
     }
 
+    /// Does a message of the called end's fit the state?
+    pub(super) fn expects(&self, kind: Kind) -> bool {
+        let progress = matches!(kind, Kind::Alerting | Kind::Progress | Kind::Connect);
+        match self.state {
+            State::Initiated { .. } => progress || matches!(kind, Kind::SetupAck | Kind::CallProceeding),
+            State::OverlapSending { .. } => progress || kind == Kind::CallProceeding,
+            State::OutgoingProceeding { .. } | State::Progressing { .. } => progress,
+            State::Delivered { .. } => matches!(kind, Kind::Progress | Kind::Connect),
+            _ => false,
+        }
+    }
+
     /// The called end's messages up to CONNECT.
     pub(super) fn answered(&mut self, now: Instant, message: &Message, out: &mut Vec<Output>) {
-        let mut whole = false;
-        if let State::Initiated { name, whole: complete, .. } = &mut self.state {
-            let name = name.take();
-            whole = *complete;
+        if let State::Initiated { name, whole, .. } = &mut self.state {
+            let (name, whole) = (name.take(), *whole);
             if let Err((cause, why)) = self.agree(message, out) {
                 return self.fail(now, cause, why, out);
             }
-            out.extend(name.map(|name| Output::Message(self.message(Kind::Facility).with(&name).octets())));
+            if let Some(name) = name {
+                self.send(self.message(Kind::Facility).with(&name), out);
+            }
+            if whole && message.kind == Kind::SetupAck {
+                // It wants digits, and there are none.
+                self.send(self.message(Kind::Information).with(&SendingComplete), out);
+            }
         }
         let timers = &self.access.timers;
         let audible = Call::is_audible(message);
@@ -69,7 +85,7 @@ impl Call {
                 (State::Delivered { t301: now + timers.t301 }, Some(Word::Progress { ringing: true, audible }))
             }
             Kind::Connect => {
-                out.push(Output::Message(self.message(Kind::ConnectAck).octets()));
+                self.send(self.message(Kind::ConnectAck), out);
                 (State::Active { t309: None }, Some(Word::Answer(Box::new(answer(message)))))
             }
             // PROGRESS, CALL PROCEEDING.
@@ -79,10 +95,6 @@ impl Call {
         };
         self.state = state;
         out.extend(word.map(Output::Word));
-        if whole {
-            // It wants digits, and there are none.
-            self.dial(now, Private::default(), true, out);
-        }
     }
 
     /// Sections 5.1.6 and 5.2.6: something is in the timeslot, T310 stops.

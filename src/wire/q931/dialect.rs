@@ -6,6 +6,9 @@ use super::message::Kind;
 use crate::private::Private;
 use crate::wire::q921::Side;
 
+/// Characters of a display.
+const DISPLAYED: usize = 31;
+
 impl Side {
     /// Where causes of ours arise: a private exchange, whichever end of the line it has.
     pub fn location(self) -> Location {
@@ -66,13 +69,15 @@ impl Dialect {
     }
 
     /// A text for the other end's display: displays go from the network to the user only, and private exchanges have none.
+    /// Some networks take 34 octets at most, element and length included.
     pub fn display(self, from: Side, text: &str) -> Option<Display> {
         let charset = match self {
             Dialect::Ni2 | Dialect::Ess5 | Dialect::Dms100 | Dialect::Ess4 => Some(IA5),
             Dialect::EuroIsdn => None,
             Dialect::Qsig => return None,
         };
-        (from == Side::Network).then(|| Display { charset, text: Private(text.to_owned()) })
+        let text = || Private(text.chars().take(DISPLAYED).collect());
+        (from == Side::Network).then(|| Display { charset, text: text() })
     }
 
     /// How `side` tells a caller's name, apart from a display.

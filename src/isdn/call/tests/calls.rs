@@ -128,6 +128,9 @@ fn the_far_end_may_give_another_timeslot_unless_ours_was_exclusive() {
     calls(Channel::slot(Some(1), 3, true))
         .hears(Kind::CallProceeding, "1804e9818383")
         .says(["slot [3] agreed", "Proceeding"]);
+    // An interface that only one end names.
+    let mut named = calls(Channel::slot(None, 3, true));
+    named.hears(Kind::CallProceeding, "1804e9818383").says(["slot [3] agreed", "Proceeding"]);
     // It is told once.
     let mut ladder = calls(Channel::slot(None, 3, false));
     ladder.hears(Kind::CallProceeding, "1803a98385").out.clear();

@@ -57,6 +57,10 @@ fn an_exchange_leaves_its_tones_in_the_timeslot_for_t306() {
     let mut ladder = Ladder::called(Side::Network);
     ladder.orders(tones).out.clear();
     ladder.hears(Kind::Release, "08028190").says(["-> RELEASE COMPLETE", "slot freed"]);
+    // A user has none.
+    let mut ladder = Ladder::called(Side::User);
+    ladder.out.clear();
+    ladder.orders(Order::Release { cause: Cause::BUSY, tones: true }).says(["-> DISCONNECT #17"]);
 }
 
 #[test]
