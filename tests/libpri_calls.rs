@@ -346,3 +346,24 @@ fn no_call_is_left_behind_on_a_line_that_loses_frames() {
         }
     }
 }
+
+#[test]
+fn after_an_outage_both_ends_agree_on_what_is_left() {
+    for side in [Side::User, Side::Network] {
+        let Some(mut line) = Line::new(side, Dialect::Ni2, 0, 1) else { return };
+        assert!(line.we_call(&setup(Codec::Pcmu), 1));
+        // libpri answers what we ask.
+        line.told(|call, now, out| call.enquire(now, out));
+        line.run(line.now + 20_000);
+        assert!(line.call.as_ref().is_some_and(Call::is_active), "{:?}", line.words);
+        // libpri gives its calls up after 6 s without a link, we wait for 90; then we ask, and hear that it forgot.
+        line.forget();
+        line.loss = 100;
+        line.run(line.now + 40_000);
+        assert!(line.call.as_ref().is_some_and(Call::is_active), "{:?}", line.words);
+        line.loss = 1;
+        assert!(line.until(30_000, |line| line.call.is_none()), "{:?}", line.call);
+        println!("{side:?}: libpri told {:?}, our call {:?}, its timeslot {:?}", line.events, line.words, line.freed);
+        assert!(matches!(line.freed[..], [Timeslot::Freed]));
+    }
+}

@@ -40,7 +40,7 @@ use crate::cause::{Cause, Release};
 use crate::private::Private;
 use crate::time::{Instant, soonest};
 use crate::wire::q931::{
-    Builder, CallState, Called, Channel, Connected, Facility, Flaw, Keypad, Kind, Message, Name, Notification,
+    self, Builder, CallState, Called, Channel, Connected, Facility, Flaw, Keypad, Kind, Message, Name, Notification,
     Progress, Reference, UserUser,
 };
 use status::Enquiry;
@@ -269,10 +269,8 @@ impl Call {
             Kind::StatusEnquiry => self.say_status(Cause::STATUS_ENQUIRY, Vec::new(), out),
             _ if self.is_clearing() => return,
             Kind::Information => self.information(now, message, out),
-            Kind::Facility => {}
-            Kind::Notify => out.extend(message.all().map(|notice| Output::Word(Word::Notice(notice)))),
-            Kind::UserInformation => out.extend(message.get().map(|told| Output::Word(Word::UserUser(told)))),
-            Kind::CongestionControl => {}
+            Kind::Notify => message.all().for_each(|notice| self.tell(Word::Notice(notice), out)),
+            Kind::Facility | Kind::UserInformation | Kind::CongestionControl => {}
             Kind::Segment | Kind::Register => return self.complain(message.kind, Flaw::unknown(message.kind), out),
             Kind::Suspend => self.reject(Kind::SuspendReject, out),
             Kind::Resume => self.reject(Kind::ResumeReject, out),
@@ -286,7 +284,7 @@ impl Call {
             },
             _ => return self.unexpected(message, out),
         }
-        self.facilities(message, out);
+        self.passed(message, out);
         if let Some(flaw) = flaw {
             self.complain(message.kind, flaw, out);
         }
@@ -387,28 +385,40 @@ impl Call {
         let pressed = message.get().map(|Keypad(keys)| Private(keys.0.iter().copied().map(char::from).collect()));
         match (&self.state, called.or(pressed)) {
             (State::OverlapReceiving { .. }, digits) => self.collect(now, digits, message, out),
-            (_, Some(digits)) => out.push(Output::Word(Word::Digits(digits))),
+            (_, Some(digits)) => self.tell(Word::Digits(digits), out),
             (_, None) => {}
         }
     }
 
-    /// Names, and what is passed as it is; a CONNECT's name belongs to its answer.
-    fn facilities(&mut self, message: &Message, out: &mut Vec<Output>) {
-        if self.is_clearing() {
-            return;
+    /// Names, and what is passed as it is; what CONNECT tells belongs to its answer.
+    fn passed(&mut self, message: &Message, out: &mut Vec<Output>) {
+        if let Some(told) = message.get().filter(|_| message.kind != Kind::Connect) {
+            self.tell(Word::UserUser(told), out);
         }
         for facility in message.all::<Facility>() {
             match Name::read(&facility) {
                 Some(name) if matches!(self.state, State::AwaitingName { .. }) => self.present(Some(name), out),
                 Some(_) if message.kind == Kind::Connect => {}
-                Some(name) => out.push(Output::Word(Word::Name(name))),
-                None => out.push(Output::Word(Word::Facility(facility))),
+                Some(name) => self.tell(Word::Name(name), out),
+                None => self.tell(Word::Facility(facility), out),
             }
         }
     }
 
+    /// A word to the other leg, if it knows of the call and still listens.
+    fn tell(&self, word: Word, out: &mut Vec<Output>) {
+        let unknown = matches!(self.state, State::OverlapReceiving { .. } | State::AwaitingName { .. });
+        let listens = !self.is_clearing() || matches!(self.state, State::Listening { .. });
+        out.extend((listens && !unknown).then_some(Output::Word(word)));
+    }
+
     fn message(&self, kind: Kind) -> Builder {
         Builder::new(self.reference, kind)
+    }
+
+    /// A cause that arises here.
+    fn cause(&self, value: Cause) -> q931::Cause {
+        q931::Cause::new(self.access.side.location(), value)
     }
 
     fn send(&self, message: Builder, out: &mut Vec<Output>) {

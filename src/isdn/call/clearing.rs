@@ -12,7 +12,7 @@ use crate::wire::q931::{self, Flaw, Kind, Message, Side, id};
 
 impl Call {
     pub(super) fn release(&mut self, now: Instant, cause: Cause, tones: bool, out: &mut Vec<Output>) {
-        let told = q931::Cause::new(self.access.side.location(), cause);
+        let told = self.cause(cause);
         match self.state {
             State::Listening { .. } => self.ask_release(now, told, out),
             _ if self.is_clearing() => {}
@@ -29,7 +29,7 @@ impl Call {
     /// Something went wrong: both sides hear of it.
     pub(super) fn fail(&mut self, now: Instant, cause: Cause, why: &'static str, out: &mut Vec<Output>) {
         self.farewell(Release::new(Guilty::Network, cause, why), out);
-        self.disconnect(now, q931::Cause::new(self.access.side.location(), cause), out);
+        self.disconnect(now, self.cause(cause), out);
     }
 
     pub(super) fn disconnect(&mut self, now: Instant, cause: q931::Cause, out: &mut Vec<Output>) {
@@ -49,10 +49,10 @@ impl Call {
     /// (sections 5.8.6.1 and 5.8.6.2).
     pub(super) fn disconnected(&mut self, now: Instant, message: &Message, out: &mut Vec<Output>) {
         let cause = message.get::<q931::Cause>();
-        let location = self.access.side.location();
         let flaw = message.flaw(self.access.side.other()).filter(|flaw| flaw.grave);
-        let echo = q931::Cause::new(location, cause.as_ref().map_or(Cause::UNSPECIFIED, |cause| cause.value));
-        let told = flaw.map_or(echo, |flaw| flaw.cause(location));
+        let echo = self.cause(cause.as_ref().map_or(Cause::UNSPECIFIED, |cause| cause.value));
+        let told = flaw.map_or(echo, |flaw| flaw.cause(self.access.side.location()));
+        self.passed(message, out);
         match self.state {
             State::DisconnectRequest { .. } | State::Tones { .. } => self.ask_release(now, told, out),
             _ if self.is_clearing() => {}
@@ -71,13 +71,14 @@ impl Call {
     /// The tones were heard long enough.
     pub(super) fn listened(&mut self, now: Instant, out: &mut Vec<Output>) {
         let State::Listening { release, .. } = &self.state else { return };
-        let told = q931::Cause::new(self.access.side.location(), release.cause);
+        let told = self.cause(release.cause);
         self.farewell(release.clone(), out);
         self.ask_release(now, told, out);
     }
 
     /// RELEASE. As the first word of an end it needs a cause.
     pub(super) fn released(&mut self, message: &Message, out: &mut Vec<Output>) {
+        self.passed(message, out);
         let collision = matches!(self.state, State::ReleaseRequest { .. });
         let first = !self.is_clearing();
         let flaw = message.flaw(self.access.side.other()).filter(|flaw| flaw.grave || flaw.diagnostics == [id::CAUSE]);
@@ -95,15 +96,10 @@ impl Call {
         self.free(Timeslot::Freed, out);
     }
 
-    /// The last word to the other leg, unless it has heard or said it, or never knew of the call.
+    /// The last word to the other leg. Who listened to tones hears the cause that came with them.
     pub(super) fn farewell(&self, release: Release, out: &mut Vec<Output>) {
-        let release = match &self.state {
-            State::OverlapReceiving { .. } | State::AwaitingName { .. } => return,
-            State::Listening { release, .. } => release.clone(),
-            _ if self.is_clearing() => return,
-            _ => release,
-        };
-        out.push(Output::Word(Word::Released(release)));
+        let release = if let State::Listening { release, .. } = &self.state { release.clone() } else { release };
+        self.tell(Word::Released(release), out);
     }
 
     /// Ends the call without a word to the far end, which knows or cannot hear: RESTART, an alarm, a lost data link.
@@ -129,7 +125,7 @@ impl Call {
         if timer == 305 {
             out.push(Output::Fault(Fault::Timer(timer)));
         }
-        self.ask_release(now, q931::Cause::new(self.access.side.location(), cause), out);
+        self.ask_release(now, self.cause(cause), out);
     }
 
     /// No RELEASE COMPLETE came.

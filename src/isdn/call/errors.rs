@@ -78,20 +78,20 @@ impl Call {
     }
 
     /// A message that does not fit the state.
-    pub(super) fn unexpected(&mut self, message: &Message, out: &mut Vec<Output>) {
+    pub(super) fn unexpected(&self, message: &Message, out: &mut Vec<Output>) {
         self.complain(message.kind, Flaw::unexpected(message.kind), out);
     }
 
     /// STATUS with what is wrong.
-    pub(super) fn complain(&mut self, kind: Kind, flaw: Flaw, out: &mut Vec<Output>) {
+    pub(super) fn complain(&self, kind: Kind, flaw: Flaw, out: &mut Vec<Output>) {
         let Flaw { value: cause, diagnostics, .. } = flaw;
         out.push(Output::Fault(Fault::Theirs { kind, cause, diagnostics: diagnostics.clone() }));
         self.say_status(cause, diagnostics, out);
     }
 
     /// SUSPEND, RESUME, HOLD and RETRIEVE are not for lines of this kind.
-    pub(super) fn reject(&mut self, kind: Kind, out: &mut Vec<Output>) {
-        let cause = q931::Cause::new(self.access.side.location(), Cause::FACILITY_NOT_IMPLEMENTED);
+    pub(super) fn reject(&self, kind: Kind, out: &mut Vec<Output>) {
+        let cause = self.cause(Cause::FACILITY_NOT_IMPLEMENTED);
         self.send(self.message(kind).with(&cause), out);
     }
 }

@@ -15,7 +15,7 @@ use super::{Access, Answer, Call, Output, Setup, State, Word, refusal};
 use crate::cause::Cause;
 use crate::private::Private;
 use crate::time::Instant;
-use crate::wire::q931::{Builder, Channel, Heard, Kind, Message, Name, Progress, SendingComplete};
+use crate::wire::q931::{self, Builder, Channel, Flaw, Heard, Kind, Message, Name, Progress, SendingComplete};
 
 /// How long an announced name is waited for: it follows CALL PROCEEDING at once, or not at all.
 const NAME: Duration = Duration::from_millis(500);
@@ -33,13 +33,13 @@ impl Call {
     ) -> Result<Call, Vec<u8>> {
         let location = access.side.location();
         let flaw = message.flaw(access.side.other());
-        let refused = |flaw: crate::wire::q931::Flaw| refusal(message.reference, &flaw.cause(location));
+        let refused = |flaw: Flaw| refusal(message.reference, &flaw.cause(location));
         let setup = match flaw.clone().filter(|flaw| flaw.grave) {
             Some(flaw) => return Err(refused(flaw)),
             None => Setup::read(message).map_err(refused)?,
         };
         if let Some(cause) = setup.unfit() {
-            return Err(refusal(message.reference, &crate::wire::q931::Cause::new(location, cause)));
+            return Err(refusal(message.reference, &q931::Cause::new(location, cause)));
         }
         let state = State::OverlapReceiving { t302: now + access.timers.t302, setup: Box::new(setup) };
         let channel = access.named(Channel { exclusive: true, ..channel });

@@ -13,7 +13,7 @@ use crate::cause::{Cause, Guilty, Release};
 use crate::private::Private;
 use crate::time::Instant;
 use crate::wire::q931::{
-    self, Called, Channel, Facility, Kind, Message, Name, Number, NumberType, Party, Plan, Reference, SendingComplete,
+    Called, Channel, Facility, Kind, Message, Name, Number, NumberType, Party, Plan, Reference, SendingComplete,
 };
 
 impl Call {
@@ -42,7 +42,7 @@ impl Call {
             *t303 = now + self.access.timers.t303;
             return out.push(Output::Message(message));
         }
-        let cause = q931::Cause::new(self.access.side.location(), Cause::TIMER).about(*b"303");
+        let cause = self.cause(Cause::TIMER).about(*b"303");
         out.push(Output::Fault(Fault::Timer(303)));
         self.send(self.message(Kind::ReleaseComplete).with(&cause), out);
         let why = "the exchange does not answer SETUP (T303)";
@@ -151,7 +151,7 @@ impl Call {
         };
         out.push(Output::Fault(Fault::Timer(timer)));
         self.farewell(Release::new(Guilty::Network, cause, why), out);
-        let told = q931::Cause::new(self.access.side.location(), Cause::TIMER).about(timer.to_string());
+        let told = self.cause(Cause::TIMER).about(timer.to_string());
         self.disconnect(now, told, out);
     }
 }

@@ -5,7 +5,7 @@
 //!    up: both ends cannot agree, the call is ended with cause 101.
 //! 3. A STATUS that finds fault with a message of ours is told to operators; the call goes on: its timers know what to do.
 
-use super::{Call, Fault, Output, Timeslot};
+use super::{Call, Fault, Output, State, Timeslot};
 use crate::cause::{Cause, Guilty, Release};
 use crate::time::Instant;
 use crate::wire::q931::{self, CallState, Kind, Message};
@@ -27,9 +27,10 @@ impl Enquiry {
 }
 
 impl Call {
-    /// Asks the far end what it thinks of the call, unless it was asked already.
+    /// Asks the far end what it thinks of the call, unless it was asked already or cannot hear.
     pub fn enquire(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if self.enquiry.is_none() && !self.is_clearing() {
+        let heard = !matches!(self.state, State::Active { t309: Some(_) });
+        if heard && self.enquiry.is_none() && !self.is_clearing() {
             self.ask(now, 1, out);
         }
     }
@@ -69,12 +70,12 @@ impl Call {
         } else if differs {
             let why = "the two ends of the line disagree on the state of the call";
             self.farewell(Release::new(Guilty::Network, Cause::WRONG_STATE, why), out);
-            self.ask_release(now, q931::Cause::new(self.access.side.location(), Cause::WRONG_STATE), out);
+            self.ask_release(now, self.cause(Cause::WRONG_STATE), out);
         }
     }
 
-    pub(super) fn say_status(&mut self, cause: Cause, diagnostics: Vec<u8>, out: &mut Vec<Output>) {
-        let cause = q931::Cause::new(self.access.side.location(), cause).about(diagnostics);
+    pub(super) fn say_status(&self, cause: Cause, diagnostics: Vec<u8>, out: &mut Vec<Output>) {
+        let cause = self.cause(cause).about(diagnostics);
         self.send(self.message(Kind::Status).with(&cause).with(&self.state()), out);
     }
 }

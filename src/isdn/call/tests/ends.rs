@@ -16,6 +16,12 @@ fn the_far_end_hangs_up() {
         .says(["Released #17", "-> RELEASE #17"])
         .is_in(CallState::RELEASE_REQUEST);
     ladder.hears(Kind::ReleaseComplete, "").says(["slot freed"]);
+    // With a last word of the user's.
+    active(Side::User).hears(Kind::Disconnect, "08028290 7e020441").says([
+        "UserUser",
+        "Released #16",
+        "-> RELEASE #16",
+    ]);
     // With RELEASE, or RELEASE COMPLETE, at once.
     active(Side::User).hears(Kind::Release, "08028290").says(["-> RELEASE COMPLETE", "Released #16", "slot freed"]);
     active(Side::Network).hears(Kind::ReleaseComplete, "080282a9").says(["Released #41", "slot freed"]);
@@ -84,6 +90,7 @@ fn tones_are_listened_to_where_that_is_wanted() {
 fn a_call_that_is_up_outlives_its_data_link() {
     let mut ladder = active(Side::User);
     ladder.call.link_down(ladder.now, &mut ladder.out);
+    ladder.call.enquire(ladder.now, &mut ladder.out);
     ladder.waits(seconds(89)).says([]).is_in(CallState::ACTIVE);
     ladder.call.link_up(ladder.now, &mut ladder.out);
     ladder.says(["-> STATUS ENQUIRY"]).hears(Kind::Status, "08028 29e 14010a").waits(seconds(100)).says([]);
