@@ -254,3 +254,56 @@ fn who_does_not_read_for_long_hears_the_present() {
         std::iter::from_fn(|| Some(bearer.write(&[0; 40]).unwrap()).filter(|count| *count > 0)).sum::<usize>();
     assert!((160..=1600).contains(&written), "{written} octets may be said ahead");
 }
+
+/// Waits for something to read.
+fn wait(fd: BorrowedFd<'_>) {
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::from(100u16)).unwrap();
+}
+
+/// With `DEMARC_E1D` naming the control socket of a real osmo-e1d that has a `virtual-e1-pair` (interfaces 0 and 1).
+#[test]
+fn the_real_daemon_carries_frames_and_octets() {
+    let Some(path) = std::env::var_os("DEMARC_E1D") else {
+        return eprintln!("skipped: DEMARC_E1D names no osmo-e1d (no Debian package has it)");
+    };
+    let [mut near, mut far] =
+        [0, 1].map(|interface| E1d::open(&Address { path: path.clone().into(), interface, line: 0 }).unwrap());
+
+    let [mut said, mut heard] = [near.d_channel().unwrap(), far.d_channel().unwrap()];
+    assert!(matches!(near.d_channel(), Err(SpanError::Taken(_))), "it is open");
+    assert!(said.send(&[0; 263]).is_err());
+    let mut frame = [0; 300];
+    let mut lengths: Vec<usize> = Vec::new();
+    for length in [3, 3, 40, 200, 262] {
+        said.send(&vec![length as u8; length]).unwrap();
+        for _ in 0..4 {
+            wait(heard.ready());
+            if let Some(length) = heard.receive(&mut frame).unwrap() {
+                lengths.push(length);
+                assert!(frame[..length].iter().all(|octet| *octet == length as u8));
+                break;
+            }
+        }
+    }
+    assert!(lengths.ends_with(&[3, 40, 200, 262]), "all but perhaps the first: {lengths:?}");
+
+    let [mut said, mut heard] = [near.bearer(slot(5)).unwrap(), far.bearer(slot(5)).unwrap()];
+    assert_eq!(said.write(&[0xff; 160]).unwrap(), 160);
+    let (mut next, mut sent, mut octets) = (0u8, 0, Vec::<u8>::new());
+    while octets.len() < 8000 {
+        // As much is said as is heard, which is the line's pace.
+        wait(said.ready());
+        let mut piece = [0; 400];
+        let count = said.read(&mut piece).unwrap();
+        piece[..count].fill_with(|| {
+            next = next % 250 + 1;
+            next
+        });
+        sent += said.write(&piece[..count]).unwrap();
+        let count = heard.read(&mut piece).unwrap();
+        octets.extend(piece[..count].iter().filter(|octet| **octet != 0xff));
+    }
+    let gaps = octets.windows(2).filter(|pair| pair[0] % 250 + 1 != pair[1]).count();
+    eprintln!("{sent} octets said, {} heard, {gaps} gaps", octets.len());
+    assert_eq!(gaps, 0);
+}
