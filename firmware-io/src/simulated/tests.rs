@@ -325,6 +325,43 @@ fn the_same_seed_disturbs_the_same_octets() {
 }
 
 #[test]
+fn no_wake_up_is_lost_between_two_threads() {
+    let (mut cable, mut near, mut far) = Cable::new(Line::E1, 1).unwrap();
+    let mut bearer = far.bearer(Line::E1.timeslot(1).unwrap()).unwrap();
+    let (mut said, mut heard) = (near.d_channel().unwrap(), far.d_channel().unwrap());
+    // As fast as can be, the line waits for nobody but the reader of its octets.
+    let (progress, done) = std::sync::mpsc::sync_channel(20);
+    let line = thread::spawn(move || {
+        for number in 0..20_000u32 {
+            if number % 16 == 0 {
+                said.send(&number.to_be_bytes()).unwrap();
+            }
+            cable.advance(ms(1));
+            if number % 5 == 4 && progress.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let (mut octets, mut numbers) = (0, Vec::new());
+    while octets < 159_000 {
+        let mut fds = [bearer.ready(), heard.ready()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let _ = done.try_recv();
+        assert!(poll(&mut fds, PollTimeout::from(2000u16)).unwrap() > 0, "woken up at {octets} octets");
+        let [bearer_ready, heard_ready] = fds.map(|fd| fd.any() == Some(true));
+        if bearer_ready {
+            octets += bearer.read(&mut [0; 16]).unwrap();
+            octets += bearer.read(&mut [0; 512]).unwrap();
+        }
+        if heard_ready {
+            numbers.extend(frames(&mut *heard));
+        }
+    }
+    drop(done);
+    line.join().unwrap();
+    assert!(numbers.len() > 1200 && numbers.is_sorted(), "{} frames", numbers.len());
+}
+
+#[test]
 fn in_real_time_the_line_keeps_its_pace() {
     let pacer = Pacer::start(|| ()).unwrap();
     let (cable, mut near, mut far) = Cable::new(Line::T1, 1).unwrap();
