@@ -82,8 +82,8 @@ fn octets_cross_exactly_at_eight_thousand_a_second() {
                 let mut octets = [0; 64];
                 let count = bearer.read(&mut octets).unwrap();
                 heard[at] += count;
-                // What comes first was in the elastic store: 12 octets of silence.
-                let begun = (heard[at] - count..heard[at]).zip(&octets).skip_while(|(place, _)| *place < 12);
+                // What comes first was in the elastic store: 16 octets of silence.
+                let begun = (heard[at] - count..heard[at]).zip(&octets).skip_while(|(place, _)| *place < 16);
                 for (_, octet) in begun {
                     assert_eq!(Some(*octet), sent[at].pop_front());
                 }
@@ -247,6 +247,49 @@ fn clocks_50_ppm_apart_slip_each_2500_ms_at_both_ends() {
     assert_eq!((lab.near.counters().slips, lab.far.counters().slips), (40, 40));
     assert_eq!(lab.far.counters().errored_seconds, 40);
     assert_eq!(lab.far.counters().code_violations, 0);
+}
+
+#[test]
+fn a_slip_is_one_octet_more_or_less_and_nothing_else_happens() {
+    let clocks = [[500, -500], [-500, 500], [1000, 300], [-300, -1000], [0, 700], [5000, -5000], [-5000, 5000]];
+    for ([said_ppm, heard_ppm], from_near) in clocks.into_iter().flat_map(|ppm| [(ppm, true), (ppm, false)]) {
+        let (steps, slips) = steps(said_ppm, heard_ppm, from_near);
+        assert_eq!(slips, 20_000 * u64::from(i32::unsigned_abs(said_ppm - heard_ppm)) / 125_000);
+        let expected = if said_ppm > heard_ppm { [0, slips] } else { [slips, 0] };
+        assert_eq!([steps[0], steps[2]], expected, "{said_ppm} {heard_ppm} {from_near}");
+    }
+}
+
+/// Of the octets heard in 20 s, how many were the one before again, its next, and its next but one; and the slips.
+fn steps(said_ppm: i32, heard_ppm: i32, from_near: bool) -> ([u64; 3], u64) {
+    let slot = Line::E1.timeslot(1).unwrap();
+    let mut lab = Lab::new(Line::E1);
+    let sides = if from_near { [Side::Near, Side::Far] } else { [Side::Far, Side::Near] };
+    sides.into_iter().zip([said_ppm, heard_ppm]).for_each(|(side, ppm)| lab.cable.disturbance().clock(side, ppm));
+    let (mut speaker, mut listener) = (lab.near.bearer(slot).unwrap(), lab.far.bearer(slot).unwrap());
+    if !from_near {
+        std::mem::swap(&mut speaker, &mut listener);
+    }
+    let mut numbers = (1..=100u8).cycle();
+    let mut octets = [0; 400];
+    // Enough to be said, and then as much as is heard, by the speaker's clock.
+    let mut count = 80;
+    let (mut last, mut steps) = (None, [0; 3]);
+    for _ in 0..20_000 {
+        octets[..count].fill_with(|| numbers.next().unwrap());
+        assert_eq!(speaker.write(&octets[..count]).unwrap(), count);
+        lab.pass(ms(1));
+        count = listener.read(&mut octets).unwrap();
+        for octet in octets[..count].iter().filter(|octet| **octet <= 100) {
+            let step = last.map_or(1, |last: u8| (octet + 100 - last) % 100);
+            assert!(step <= 2, "{said_ppm} {heard_ppm} {from_near}: {octet} after {last:?}");
+            steps[usize::from(step)] += 1;
+            last = Some(*octet);
+        }
+        count = speaker.read(&mut octets).unwrap();
+    }
+    let listens = if from_near { &lab.far } else { &lab.near };
+    (steps, listens.counters().slips)
 }
 
 #[test]

@@ -13,9 +13,10 @@ pub(super) type Chunk = [Frame; 8];
 
 /// A frame's time.
 const FRAME_NS: i64 = 125_000;
-/// Frames the store has room for; as many as a chunk and a half wait at the start.
-const ROOM: usize = 32;
-const START: usize = 12;
+/// Frames the store has room for, and those that wait at the start: two chunks, since a fast end may take two in the very
+/// millisecond in which a slow one puts none.
+const ROOM: usize = 64;
+const START: usize = 16;
 
 /// What comes out of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
