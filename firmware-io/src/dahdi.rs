@@ -345,11 +345,13 @@ impl DChannel for Signalling {
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<Option<usize>> {
         let mut with_fcs = [0; FRAMES.octets as usize];
         while let Some(length) = self.channel.transfer(|mut file| file.read(&mut with_fcs))? {
-            if let Some(length @ 1..) = length.checked_sub(2) {
-                let length = length.min(frame.len());
-                frame[..length].copy_from_slice(&with_fcs[..length]);
+            let length = length.saturating_sub(2);
+            if let (1.., Some(room)) = (length, frame.get_mut(..length)) {
+                room.copy_from_slice(&with_fcs[..length]);
                 return Ok(Some(length));
             }
+            // The kernel takes longer frames than Q.921 has.
+            self.channel.bad_frames.fetch_add(1, Ordering::Relaxed);
         }
         Ok(None)
     }

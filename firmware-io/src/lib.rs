@@ -93,7 +93,8 @@ pub trait Bearer: Send {
 
 /// The signalling timeslot of a span: whole HDLC frames (ITU-T Q.921) without flags and FCS.
 pub trait DChannel: Send {
-    /// The next good frame, written into `frame`; its length, or `None` when none waits.
+    /// The next good frame, written into `frame`, which shall have room for [`hdlc::LONGEST`] octets; its length, or `None`
+    /// when none waits.
     fn receive(&mut self, frame: &mut [u8]) -> io::Result<Option<usize>>;
     /// Sends one frame; `WouldBlock` when the line's queue is full.
     fn send(&mut self, frame: &[u8]) -> io::Result<()>;

@@ -78,7 +78,7 @@ impl Ring {
         true
     }
 
-    /// Takes the next whole frame, cut to what there is room for; its length.
+    /// Takes the next whole frame, cut to what there is room for, which is a mistake of the caller's; its length.
     pub(super) fn take_frame(&self, frame: &mut [u8]) -> Option<usize> {
         let at = self.taken.load(Ordering::Relaxed);
         let waiting = self.len();
