@@ -16,7 +16,7 @@ use nix::sys::eventfd::EventFd;
 use socket2::{SockAddr, SockAddrStorage};
 
 use super::alarm::Alarm;
-use super::socket::Socket;
+use super::socket::{Socket, is_of_earlier};
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Sockets served in one wake-up.
@@ -191,8 +191,7 @@ impl Batch {
         Batch { buffers, received: [(0, None); BATCH], queued: Vec::with_capacity(BATCH) }
     }
 
-    /// Takes what waits on a non-blocking socket; how many datagrams. An error is no datagram: it would be
-    /// about an earlier one that was sent.
+    /// Takes what waits on a non-blocking socket; how many datagrams.
     fn receive(&mut self, socket: &Socket) -> usize {
         self.queued.clear();
         let mut names: [MaybeUninit<SockAddrStorage>; BATCH] = [const { MaybeUninit::zeroed() }; BATCH];
@@ -210,7 +209,7 @@ impl Batch {
         }
         // SAFETY: every header points to one piece and one name, every piece into a buffer of its own
         // with LONGEST < BUFFER octets; all of them outlive the call. No timeout is given.
-        let count = unsafe {
+        let mut take = || unsafe {
             libc::recvmmsg(
                 socket.raw(),
                 headers.as_mut_ptr(),
@@ -218,6 +217,11 @@ impl Batch {
                 libc::MSG_DONTWAIT,
                 ptr::null_mut(),
             )
+        };
+        let count = match take() {
+            // Datagrams may wait behind the word of one that was sent.
+            ..0 if is_of_earlier(&io::Error::last_os_error()) => take(),
+            count => count,
         };
         let count = usize::try_from(count).unwrap_or(0);
         for ((received, header), name) in self.received.iter_mut().zip(&headers).zip(names).take(count) {
@@ -258,7 +262,7 @@ impl Batch {
                 header.msg_hdr.msg_namelen = queued.name.len();
             }
         }
-        let (mut next, mut sent) = (0, 0);
+        let (mut next, mut sent, mut again) = (0, 0, false);
         while next < self.queued.len() {
             let rest = &mut headers[next..self.queued.len()];
             // SAFETY: `rest` holds headers whose pieces and names were set above to memory that
@@ -271,10 +275,13 @@ impl Batch {
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
                 )
             };
+            again = count < 0 && !again && is_of_earlier(&io::Error::last_os_error());
             let count = usize::try_from(count).unwrap_or(0);
             sent += count;
-            // On an error the first of the rest was refused: the others have their own chance.
-            next += count.max(1);
+            if !again {
+                // On an error the first of the rest was refused: the others have their own chance.
+                next += count.max(1);
+            }
         }
         self.queued.clear();
         sent

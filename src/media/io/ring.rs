@@ -21,7 +21,7 @@ use nix::sys::eventfd::EventFd;
 use socket2::SockAddr;
 
 use super::alarm::Alarm;
-use super::socket::Socket;
+use super::socket::{Socket, is_of_earlier};
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Buffers for datagrams; what comes while all are in use waits in its socket. A power of two.
@@ -30,6 +30,8 @@ const SLOTS: u16 = 512;
 const LETTERS: u16 = 128;
 /// Requests that wait to be taken by the kernel.
 const REQUESTS: u32 = 1024;
+/// Completions that wait to be looked at.
+const COMPLETIONS: u32 = 4 * REQUESTS;
 /// The kernel writes the sender's address in so many octets, behind a header of 16.
 const NAME: usize = 32;
 const HEAD: usize = 16 + NAME;
@@ -63,8 +65,12 @@ pub struct Mail {
     /// Copies of packets of our own making.
     letters: Box<[UnsafeCell<[u8; BUFFER]>]>,
     free: Vec<u16>,
-    /// Where the buffers are sent, by number: slots first, then letters.
-    names: Box<[SockAddr]>,
+    /// Completions that were met when a letter was looked for.
+    put_aside: VecDeque<cqueue::Entry>,
+    /// Something is queued that was refused before.
+    repeats: bool,
+    /// What is sent, by the number of its buffer: slots first, then letters.
+    parcels: Box<[Parcel]>,
     /// Requests to send that have not completed.
     sending: usize,
 }
@@ -77,6 +83,19 @@ struct Place {
     generation: u16,
     /// The kernel receives for it.
     armed: bool,
+}
+
+/// A packet on its way out: octets of a buffer that is nobody's until the sending has completed.
+#[derive(Clone)]
+struct Parcel {
+    from: usize,
+    start: *const u8,
+    length: usize,
+    to: SocketAddr,
+    /// The same for the kernel.
+    name: SockAddr,
+    /// It was refused once.
+    again: bool,
 }
 
 /// What the kernel put into a slot.
@@ -104,20 +123,24 @@ impl Ring {
     /// says that the kernel is too old or forbids it.
     pub fn new(sockets: usize, wake: &Arc<EventFd>) -> io::Result<Ring> {
         let ring = IoUring::builder()
-            .setup_cqsize(4 * REQUESTS)
+            .setup_cqsize(COMPLETIONS)
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
             .setup_submit_all()
             .build(REQUESTS)?;
         let slots = Slots::register(&ring)?;
-        let anywhere = SockAddr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let parcel =
+            Parcel { from: 0, start: std::ptr::null(), length: 0, to: nowhere, name: nowhere.into(), again: false };
         let mail = Mail {
             ring,
             sockets: (0..sockets).map(|_| Place::default()).collect(),
             letters: (0..LETTERS).map(|_| UnsafeCell::new([0; BUFFER])).collect(),
             free: (0..LETTERS).collect(),
-            names: vec![anywhere; usize::from(SLOTS + LETTERS)].into(),
+            put_aside: VecDeque::with_capacity(COMPLETIONS as usize),
+            repeats: false,
+            parcels: vec![parcel; usize::from(SLOTS + LETTERS)].into(),
             sending: 0,
         };
         // SAFETY: a header of zeroes is valid; of it only the length of the name is looked at.
@@ -165,7 +188,11 @@ impl Ring {
         while let Some(entry) = self.mail.next_completion() {
             match Matter::read(entry.user_data()) {
                 Matter::Receive(at, generation) => self.received(at, generation, &entry),
-                Matter::Send(number) => self.sent(number),
+                Matter::Send(number) => {
+                    if let Some(slot) = self.mail.sent(number, entry.result()) {
+                        self.slots.give(slot);
+                    }
+                }
                 Matter::Wake => {
                     self.called = true;
                     if !cqueue::more(entry.flags()) {
@@ -182,6 +209,10 @@ impl Ring {
                 Matter::Cancel => (),
             }
         }
+        if std::mem::take(&mut self.mail.repeats) {
+            // Before its socket may go.
+            let _ = self.mail.ring.submit();
+        }
         self.arrived.len() - before
     }
 
@@ -196,14 +227,6 @@ impl Ring {
         if place.generation == generation && !cqueue::more(entry.flags()) {
             place.armed = false;
             self.ended.push(at);
-        }
-    }
-
-    fn sent(&mut self, number: u16) {
-        self.mail.sending -= 1;
-        match number.checked_sub(SLOTS) {
-            None => self.slots.give(Slot(number)),
-            Some(letter) => self.mail.free.push(letter),
         }
     }
 
@@ -257,6 +280,7 @@ impl Sockets for Ring {
         let cancel = opcode::AsyncCancel::new(Matter::Receive(at, place.generation).write()).build();
         // SAFETY: it points to nothing.
         unsafe { self.mail.ask(cancel, Matter::Cancel) };
+        self.settle();
         for _ in 0..LOOKS {
             // The kernel takes what is queued, to be sent from this socket or to end its receive.
             self.mail.enter(1, Some(LOOK));
@@ -279,8 +303,8 @@ impl Sockets for Ring {
             }
         }
         self.alarm.within(most);
-        let mut packets = 0;
-        if let Some(gather) = gather {
+        let mut packets = if self.mail.put_aside.is_empty() { 0 } else { self.glance() };
+        if let Some(gather) = gather.filter(|_| packets == 0) {
             // What is there already is not kept waiting.
             packets = self.glance();
             if packets == 0 && !self.is_called() {
@@ -354,16 +378,71 @@ impl Mail {
     /// Queues a packet that lies in the buffer `number`.
     ///
     /// # Safety
-    /// `length` octets from `start` must stay unchanged until the sending has completed.
+    /// `length` octets from `start` must stay unchanged until [`Mail::sent`] says that the buffer is free.
     unsafe fn send(&mut self, from: usize, number: u16, start: *const u8, length: usize, to: SocketAddr) -> bool {
-        let Some(Place { socket: Some(socket), .. }) = self.sockets.get(from) else { return false };
+        let parcel = &mut self.parcels[usize::from(number)];
+        (parcel.from, parcel.start, parcel.length, parcel.to) = (from, start, length, to);
+        parcel.again = false;
+        // SAFETY: the caller vouches for the packet.
+        unsafe { self.hand_over(number) }
+    }
+
+    /// The kernel has done with the buffer `number`; a slot that is free now.
+    fn sent(&mut self, number: u16, result: i32) -> Option<Slot> {
+        self.sending -= 1;
+        if result < 0 && is_of_earlier(&io::Error::from_raw_os_error(-result)) && self.repeat(number) {
+            return None;
+        }
+        match number.checked_sub(SLOTS) {
+            None => Some(Slot(number)),
+            Some(letter) => {
+                self.free.push(letter);
+                None
+            }
+        }
+    }
+
+    /// Sends it once more, if this was its first time.
+    fn repeat(&mut self, number: u16) -> bool {
+        let Some(parcel) = self.parcels.get_mut(usize::from(number)).filter(|parcel| !parcel.again) else {
+            return false;
+        };
+        parcel.again = true;
+        // SAFETY: the buffer stays nobody's until this second sending has completed.
+        let asked = unsafe { self.hand_over(number) };
+        self.repeats |= asked;
+        asked
+    }
+
+    /// A letter to write. When all are under way the kernel takes them now; what else it says meanwhile is put aside.
+    fn letter(&mut self) -> Option<u16> {
+        if self.free.is_empty() {
+            let _ = self.ring.submit();
+            while let Some(entry) = self.completion() {
+                match Matter::read(entry.user_data()) {
+                    Matter::Send(number @ SLOTS..) => {
+                        self.sent(number, entry.result());
+                    }
+                    _ => self.put_aside.push_back(entry),
+                }
+            }
+        }
+        self.free.pop()
+    }
+
+    /// Queues the parcel of that number.
+    ///
+    /// # Safety
+    /// As for [`Mail::send`].
+    unsafe fn hand_over(&mut self, number: u16) -> bool {
+        let parcel = &mut self.parcels[usize::from(number)];
+        let Some(Place { socket: Some(socket), .. }) = self.sockets.get(parcel.from) else { return false };
         // It completes within the call that hands it over: what the kernel does not take at once is lost.
-        let mut send =
-            opcode::Send::new(Fd(socket.raw()), start, length as u32).flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
-        if socket.needs(to) {
-            let name = &mut self.names[usize::from(number)];
-            *name = to.into();
-            send = send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len());
+        let mut send = opcode::Send::new(Fd(socket.raw()), parcel.start, parcel.length as u32)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+        if socket.needs(parcel.to) {
+            parcel.name = parcel.to.into();
+            send = send.dest_addr(parcel.name.as_ptr().cast()).dest_addr_len(parcel.name.len());
         }
         let send = send.build();
         // SAFETY: the caller vouches for the packet; the name is that of this buffer alone, and lives with it.
@@ -386,13 +465,17 @@ impl Mail {
     }
 
     fn next_completion(&mut self) -> Option<cqueue::Entry> {
+        self.put_aside.pop_front().or_else(|| self.completion())
+    }
+
+    fn completion(&mut self) -> Option<cqueue::Entry> {
         self.ring.completion().next()
     }
 }
 
 impl Post for Mail {
     fn send(&mut self, from: usize, to: SocketAddr, octets: &[u8]) {
-        let Some(letter) = self.free.pop() else { return };
+        let Some(letter) = self.letter() else { return };
         // SAFETY: a letter that is free is read by nobody.
         let buffer = unsafe { &mut *self.letters[usize::from(letter)].get() };
         let packet = buffer.get_mut(..octets.len()).map(|buffer| {

@@ -49,14 +49,21 @@ impl Socket {
 
     /// Sends at once, or not at all.
     pub fn send(&self, to: SocketAddr, octets: &[u8]) {
+        let send = || if self.needs(to) { self.udp.send_to(octets, to) } else { self.udp.send(octets) };
         // A packet that does not leave is lost: sound would be late.
-        let _ = if self.needs(to) { self.udp.send_to(octets, to) } else { self.udp.send(octets) };
+        let _ = send().or_else(|error| if is_of_earlier(&error) { send() } else { Err(error) });
     }
 
     /// For system calls, while it lives.
     pub fn raw(&self) -> RawFd {
         self.udp.as_raw_fd()
     }
+}
+
+/// Was it another packet that was refused? The peer's port was closed to one that went before (ICMP); the kernel says so
+/// instead of sending the next, and then forgets it: to be sent again.
+pub fn is_of_earlier(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECONNREFUSED)
 }
 
 #[cfg(test)]

@@ -207,6 +207,74 @@ on_both! {
         assert_eq!(heard(Some(to_other), &[&other]), 1, "it moved");
     }
 
+    fn a_port_that_was_closed_costs_only_what_was_sent_to_it(sockets, _wake) {
+        let (ours, peer) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let [local, out] = [&ours, &peer].map(|socket| socket.local_addr().unwrap());
+        ours.set_nonblocking(true).unwrap();
+        let beside = ours.try_clone().unwrap();
+        sockets.watch(0, ours).unwrap();
+        sockets.settle(0, Some(out));
+        drop(peer);
+        for round in 0..20u8 {
+            // What the network says of it comes between two waits, as in life.
+            let _ = beside.send(&[round]);
+            let peer = socket(&out.to_string());
+            if round % 2 == 0 {
+                sockets.post().send(0, out, &[round, 0]);
+            } else {
+                send(&peer, local, &[&[round]]);
+                assert_eq!(collect(&mut sockets, 1), [(0, vec![round])]);
+                let _ = beside.send(&[round, 0]);
+            }
+            sockets.post().send(0, out, &[round, 1, 0]);
+            sockets.wait(None, Some(Duration::ZERO));
+            let mut octets = [0; 16];
+            let mut heard = [(); 2].map(|()| (peer.recv(&mut octets).ok(), octets[0]));
+            // What is sent again comes behind what was handed over with it.
+            heard.sort_unstable();
+            assert_eq!(heard, [(Some(2), round), (Some(3), round)]);
+        }
+    }
+
+    fn a_forwarded_packet_outlives_what_is_said_of_an_earlier_one(sockets, _wake) {
+        let (ours, peer, other) = (socket("127.0.0.1:0"), socket("127.0.0.1:0"), socket("127.0.0.1:0"));
+        let out = peer.local_addr().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let beside = ours.try_clone().unwrap();
+        sockets.watch(0, ours).unwrap();
+        sockets.settle(0, Some(out));
+        let local = watched(&mut sockets, 1, "127.0.0.1:0");
+        send(&other, local, &[b"sound"]);
+        sockets.wait(None, Some(PATIENCE));
+        assert_eq!(sockets.next().map(|arrival| arrival.at), Some(1));
+        drop(peer);
+        let _ = beside.send(b"to a closed port");
+        let peer = socket(&out.to_string());
+        sockets.pass(0, 0..5, out);
+        assert!(sockets.next().is_none());
+        sockets.wait(None, Some(Duration::ZERO));
+        let mut octets = [0; 16];
+        assert_eq!((peer.recv(&mut octets).ok(), &octets[..5]), (Some(5), &b"sound"[..]));
+    }
+
+    fn more_is_sent_at_once_than_there_are_buffers(sockets, _wake) {
+        let peers = [(); 5].map(|()| socket("127.0.0.1:0"));
+        let local = watched(&mut sockets, 0, "127.0.0.1:0");
+        for round in 0..10u8 {
+            send(&peers[0], local, &[&[round]]);
+            for count in 0..100u8 {
+                for peer in &peers {
+                    sockets.post().send(0, peer.local_addr().unwrap(), &[round, count]);
+                }
+            }
+            assert_eq!(collect(&mut sockets, 1), [(0, vec![round])], "nor is what came meanwhile lost");
+            let mut octets = [0; 16];
+            for (count, peer) in (0..100).flat_map(|count| peers.iter().map(move |peer| (count, peer))) {
+                assert_eq!((peer.recv(&mut octets).ok(), &octets[..2]), (Some(2), &[round, count][..]));
+            }
+        }
+    }
+
     fn ports_survive_quick_reuse(sockets, _wake) {
         let peer = socket("127.0.0.1:0");
         let ports: Vec<_> = (0..4).map(|at| watched(&mut sockets, at, "127.0.0.1:0")).collect();
