@@ -2,8 +2,8 @@
 //!
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
 //! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`alarm`], [`session`], [`tone`], [`leg`]);
-//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `isdn`, `clock`, `identity`); calls (`call`). `media` has
-//! its own threads; `shell` holds everything that waits: sockets, clocks, files.
+//! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `isdn`, `clock`, `identity`, `console`, `gateway`);
+//! calls (`call`). `media` has its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod alarm;
 pub mod call;
@@ -11,6 +11,8 @@ pub mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
+pub mod gateway;
 pub mod hop;
 pub mod identity;
 pub mod isdn;

@@ -38,6 +38,8 @@ const MAP: &[(&str, Floor)] = &[
     ("config", Wire),
     ("wire", Wire),
     ("clock", Machines),
+    ("console", Machines),
+    ("gateway", Machines),
     ("identity", Machines),
     ("isdn", Machines),
     ("sip", Machines),

@@ -239,6 +239,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
             options_interval: Duration::ZERO,
         },
         max_calls: None,
+        voices: Default::default(),
     })
 }
 

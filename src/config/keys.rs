@@ -12,12 +12,12 @@ use crate::tone::COUNTRY_NAMES;
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
     Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number,
-    Numbers, OwnAddress, Path, Pattern, Port, Ports, Text, Time, Translation,
+    Numbers, OwnAddress, Path, Pattern, Port, Ports, Search, Step, Text, Time, Translation, Typed,
 };
 use Section::{
-    CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, DialPlan, EdgeServer, Gateway, HybridVoiceRoutes,
-    Logging, Lync, Media, MediationServer, Network, PrimaryCms, ResponseCodeRules, Span, Trace, TrunkConfiguration,
-    Trunks, Web,
+    CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, Console, DialPlan, EdgeServer, Gateway,
+    HybridVoiceRoutes, Logging, Lync, Media, MediationServer, Network, PrimaryCms, ResponseCodeRules, Span, Trace,
+    TrunkConfiguration, Trunks, Web,
 };
 
 /// The kinds of sections.
@@ -43,6 +43,8 @@ pub enum Section {
     CallingNumberRules,
     /// Translation of refusals, named.
     ResponseCodeRules,
+    /// How a serial console is read, named.
+    Console,
     /// A T1 or E1 line, numbered.
     Span,
     /// Time sources.
@@ -136,6 +138,9 @@ pub struct Key {
     pub name: &'static str,
     /// Other spellings of the same key.
     pub aliases: &'static [&'static str],
+    /// Where the key stands as often as is wanted, a name of the operator's choice behind it (`Alarm Fan`): an example
+    /// of the name and the value.
+    pub family: Option<(&'static str, &'static str)>,
     /// What its value looks like.
     pub form: Form,
     /// What holds without it, in the file's own words; empty when there is nothing, or when the
@@ -164,8 +169,22 @@ impl Key {
         Key { standing: Standing::NotYet, ..self }
     }
 
+    const fn family(self, name: &'static str, value: &'static str) -> Key {
+        Key { family: Some((name, value)), ..self }
+    }
+
+    /// The operator's own name in a key of a family: `Fan` of `Alarm Fan`.
+    pub fn label<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let (start, label) = self.family.and_then(|_| name.split_at_checked(self.name.len()))?;
+        let fits = start.eq_ignore_ascii_case(self.name) && label.starts_with([' ', '\t']);
+        Some(label.trim()).filter(|label| fits && !label.is_empty())
+    }
+
     /// Does a file mean this key by `name`?
     pub fn is(&self, name: &str) -> bool {
+        if self.family.is_some() {
+            return self.label(name).is_some();
+        }
         std::iter::once(&self.name).chain(self.aliases).any(|known| known.eq_ignore_ascii_case(name))
     }
 }
@@ -178,13 +197,13 @@ const fn key(
     effect: Effect,
     help: &'static str,
 ) -> Key {
-    Key { section, name, aliases: &[], form, default, effect, standing: Standing::Acts, help, sample: None }
+    let (aliases, standing) = (&[] as &[&str], Standing::Acts);
+    Key { section, name, aliases, family: None, form, default, effect, standing, help, sample: None }
 }
 
 const fn windows(section: Section, name: &'static str) -> Key {
     let help = "Belongs to Cloud Connector's Windows machines.";
-    let standing = Standing::Windows;
-    Key { section, name, aliases: &[], form: Text, default: "", effect: Live, standing, help, sample: None }
+    Key { standing: Standing::Windows, ..key(section, name, Text, "", Live, help) }
 }
 
 const fn own(section: Section, name: &'static str, header: Header, help: &'static str) -> SectionRow {
@@ -229,6 +248,8 @@ pub const SUITES: &[&str] = &[
     "AEAD_AES_128_GCM",
     "AEAD_AES_256_GCM",
 ];
+/// The words of `Speed`.
+pub const SPEEDS: &[&str] = &["1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200"];
 /// The words of `Kind`.
 pub const KINDS: &[&str] = &["sip", "vx1200", "isdn"];
 /// The words of `Driver`.
@@ -260,6 +281,7 @@ static SECTIONS: &[SectionRow] = &[
     rules(CalledNumberRules, "CalledNumberRules", Translation, "What a gateway is sent as the called number: name = pattern => translation."),
     rules(CallingNumberRules, "CallingNumberRules", Translation, "What a gateway is sent as the calling number: name = pattern => translation."),
     rules(ResponseCodeRules, "ResponseCodeRules", CodeRule, "What a gateway's refusal becomes: name = SIP[/Q.850 cause] => SIP."),
+    own(Console, "Console", Header::Named, "How a gateway's serial console is read: [Console NAME], named by ConsoleScript of a gateway. Each round wakes it by an empty line, logs in where it asks for that, sends the commands and searches their answers for alarms. Nothing but what stands here is ever sent."),
     own(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
     own(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
     own(Web, "Web", Header::Single, "The web page, the JSON interface, /metrics, /healthz and /readyz."),
@@ -311,9 +333,10 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "VoiceRoutes", List, "", NewCalls, "The names in [HybridVoiceRoutes] whose calls this gateway takes. Without one it takes all calls.").sample("LocalRoute"),
     key(Gateway, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once through this gateway; without this key there is no limit."),
     key(Gateway, "Codecs", Choices(CODECS), "", NewCalls, "The codecs spoken with this gateway, the preferred one first. Without this key: PCMU and PCMA, in the order of [Media] Codecs. Where the two sides share no codec, this box transcodes."),
-    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is: sip; vx1200, which is spoken to as sip so far; isdn, whose lines are in Span."),
+    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is: sip; vx1200 is a SIP gateway whose state can be read beside its calls (Console); isdn is lines of ours: see Span."),
     key(Gateway, "Span", List, "", Spans, "Kind=isdn: the lines of this trunk, hunted in order."),
-    key(Gateway, "Console", Path, "", Restart, "Kind=vx1200: the serial console.").not_yet(),
+    key(Gateway, "Console", Path, "", Live, "Kind=vx1200: the serial console that the gateway's alarms are read from, such as /dev/ttyUSB0. It never acts on calls."),
+    key(Gateway, "ConsoleScript", Text, "", Live, "Kind=vx1200: the [Console NAME] by which the console is read. Without one it is not opened; only that it is there is watched."),
     key(Gateway, "DialPlan", Text, "", NewCalls, "The [DialPlan NAME] for calls from this gateway.").not_yet(),
     key(Gateway, "CalledNumberRules", Text, "", NewCalls, "The [CalledNumberRules NAME] for calls to this gateway.").not_yet(),
     key(Gateway, "CallingNumberRules", Text, "", NewCalls, "The [CallingNumberRules NAME] for calls to this gateway.").not_yet(),
@@ -345,6 +368,15 @@ pub static KEYS: &[Key] = &[
     key(TrunkConfiguration, "EnableOnlineVoice", Flag, "False", NewCalls, "Users have hosted voice mail.").not_yet(),
     key(TrunkConfiguration, "ForwardAnonymousCallGatewayPAI", Flag, "False", NewCalls, "Keep the gateway's asserted identity when an anonymous call is forwarded out.").not_yet(),
     key(TrunkConfiguration, "AcceptGatewayPAIForOutboundCalls", Flag, "False", NewCalls, "Show forwarded numbers.").not_yet(),
+
+    key(Console, "Speed", Choice(SPEEDS), "9600", Live, "Bits a second; always 8 data bits, no parity, 1 stop bit."),
+    key(Console, "Prompt", Search, "", Live, "What the last line looks like when a command may be typed, blanks at its end aside; without it no command is sent."),
+    key(Console, "More", Search, "", Live, "What the last line looks like when a long answer stops for a key: it gets a space."),
+    key(Console, "Interval", Time(Duration::from_secs(10), HOUR), "60s", Live, "Time between rounds."),
+    key(Console, "Login", Step, "", Live, "A step of logging in: what the last line looks like => what is typed then. The steps are taken in file order. A password stands in a file, ${file:/etc/demarc/vx1200.password}, or is a systemd credential, ${credential:vx1200}.").family("Password", "[Pp]assword: *$ => ${credential:vx1200}"),
+    key(Console, "Command", Typed, "", Live, "A command of every round, in file order; only commands that change nothing belong here.").family("Alarms", "show alarms"),
+    key(Console, "Alarm", Search, "", Live, "An alarm, and what an answer looks like while it stands; ^ and $ are a line's ends. A name whose last word is LOS, LOF, AIS or RAI is an alarm of a line, T1-1 LOS of the line T1-1. It is over when a later answer to the same command lacks it, or as Clear says.").family("Fan", "^FAN +FAILED"),
+    key(Console, "Clear", Search, "", Live, "What says that the alarm of the same name is over: it then stands until an answer to any command looks like this.").family("Fan", "^FAN +OK"),
 
     key(Span, "Driver", Choice(DRIVERS), "simulated", Spans, "What the line is reached through. simulated: a cable in this process with a telephone exchange at its far end, to try things with; dahdi: a card; e1d: osmo-e1d."),
     key(Span, "Line", Choice(LINES), "T1", Spans, "The kind of line. T1 has 24 timeslots in \u{b5}-law and its D channel in 24, E1 has 31 in A-law and its D channel in 16."),
@@ -433,6 +465,7 @@ impl SectionRow {
         match self.header {
             Header::Single => self.name.to_owned(),
             Header::Numbered => format!("{}1", self.name),
+            Header::Named if self.section == Console => format!("{} Vx1200", self.name),
             Header::Named => format!("{} Chicago", self.name),
         }
     }
@@ -552,6 +585,9 @@ fn write_key(out: &mut String, key: &Key) {
     write_comment(out, key.help);
     let standing = if key.standing == Standing::NotYet { "; has no effect yet" } else { "" };
     write_comment(out, &format!("({}; changes act: {}{standing})", key.form, key.effect));
+    if let Some((name, value)) = key.family {
+        return out.push_str(&format!(";{} {name}={value}\n", key.name));
+    }
     match key.sample {
         Some(value) => out.push_str(&format!("{}={value}\n", key.name)),
         None => out.push_str(&format!(";{}={}\n", key.name, key.default)),
@@ -588,7 +624,11 @@ mod tests {
     #[test]
     fn every_default_and_sample_has_its_key_s_form() {
         for key in KEYS {
-            for text in [key.default, key.sample.unwrap_or_default()].into_iter().filter(|text| !text.is_empty()) {
+            let family = key.family.map(|(_, value)| value);
+            for text in [key.default, key.sample.unwrap_or_default(), family.unwrap_or_default()]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+            {
                 assert_eq!(key.form.check(text), Ok(()), "{}={text}", key.name);
             }
         }
@@ -608,10 +648,21 @@ mod tests {
     }
 
     #[test]
+    fn a_family_s_key_needs_a_name_of_its_own() {
+        let label = |name| Console.key(name).and_then(|key| key.label(name));
+        assert_eq!(label("alarm T1-1 LOS"), Some("T1-1 LOS"));
+        assert_eq!(label("Login  user"), Some("user"));
+        for none in ["Alarm", "Alarm ", "AlarmFan", "Speed", "Speed x"] {
+            assert_eq!(label(none), None, "{none}");
+        }
+    }
+
+    #[test]
     fn headers_are_told_apart() {
         assert_eq!(Section::of("lync"), Some(Lync));
         assert_eq!(Section::of("GATEWAY12"), Some(Gateway));
         assert_eq!(Section::of("DialPlan Chicago"), Some(DialPlan));
+        assert_eq!(Section::of("console vx"), Some(Console));
         for unknown in ["Gateway", "Gateway1a", "DialPlan", "DialPlan ", "Lync1", "é", ""] {
             assert_eq!(Section::of(unknown), None, "{unknown}");
         }

@@ -6,10 +6,11 @@
 //! The way of a file: [`ini`] takes the bytes apart and keeps their places; [`settings`] looks
 //! sections and keys up in the one table ([`keys`]) and checks each value's form ([`value`]);
 //! [`mod@parse`] checks what spans several keys and builds the value, with [`trunk`] and
-//! [`voice_routes`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
+//! [`voice_routes`] and [`console`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
 //! its own way. Each adds [`finding`]s; nothing stops at the first.
 
 pub mod cloud_connector;
+mod console;
 pub mod finding;
 pub mod ini;
 pub mod keys;
@@ -24,12 +25,13 @@ pub mod voice_routes;
 #[cfg(test)]
 mod tests;
 
+pub use console::{AlarmRule, Console, Script};
 pub use finding::{Finding, Severity};
 pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
 pub use span::{DChannel, Driver, Hunt, Span};
-pub use value::HostPort;
+pub use value::{HostPort, Search, SecretSource, Typed};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -125,6 +127,15 @@ pub struct Trunk {
     pub switches: Switches,
     /// Most calls at once; `None` is no limit.
     pub max_calls: Option<u32>,
+    /// What tells of a gateway's state beside its calls.
+    pub voices: Voices,
+}
+
+/// What tells of a gateway's state beside its calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Voices {
+    /// Its serial console.
+    pub console: Option<Console>,
 }
 
 /// The dialect of a trunk.

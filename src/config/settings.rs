@@ -136,6 +136,12 @@ impl<'a> Known<'a> {
         self.line(name).filter(|entry| !entry.value.text.is_empty())
     }
 
+    /// The lines of a family of keys that are not empty, in file order, each with the operator's name for it.
+    pub fn family(&self, name: &str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+        let lines = self.keys.iter().filter(move |(key, entry)| key.name == name && !entry.value.text.is_empty());
+        lines.filter_map(|(key, entry)| Some((key.label(&entry.key.text)?, *entry)))
+    }
+
     /// The value of a key, if there is a good one.
     pub fn value<T>(&self, name: &str, read: impl Fn(&str) -> Result<T, Wrong>) -> Option<T> {
         self.filled(name).and_then(|entry| read(&entry.value.text).ok())
@@ -216,7 +222,8 @@ fn recognise<'a>(kind: Section, header: &'a Text, entries: &'a [Entry], findings
             unknown_key(kind, header, entry, findings);
             continue;
         };
-        match keys.iter().find(|(known, _)| std::ptr::eq(*known, key)) {
+        let same = |first: &Entry| key.family.is_none() || first.key.text.eq_ignore_ascii_case(&entry.key.text);
+        match keys.iter().find(|(known, first)| std::ptr::eq(*known, key) && same(first)) {
             Some((_, first)) => repeated(first, entry, findings),
             None => {
                 known_key(kind, key, entry, findings);

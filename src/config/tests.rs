@@ -381,7 +381,7 @@ fn what_has_no_effect_is_said_in_a_note() {
     );
     assert_eq!(faults(&text), [""; 0]);
     let expected = [
-        "12:1+7 note `Console` has no effect yet | it may stay",
+        "12:9+12 note the console of [Gateway1] is not read | Kind=vx1200",
         "13:1+12 note `EnableBypass` has no effect yet | it may stay",
         "14:10+8 note media to [Gateway1] is not encrypted | Protocol=TLS at the gateway, if it can",
         "17:2+3 note [CDR] has no effect yet | it may stay",
@@ -628,4 +628,69 @@ fn a_line_that_cannot_be_used_is_told_of() {
         let said = found.iter().map(|fault| fault.split_once(' ').map_or("", |(_, said)| said)).collect::<Vec<_>>();
         assert_eq!(said, [expected], "{lines}");
     }
+}
+
+/// [`LEAST`] with a console and its script.
+fn with_console(gateway: &str, script: &str) -> String {
+    format!("{LEAST}Kind=vx1200\n{gateway}\n[Console Vx]\n{script}\n")
+}
+
+#[test]
+fn a_console_has_a_script() {
+    let script = "Speed=19200\nPrompt=^vx> *$\nMore=^--More--\nLogin user=login: *$ => operator\n\
+                  Login Password=assword: *$ => ${credential:vx}\nCommand ds1=show ds1\nCommand fans=show fans\n\
+                  Alarm T1-1 LOS=^1 .*LOS\nAlarm fan=FAILED\nClear FAN=OK";
+    let text = with_console("Console=/dev/ttyUSB0\nConsoleScript=vx", script);
+    let config = good(&text);
+    assert_eq!(faults(&text), [""; 0]);
+    let console = config.gateways()[0].voices.console.clone().unwrap();
+    let script = console.script.unwrap();
+    assert_eq!((console.device, script.speed), ("/dev/ttyUSB0".into(), 19200));
+    assert_eq!(script.interval, Duration::from_secs(60));
+    assert_eq!(script.commands, [Typed::Text("show ds1".into()), Typed::Text("show fans".into())]);
+    assert_eq!(script.login[1].1, Typed::Secret(SecretSource::Credential("vx".into())));
+    let alarms: Vec<_> = script.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.clear.is_some())).collect();
+    assert_eq!(alarms, [("T1-1 LOS", false), ("fan", true)]);
+    assert!(script.more.is_some() && script.prompt.is_in("show fans\nvx> "));
+}
+
+#[test]
+fn a_console_without_a_script_is_only_watched() {
+    let config = good(&with_console("Console=/dev/ttyS0", "Prompt=>"));
+    assert_eq!(config.gateways()[0].voices.console, Some(Console { device: "/dev/ttyS0".into(), script: None }));
+}
+
+#[test]
+fn what_is_wrong_with_a_console_is_said_where_it_stands() {
+    let console = "Console=/dev/ttyUSB0\nConsoleScript=Vx";
+    let found = |gateway: &str, script: &str| faults(&with_console(gateway, script));
+    assert_eq!(
+        found(console, "Command a=show alarms"),
+        [r"15:2+10 warning [Console Vx] has no Prompt | Prompt=^\S+[>#]$"]
+    );
+    assert_eq!(found(console, "Prompt=>"), ["15:2+10 warning [Console Vx] asks nothing | Command Alarms=show alarms"]);
+    assert_eq!(
+        found(console, "Prompt=>\nCommand a=reload now\nClear Fan=OK"),
+        [
+            "17:11+10 warning this command does not look harmless | a command that only shows",
+            "18:1+9 warning there is no alarm `Fan` to clear | Alarm Fan=",
+        ]
+    );
+    assert_eq!(
+        found("Console=/dev/ttyUSB0\nConsoleScript=Wx", "Prompt=>"),
+        ["14:15+2 warning there is no [Console Wx] | [Console Wx]"]
+    );
+    assert_eq!(
+        found(console, "Prompt=>\nCommand a=show\nLogin a=user => ${env:x}\ncommand A=list"),
+        [
+            "18:17+8 error `Login a` has a wrong value | a line as it would be typed, or ${file:/path} or \
+             ${credential:name} where a secret belongs",
+            "19:1+9 error `command A` stands twice | one of the two lines",
+        ]
+    );
+    let sip = LEAST.replace("Port=5060", "Port=5060\nConsole=/dev/ttyUSB0");
+    assert_eq!(notes(&sip), ["12:9+12 note the console of [Gateway1] is not read | Kind=vx1200"]);
+    let twice = with_console(console, "Prompt=>\nCommand a=show")
+        + "[Gateway2]\nIP=192.0.2.21\nKind=vx1200\nConsole=/dev/ttyUSB0\n";
+    assert_eq!(faults(&twice), ["21:9+12 error the console is the one of [Gateway1] | the device of this gateway"]);
 }

@@ -12,11 +12,12 @@ use crate::hop::{SpanId, Target, Transport, TrunkId};
 use crate::session::{Codec, Suites};
 
 use super::cloud_connector;
+use super::console;
 use super::ini::Extent;
 use super::keys::{DTMF, KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
 use super::settings::{Findings, Known, Settings, default};
 use super::value::{self, HostPort, Wrong};
-use super::{Dtmf, Peers, Profile, Span, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen};
+use super::{Dtmf, Peers, Profile, Span, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen, Voices};
 
 const PROFILE_VALUES: [Profile; 6] =
     [Profile::Ocs2007R2, Profile::Lync2010, Profile::Lync2013, Profile::Sfb2015, Profile::Sfb2019, Profile::Teams];
@@ -91,6 +92,7 @@ pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, fi
         codecs: own.codecs.clone(),
         switches: switches(layers, None),
         max_calls: max_calls(layers[0]),
+        voices: Voices::default(),
     }
 }
 
@@ -132,6 +134,7 @@ pub fn gateways<'a>(
         let Some(id) = number(known, findings) else { continue };
         if let Some(gateway) = gateway(settings, own, known, id, spans, findings) {
             duplicate(&known.header.span, &gateways, &gateway, findings);
+            shared_console(known, &gateways, &gateway, findings);
             gateways.push((known, gateway));
         }
     }
@@ -187,6 +190,7 @@ fn gateway(
         codecs: known.value("Codecs", value::codecs).unwrap_or_else(|| narrow(&own.codecs)),
         switches: switches(layers, cloud_connector::refer_support(settings)),
         max_calls: max_calls(Some(known)),
+        voices: Voices { console: console::console(settings, known, findings) },
     })
 }
 
@@ -231,6 +235,7 @@ fn isdn(
         }],
         switches: Switches { enable_refer_support: false, ..switches(layers, None) },
         max_calls: max_calls(Some(known)),
+        voices: Voices::default(),
     })
 }
 
@@ -350,6 +355,17 @@ fn duplicate(at: &Extent, earlier: &[(&Known<'_>, Trunk)], gateway: &Trunk, find
         let what = format!("[{}] and [{}] share an address", gateway.name, twin.name);
         let why = format!("calls from there count as [{}]: their source ports tell nothing", twin.name);
         findings.warning(at, what, why, "different protocols, or an address for each");
+    }
+}
+
+/// A serial line has one reader.
+fn shared_console(known: &Known<'_>, earlier: &[(&Known<'_>, Trunk)], gateway: &Trunk, findings: &mut Findings<'_>) {
+    let Some(line) = known.filled("Console") else { return };
+    let device = |trunk: &Trunk| trunk.voices.console.as_ref().map(|console| console.device.clone());
+    let twin = earlier.iter().find(|(_, twin)| device(twin).is_some() && device(twin) == device(gateway));
+    if let Some((_, twin)) = twin {
+        let what = format!("the console is the one of [{}]", twin.name);
+        findings.error(&line.value.span, what, "a serial line has one reader", "the device of this gateway");
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use fancy_regex::{Error, Regex, RegexBuilder};
@@ -18,6 +19,9 @@ use crate::session::{Codec, Suite};
 /// Steps that a pattern may take before it counts as "no match": a telephone number needs some
 /// dozens, a runaway pattern would need millions.
 const BACKTRACK_LIMIT: usize = 100_000;
+
+/// The longest line that a console is sent.
+const MOST_TYPED: usize = 200;
 
 /// What is wrong with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +89,12 @@ pub enum Form {
     Translation,
     /// `SIP[/Q.850 cause] => SIP`.
     CodeRule,
+    /// A regular expression that is searched in text of several lines.
+    Search,
+    /// `pattern => what is typed`.
+    Step,
+    /// What is typed on a console.
+    Typed,
 }
 
 impl Form {
@@ -112,6 +122,9 @@ impl Form {
             Form::Pattern => pattern(text).map(drop),
             Form::Translation => translation(text),
             Form::CodeRule => code_rule(text),
+            Form::Search => search(text).map(drop),
+            Form::Step => step(text).map(drop),
+            Form::Typed => typed(text).map(drop),
         }
     }
 }
@@ -142,6 +155,9 @@ impl fmt::Display for Form {
             Form::Pattern => f.write_str("pattern"),
             Form::Translation => f.write_str("pattern => translation"),
             Form::CodeRule => f.write_str("SIP[/Q.850 cause] => SIP"),
+            Form::Search => f.write_str("pattern"),
+            Form::Step => f.write_str("pattern => what is typed"),
+            Form::Typed => f.write_str("what is typed"),
         }
     }
 }
@@ -408,10 +424,39 @@ pub fn hosts(text: &str) -> Result<Vec<HostPort>, Wrong> {
 
 /// Compiles a pattern with .NET's meaning, or says what stands in the way.
 pub fn pattern(text: &str) -> Result<Regex, Wrong> {
+    compile(text, false)
+}
+
+/// A pattern that is searched in a text of several lines: `^` and `$` are a line's ends.
+#[derive(Clone, Debug)]
+pub struct Search(Regex);
+
+impl Search {
+    /// Is it there? A pattern that takes too many steps is not.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.0.is_match(text).unwrap_or(false)
+    }
+}
+
+impl PartialEq for Search {
+    fn eq(&self, other: &Search) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Search {}
+
+/// Compiles a pattern that is searched in a text of several lines.
+pub fn search(text: &str) -> Result<Search, Wrong> {
+    compile(text, true).map(Search)
+}
+
+fn compile(text: &str, lines: bool) -> Result<Regex, Wrong> {
     if let Some(wrong) = differs_in_class(text) {
         return Err(wrong);
     }
-    RegexBuilder::new(&from_dotnet(text)).backtrack_limit(BACKTRACK_LIMIT).build().map_err(|error| {
+    let mut builder = RegexBuilder::new(&from_dotnet(text));
+    builder.multi_line(lines).backtrack_limit(BACKTRACK_LIMIT).build().map_err(|error| {
         let at = match &error {
             Error::ParseError(at, _) => one_character(text, *at),
             _ => 0..text.len(),
@@ -540,6 +585,63 @@ pub fn sides(text: &str) -> Option<[(Range<usize>, &str); 2]> {
     Some([(0..from.len(), from), (start..start + to.len(), to)])
 }
 
+/// Where a secret is kept; what is in it is read when it is needed, by who may read files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A file's first line.
+    File(PathBuf),
+    /// A credential that systemd hands to the daemon.
+    Credential(String),
+}
+
+/// What is typed on a console, without the return that follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// This.
+    Text(String),
+    /// A secret.
+    Secret(SecretSource),
+}
+
+/// One line that a console takes; `${file:...}` and `${credential:...}` name a secret.
+pub fn typed(text: &str) -> Result<Typed, Wrong> {
+    let instead = "a line as it would be typed, or ${file:/path} or ${credential:name} where a secret belongs";
+    if text.len() > MOST_TYPED || text.chars().any(char::is_control) {
+        return Err(Wrong::whole(
+            format!("a line has up to {MOST_TYPED} characters and no control characters"),
+            instead,
+        ));
+    }
+    let Some(inner) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) else {
+        return Ok(Typed::Text(text.to_owned()));
+    };
+    match inner.split_once(':') {
+        Some(("file", path)) if path.starts_with('/') => Ok(Typed::Secret(SecretSource::File(path.into()))),
+        Some(("credential", name)) if is_credential(name) => {
+            Ok(Typed::Secret(SecretSource::Credential(name.to_owned())))
+        }
+        _ => Err(Wrong::whole("this names no secret", instead)),
+    }
+}
+
+/// systemd takes a file name here; a path would lead elsewhere.
+fn is_credential(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    name.bytes().all(allowed) && name.bytes().any(|b| b != b'.')
+}
+
+/// What is waited for, and what is typed then.
+pub fn step(text: &str) -> Result<(Search, Typed), Wrong> {
+    let instead = "pattern => what is typed, for example login: *$ => operator";
+    let Some([(_, expected), (at, answer)]) = sides(text) else {
+        return Err(Wrong::whole("a step has a pattern, `=>` and what is typed", instead));
+    };
+    if expected.is_empty() {
+        return Err(Wrong::whole("the pattern is missing", instead));
+    }
+    Ok((search(expected)?, typed(answer).map_err(|wrong| Wrong { at, ..wrong })?))
+}
+
 fn translation(text: &str) -> Result<(), Wrong> {
     let instead = r"pattern => translation, for example ^(\d{4})$ => +1312555$1";
     match sides(text) {
@@ -656,6 +758,33 @@ mod tests {
         assert!(Form::CodeRule.check("0/-1 => 503").is_ok());
         assert_eq!(Form::CodeRule.check("486 => 5030").map_err(|wrong| wrong.at), Err(7..11));
         assert_eq!(Form::CodeRule.check("200 => 503").map_err(|wrong| wrong.at), Err(0..3));
+    }
+
+    #[test]
+    fn secrets_are_named_and_never_written() {
+        let secret = |text| match typed(text) {
+            Ok(Typed::Secret(source)) => Some(source),
+            _ => None,
+        };
+        assert_eq!(secret("${file:/etc/pw}"), Some(SecretSource::File("/etc/pw".into())));
+        assert_eq!(secret("${credential:vx-1}"), Some(SecretSource::Credential("vx-1".into())));
+        assert_eq!(typed("show $x}"), Ok(Typed::Text("show $x}".into())));
+        for wrong in
+            ["${file:pw}", "${credential:../x}", "${credential:..}", "${env:X}", "${}", "a\u{7}", &"x".repeat(201)]
+        {
+            assert!(typed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn steps_are_searched_by_lines() {
+        let found = |text, screen: &str| step(text).is_ok_and(|(expect, _)| expect.is_in(screen));
+        assert!(found("^login: *$ => operator", "hello\nlogin: "));
+        assert!(!found("^login: *$ => operator", "last login: today"));
+        assert!(found("RETURN =>", "press RETURN"));
+        assert_eq!(step("ogin: => ${x:y}").map(drop).map_err(|wrong| wrong.at), Err(9..15));
+        assert_eq!(step("ogin( => x").map(drop).map_err(|wrong| wrong.at), Err(4..5));
+        assert!(step("=> x").is_err() && step("login").is_err());
     }
 
     #[test]

@@ -963,6 +963,7 @@ fn a_policy_without_tls_knows_no_keys() {
             options_interval: Duration::from_secs(60),
         },
         max_calls: None,
+        voices: Default::default(),
     };
     assert_eq!(Policy::of(&trunk, true), Policy { latch: true, ..gateway(SrtpMode::Required) });
     assert_eq!(Policy::of(&trunk, false), Policy { latch: true, ..gateway(SrtpMode::NotSupported) });

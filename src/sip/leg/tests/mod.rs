@@ -57,6 +57,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
             options_interval: Duration::from_secs(60),
         },
         max_calls: None,
+        voices: Default::default(),
     }
 }
 
