@@ -525,11 +525,22 @@ impl Call {
     // The end.
 
     fn released(&mut self, key: LegKey, release: Release, around: &mut Around<'_>) {
+        let release = self.explained(key, release, around);
         match self.side_of(key) {
             Some(_) if self.transfer().is_some_and(|transfer| transfer.is_by(key)) => self.transferor_left(around),
             Some(Side::A) => self.end(release, "caller", around),
             Some(Side::B) if !self.failed_over(&release, around) => self.end(release, "called", around),
             Some(Side::B) | None => {}
+        }
+    }
+
+    /// With what the gateway itself says that may be behind it.
+    fn explained(&self, key: LegKey, release: Release, around: &Around<'_>) -> Release {
+        let trunk = self.half(key).map(|half| half.trunk.id);
+        let watch = around.trunks.iter().find(|watch| Some(watch.id()) == trunk);
+        match watch.and_then(|watch| watch.gateway.blame(around.now.mono, &release)) {
+            Some(because) => Release { why: format!("{}; {because}", release.why).into(), ..release },
+            None => release,
         }
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::alarm::Alarm;
 use crate::cause::{Cause, Guilty, Release};
+use crate::gateway;
 use crate::hop::{Transport, TrunkId};
 use crate::identity::Verdict;
 use crate::private::Private;
@@ -115,6 +116,13 @@ pub enum Report {
         good: bool,
         /// By how much it is off, what that breaks and what to do.
         why: Cow<'static, str>,
+    },
+    /// A gateway says something new of itself.
+    Gateway {
+        /// Which.
+        trunk: TrunkId,
+        /// What.
+        news: gateway::News,
     },
     /// A transfer was asked for: what is to be said of its referrer's identity.
     Referrer {
@@ -282,6 +290,9 @@ pub struct TrunkView {
     pub clock_offset_seconds: Option<i64>,
     /// How long ago its last Date was heard.
     pub clock_age_seconds: Option<f64>,
+    /// What a gateway says of itself.
+    #[serde(skip_serializing_if = "gateway::View::is_empty")]
+    pub gateway: gateway::View,
 }
 
 /// Everything an operator may ask, at one moment.

@@ -15,6 +15,7 @@ use super::report::{Report, Snapshot, TrunkView, Way};
 use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Config, Trunk};
+use crate::gateway::{Voice, Word};
 use crate::hop::{Flow, Hop, Transport, TrunkId};
 use crate::identity::window::Window;
 use crate::leg::Parties;
@@ -62,6 +63,15 @@ pub enum Event {
     },
     /// Word from the media plane.
     Media(MediaReport),
+    /// Word from a gateway of itself.
+    Told {
+        /// Which gateway.
+        trunk: TrunkId,
+        /// By which voice.
+        voice: Voice,
+        /// What.
+        word: Word,
+    },
     /// A new configuration: new calls use it, live calls keep theirs.
     Reload(Arc<Config>),
     /// Take no new calls.
@@ -144,6 +154,7 @@ impl Switch {
             }
             Event::Window { trunk, remote, window } => self.watch_window(trunk, remote, window, &mut turn),
             Event::Media(report) => self.media(report, &mut turn),
+            Event::Told { trunk, voice, word } => self.told(trunk, voice, word, &mut turn),
             Event::Reload(config) => self.reload(now, config),
             Event::Drain => self.draining = true,
             Event::ReleaseAll => self.release_all(&mut turn),
@@ -497,6 +508,13 @@ impl Switch {
         }
     }
 
+    fn told(&mut self, trunk: TrunkId, voice: Voice, word: Word, turn: &mut Turn<'_>) {
+        // A reload may have removed it.
+        let Some(watch) = self.watch_mut(trunk) else { return };
+        let news = watch.gateway.hear(turn.now.mono, voice, word);
+        turn.out.extend(news.map(|news| Output::Report(Report::Gateway { trunk, news })));
+    }
+
     /// Trunks are recognised by number; one whose hops changed is asked anew, its calls still count.
     fn reload(&mut self, now: Now, config: Arc<Config>) {
         let old = std::mem::take(&mut self.trunks);
@@ -628,5 +646,6 @@ fn trunk_view(watch: &TrunkWatch, now: Now) -> TrunkView {
         max_calls: watch.trunk.max_calls,
         clock_offset_seconds: watch.clock.offset().map(|offset| offset.as_secs()),
         clock_age_seconds: watch.clock.last_heard().map(|heard| now.mono.since(heard).as_secs_f64()),
+        gateway: watch.gateway.view(now.mono),
     }
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::peer_clock::PeerClock;
 use crate::alarm::{Alarm, Severity, Text};
 use crate::config::{Trunk, TrunkKind};
+use crate::gateway;
 use crate::hop::{Hop, TrunkId};
 use crate::time::{Instant, Now};
 
@@ -47,6 +48,8 @@ pub(super) struct TrunkWatch {
     why: Cow<'static, str>,
     /// Its clock.
     pub clock: PeerClock,
+    /// What it says of itself.
+    pub gateway: gateway::Standing,
     /// Live calls: in, out.
     pub calls: [u32; 2],
 }
@@ -63,14 +66,15 @@ impl TrunkWatch {
     /// Begins to watch; the first OPTIONS is due at once.
     pub fn new(now: Now, trunk: Arc<Trunk>) -> TrunkWatch {
         let probe = if sends_options(&trunk) { Probe::Due(now.mono) } else { Probe::Off };
-        let (clock, calls) = Default::default();
-        TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), clock, calls }
+        let (clock, gateway, calls) = Default::default();
+        TrunkWatch { trunk, state: Reachability::Unknown, probe, why: "not asked yet".into(), clock, gateway, calls }
     }
 
     /// The watch under a new configuration of the same trunk: live calls still count; what was known
     /// of the peer holds while it stays where it was.
     pub fn renewed(&self, now: Now, trunk: Arc<Trunk>) -> TrunkWatch {
-        let fresh = TrunkWatch { calls: self.calls, ..TrunkWatch::new(now, trunk) };
+        let gateway = self.gateway.clone();
+        let fresh = TrunkWatch { calls: self.calls, gateway, ..TrunkWatch::new(now, trunk) };
         if fresh.trunk.hops != self.trunk.hops {
             return fresh;
         }

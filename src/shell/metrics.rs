@@ -14,7 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::alarm::{Alarm, Severity};
-use crate::call::{Heading, Snapshot};
+use crate::call::{Heading, Snapshot, TrunkView};
 use crate::clock::Standing;
 use crate::session::{Counters, Mos};
 
@@ -56,6 +56,8 @@ labels! {
     Referrers { trunk, verdict }
     Source { source }
     Severities { severity }
+    Voice { trunk, voice }
+    GatewayAlarm { trunk, alarm }
 }
 
 /// All metrics.
@@ -70,6 +72,8 @@ pub struct Metrics {
     responses: Family<Responses, Counter>,
     trunk_up: Family<Trunk, Gauge>,
     peer_clock: Family<Trunk, Gauge>,
+    gateway_heard: Family<Voice, Gauge>,
+    gateway_alarms: Family<GatewayAlarm, Gauge>,
     packets: Family<Packets, Counter>,
     lost: Family<Side, Counter>,
     rejected: Family<Rejected, Counter>,
@@ -99,6 +103,8 @@ impl Metrics {
             responses: Family::default(),
             trunk_up: Family::default(),
             peer_clock: Family::default(),
+            gateway_heard: Family::default(),
+            gateway_alarms: Family::default(),
             packets: Family::default(),
             lost: Family::default(),
             rejected: Family::default(),
@@ -130,6 +136,10 @@ impl Metrics {
         registry.register("trunk_up", "1 while the trunk answers", self.trunk_up.clone());
         let peer_clock = "A peer's clock minus ours, as the Date of its messages shows it";
         registry.register("peer_clock_offset_seconds", peer_clock, self.peer_clock.clone());
+        let heard = "1 while what a gateway says of itself is heard";
+        registry.register("gateway_heard", heard, self.gateway_heard.clone());
+        let alarms = "Alarms of a gateway that stand, by kind";
+        registry.register("gateway_alarms", alarms, self.gateway_alarms.clone());
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
         registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
@@ -242,6 +252,7 @@ impl Metrics {
 
     /// The exposition text, with gauges as of this snapshot.
     pub fn expose(&self, snapshot: &Snapshot) -> String {
+        self.gateways(&snapshot.trunks);
         for trunk in &snapshot.trunks {
             self.trunk_up.get_or_create(&Trunk::of(&trunk.name)).set(i64::from(trunk.up != Some(false)));
             if let Some(seconds) = trunk.clock_offset_seconds {
@@ -257,6 +268,21 @@ impl Metrics {
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
             Err(_) => String::new(),
+        }
+    }
+
+    /// What gateways say of themselves, counted: names of lines and alarms are the administrator's own words.
+    fn gateways(&self, trunks: &[TrunkView]) {
+        self.gateway_heard.clear();
+        self.gateway_alarms.clear();
+        for (trunk, view) in trunks.iter().map(|trunk| (&trunk.name, &trunk.gateway)) {
+            for voice in &view.voices {
+                self.gateway_heard.get_or_create(&Voice::of(trunk, voice.voice.text())).set(i64::from(voice.heard));
+            }
+            let of_lines = view.lines.iter().flat_map(|line| &line.alarms).map(|alarm| alarm.alarm);
+            for kind in of_lines.chain(view.alarms.iter().map(|_| "other")) {
+                self.gateway_alarms.get_or_create(&GatewayAlarm::of(trunk, kind)).inc();
+            }
         }
     }
 }

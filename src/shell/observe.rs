@@ -222,6 +222,8 @@ impl Task {
             Report::Trunk { trunk, up: false, why } => warn!(trunk = self.name(trunk), "down: {why}"),
             Report::PeerClock { trunk, good: true, why } => info!(trunk = self.name(trunk), "{why}"),
             Report::PeerClock { trunk, good: false, why } => warn!(trunk = self.name(trunk), "{why}"),
+            Report::Gateway { trunk, news } if news.good => info!(trunk = self.name(trunk), "{}", news.what),
+            Report::Gateway { trunk, news } => warn!(trunk = self.name(trunk), "{}", news.what),
             Report::Referrer { trunk, verdict } => self.metrics.referrer(self.name(trunk), verdict.label()),
             Report::Refused { trunk, status, why } => {
                 info!(trunk = self.name(trunk), status, "request refused: {why}");

@@ -9,6 +9,7 @@ mod change;
 mod crossings;
 mod door;
 mod end;
+mod gateway;
 mod hold;
 mod hunt;
 mod ladder;
