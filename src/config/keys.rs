@@ -11,8 +11,7 @@ use crate::tone::COUNTRY_NAMES;
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number,
-    Numbers, OwnAddress, Path, Pattern, Port, Ports, Search, Step, Text, Time, Translation, Typed,
+    Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number, Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Step, Text, Time, Translation, Typed, Url,
 };
 use Section::{
     CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, Console, DialPlan, EdgeServer, Gateway,
@@ -333,10 +332,16 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "VoiceRoutes", List, "", NewCalls, "The names in [HybridVoiceRoutes] whose calls this gateway takes. Without one it takes all calls.").sample("LocalRoute"),
     key(Gateway, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once through this gateway; without this key there is no limit."),
     key(Gateway, "Codecs", Choices(CODECS), "", NewCalls, "The codecs spoken with this gateway, the preferred one first. Without this key: PCMU and PCMA, in the order of [Media] Codecs. Where the two sides share no codec, this box transcodes."),
-    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is: sip; vx1200 is a SIP gateway whose state can be read beside its calls (Console); isdn is lines of ours: see Span."),
+    key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is: sip; vx1200 is a SIP gateway whose state can be read beside its calls (Console, Rest); isdn is lines of ours: see Span."),
     key(Gateway, "Span", List, "", Spans, "Kind=isdn: the lines of this trunk, hunted in order."),
     key(Gateway, "Console", Path, "", Live, "Kind=vx1200: the serial console that the gateway's alarms are read from, such as /dev/ttyUSB0. It never acts on calls."),
     key(Gateway, "ConsoleScript", Text, "", Live, "Kind=vx1200: the [Console NAME] by which the console is read. Without one it is not opened; only that it is there is watched."),
+    key(Gateway, "Rest", Url, "", Live, "Kind=vx1200: where the gateway's REST interface (UX and SBC 1000 and 2000) tells the state of its T1 and E1 ports. It is only asked, never told anything."),
+    key(Gateway, "RestUser", Text, "", Live, "Who asks: a user of the gateway with the access level REST."),
+    key(Gateway, "RestPasswordFile", Path, "", Live, "The file whose first line is that user's password."),
+    key(Gateway, "RestRoots", Path, "", Live, "The certificate authorities that the REST interface's certificate may come from, or that certificate itself, PEM. Without this key: [Lync] TrustedRoots. The certificate must carry the name or address in Rest."),
+    key(Gateway, "RestPorts", PortsOfCards, "", Live, "The T1 and E1 ports that are asked for: 1:1 1:2."),
+    key(Gateway, "RestInterval", Time(Duration::from_secs(10), HOUR), "60s", Live, "Time between rounds of questions."),
     key(Gateway, "DialPlan", Text, "", NewCalls, "The [DialPlan NAME] for calls from this gateway.").not_yet(),
     key(Gateway, "CalledNumberRules", Text, "", NewCalls, "The [CalledNumberRules NAME] for calls to this gateway.").not_yet(),
     key(Gateway, "CallingNumberRules", Text, "", NewCalls, "The [CallingNumberRules NAME] for calls to this gateway.").not_yet(),
@@ -375,7 +380,7 @@ pub static KEYS: &[Key] = &[
     key(Console, "Interval", Time(Duration::from_secs(10), HOUR), "60s", Live, "Time between rounds."),
     key(Console, "Login", Step, "", Live, "A step of logging in: what the last line looks like => what is typed then. The steps are taken in file order. A password stands in a file, ${file:/etc/demarc/vx1200.password}, or is a systemd credential, ${credential:vx1200}.").family("Password", "[Pp]assword: *$ => ${credential:vx1200}"),
     key(Console, "Command", Typed, "", Live, "A command of every round, in file order; only commands that change nothing belong here.").family("Alarms", "show alarms"),
-    key(Console, "Alarm", Search, "", Live, "An alarm, and what an answer looks like while it stands; ^ and $ are a line's ends. A name whose last word is LOS, LOF, AIS or RAI is an alarm of a line, T1-1 LOS of the line T1-1. It is over when a later answer to the same command lacks it, or as Clear says.").family("Fan", "^FAN +FAILED"),
+    key(Console, "Alarm", Search, "", Live, "An alarm, and what an answer looks like while it stands; ^ and $ are a line's ends. A name whose last word is LOS, LOF, AIS, RAI or down is an alarm of a line, T1-1 LOS of the line T1-1. It is over when a later answer to the same command lacks it, or as Clear says.").family("Fan", "^FAN +FAILED"),
     key(Console, "Clear", Search, "", Live, "What says that the alarm of the same name is over: it then stands until an answer to any command looks like this.").family("Fan", "^FAN +OK"),
 
     key(Span, "Driver", Choice(DRIVERS), "simulated", Spans, "What the line is reached through. simulated: a cable in this process with a telephone exchange at its far end, to try things with; dahdi: a card; e1d: osmo-e1d."),

@@ -6,7 +6,7 @@
 //! The way of a file: [`ini`] takes the bytes apart and keeps their places; [`settings`] looks
 //! sections and keys up in the one table ([`keys`]) and checks each value's form ([`value`]);
 //! [`mod@parse`] checks what spans several keys and builds the value, with [`trunk`] and
-//! [`voice_routes`] and [`console`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
+//! [`voice_routes`], [`console`] and [`rest`] for their parts and [`cloud_connector`] for what a CloudConnector.ini says in
 //! its own way. Each adds [`finding`]s; nothing stops at the first.
 
 pub mod cloud_connector;
@@ -16,6 +16,7 @@ pub mod ini;
 pub mod keys;
 pub mod parse;
 mod render;
+mod rest;
 pub mod settings;
 pub mod span;
 pub mod trunk;
@@ -30,8 +31,9 @@ pub use finding::{Finding, Severity};
 pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
+pub use rest::Rest;
 pub use span::{DChannel, Driver, Hunt, Span};
-pub use value::{HostPort, Search, SecretSource, Typed};
+pub use value::{HostPort, PortOfCard, Search, SecretSource, Typed};
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -136,6 +138,8 @@ pub struct Trunk {
 pub struct Voices {
     /// Its serial console.
     pub console: Option<Console>,
+    /// Its REST interface.
+    pub rest: Option<Rest>,
 }
 
 /// The dialect of a trunk.

@@ -101,6 +101,7 @@ impl Builder<'_, '_> {
             host: self.settings.value(Section::Trunks, "OwnHost", value::host),
             address: media.as_ref().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |media| media.address),
             codecs: self.codecs(),
+            directory: self.directory.clone(),
         };
         let next_hop = self.next_hop();
         let lync = trunk::microsoft(self.settings, &own, next_hop, self.findings);

@@ -694,3 +694,24 @@ fn what_is_wrong_with_a_console_is_said_where_it_stands() {
         + "[Gateway2]\nIP=192.0.2.21\nKind=vx1200\nConsole=/dev/ttyUSB0\n";
     assert_eq!(faults(&twice), ["21:9+12 error the console is the one of [Gateway1] | the device of this gateway"]);
 }
+
+#[test]
+fn a_gateway_is_asked_by_rest_once_all_is_there() {
+    let with = |lines: &str| format!("{LEAST}Kind=vx1200\nRest=https://192.0.2.20\n{lines}");
+    let whole = with("RestUser=demarc\nRestPasswordFile=vx.password\nRestPorts=1:1 1:2\n");
+    let rest = good(&whole).gateways()[0].voices.rest.clone().unwrap();
+    assert_eq!((rest.host.to_string().as_str(), rest.ports.len()), ("192.0.2.20", 2));
+    assert_eq!(rest.password, Path::new("/etc/demarc/vx.password"));
+    assert_eq!((rest.interval, rest.roots), (Duration::from_secs(60), None));
+    let lacking = |text: &str, key: &str| {
+        assert_eq!(faults(text), [format!("13:6+18 warning [Gateway1] is not asked by REST | {key}")]);
+        assert_eq!(good(text).gateways()[0].voices.rest, None);
+    };
+    lacking(&with("RestUser=demarc\nRestPorts=1:1\n"), "RestPasswordFile");
+    lacking(&with("RestUser=demarc\nRestPasswordFile=a\n"), "RestPorts");
+    lacking(&whole.replace("vx1200", "sip"), "Kind=vx1200");
+    assert_eq!(
+        faults(&whole.replace("https", "http"))[0],
+        "13:6+17 error `Rest` has a wrong value | https://192.0.2.20, or with a name or a port"
+    );
+}

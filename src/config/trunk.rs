@@ -4,6 +4,7 @@
 //! `[TrunkConfiguration]`, then in the table's defaults.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use firmware_io::Law;
@@ -15,6 +16,7 @@ use super::cloud_connector;
 use super::console;
 use super::ini::Extent;
 use super::keys::{DTMF, KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
+use super::rest;
 use super::settings::{Findings, Known, Settings, default};
 use super::value::{self, HostPort, Wrong};
 use super::{Dtmf, Peers, Profile, Span, SrtpMode, Switches, Trunk, TrunkKind, TrunkListen, Voices};
@@ -43,6 +45,8 @@ pub struct Own {
     pub address: IpAddr,
     /// The codecs that can be spoken, best first.
     pub codecs: Vec<Codec>,
+    /// Where relative paths count from.
+    pub directory: PathBuf,
 }
 
 impl Own {
@@ -190,7 +194,10 @@ fn gateway(
         codecs: known.value("Codecs", value::codecs).unwrap_or_else(|| narrow(&own.codecs)),
         switches: switches(layers, cloud_connector::refer_support(settings)),
         max_calls: max_calls(Some(known)),
-        voices: Voices { console: console::console(settings, known, findings) },
+        voices: Voices {
+            console: console::console(settings, known, findings),
+            rest: rest::rest(known, &own.directory, findings),
+        },
     })
 }
 

@@ -95,6 +95,10 @@ pub enum Form {
     Step,
     /// What is typed on a console.
     Typed,
+    /// `https://host` or `https://host:port`.
+    Url,
+    /// `card:port`, space separated.
+    PortsOfCards,
 }
 
 impl Form {
@@ -125,6 +129,8 @@ impl Form {
             Form::Search => search(text).map(drop),
             Form::Step => step(text).map(drop),
             Form::Typed => typed(text).map(drop),
+            Form::Url => https(text).map(drop),
+            Form::PortsOfCards => ports_of_cards(text).map(drop),
         }
     }
 }
@@ -158,6 +164,8 @@ impl fmt::Display for Form {
             Form::Search => f.write_str("pattern"),
             Form::Step => f.write_str("pattern => what is typed"),
             Form::Typed => f.write_str("what is typed"),
+            Form::Url => f.write_str("https://host or https://host:port"),
+            Form::PortsOfCards => f.write_str("card:port, space separated"),
         }
     }
 }
@@ -420,6 +428,41 @@ pub fn host_port(text: &str) -> Result<HostPort, Wrong> {
 /// Hosts, space separated.
 pub fn hosts(text: &str) -> Result<Vec<HostPort>, Wrong> {
     each(text, host_port)
+}
+
+/// `https://host` or `https://host:port`.
+pub fn https(text: &str) -> Result<HostPort, Wrong> {
+    let instead = "https://192.0.2.20, or with a name or a port";
+    let scheme = text.get(..8).filter(|scheme| scheme.eq_ignore_ascii_case("https://"));
+    let Some(rest) = scheme.and_then(|scheme| text.get(scheme.len()..)) else {
+        return Err(Wrong::whole("a password travels here, so only https:// will do", instead));
+    };
+    host_port(rest.strip_suffix('/').unwrap_or(rest)).map_err(|wrong| Wrong { instead: instead.into(), ..wrong })
+}
+
+/// A port of a line card, both counted as the gateway counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortOfCard {
+    /// The card.
+    pub card: u16,
+    /// The port on it.
+    pub port: u16,
+}
+
+impl fmt::Display for PortOfCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.card, self.port)
+    }
+}
+
+/// `card:port`, space separated.
+pub fn ports_of_cards(text: &str) -> Result<Vec<PortOfCard>, Wrong> {
+    let number = |text: &str| number(text, 1, 999).ok().and_then(|n| u16::try_from(n).ok());
+    each(text, |word| {
+        let port =
+            word.split_once(':').and_then(|(card, port)| Some(PortOfCard { card: number(card)?, port: number(port)? }));
+        port.ok_or_else(|| Wrong::whole("this is no port of a card", "card:port, for example 1:1 1:2"))
+    })
 }
 
 /// Compiles a pattern with .NET's meaning, or says what stands in the way.
@@ -785,6 +828,20 @@ mod tests {
         assert_eq!(step("ogin: => ${x:y}").map(drop).map_err(|wrong| wrong.at), Err(9..15));
         assert_eq!(step("ogin( => x").map(drop).map_err(|wrong| wrong.at), Err(4..5));
         assert!(step("=> x").is_err() && step("login").is_err());
+    }
+
+    #[test]
+    fn gateways_are_asked_by_https_for_ports_of_cards() {
+        let read = |text| https(text).ok().map(|at| (at.host, at.port));
+        assert_eq!(read("https://192.0.2.20"), Some(("192.0.2.20".into(), None)));
+        assert_eq!(read("HTTPS://Gw1.contoso.com:8443/"), Some(("gw1.contoso.com".into(), Some(8443))));
+        for wrong in ["http://192.0.2.20", "192.0.2.20", "https://", "https://gw1/rest", "https://a@b", "https:/é"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        let ports = |text| ports_of_cards(text).map(|ports| ports.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(ports("1:1 2:8"), Ok(vec!["1:1".to_owned(), "2:8".to_owned()]));
+        assert_eq!(ports("1:1 2").map_err(|wrong| wrong.at), Err(4..5));
+        assert!(ports("0:1").is_err() && ports("1:1000").is_err());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The dialogue with a gateway's serial console, by the script of its `[Console NAME]`.
 //!
-//! 1. The device is opened; where there is no script, it is only looked at.
+//! 1. The line is opened, by its driver, as often as it takes; where there is no script, the device is only looked at.
 //! 2. Every round begins with an empty line, which the prompt or the first question of the log-in answers.
 //! 3. Log-in: each expected line is answered as the script says, until the prompt comes.
 //! 4. At the prompt a command is typed; what comes until the next prompt is its answer, and alarms are searched in it.
-//! 5. What does not fit is told, the device closed, and all begins again later, more rarely each time.
+//! 5. What does not fit is told, and the next round comes later, more rarely each time.
 //!
 //! A line is judged when nothing has followed it for a moment: a prompt inside a longer line is none. Nothing is typed
 //! but empty lines, what the script lists, and a space where a long answer waits for a key.
@@ -37,8 +37,6 @@ const UNDISTURBED: Duration = Duration::from_secs(5);
 const GIVE_WAY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(600));
 /// Between looks at a device that is not opened.
 const LOOK: Duration = Duration::from_secs(10);
-/// The shell opens at once, or says why not.
-const OPENING: Duration = Duration::from_secs(10);
 /// The first and the longest pause after a fault.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// What is quoted of a line at most.
@@ -57,7 +55,7 @@ pub enum Fault {
     #[error("another program holds it; it is tried again")]
     Held,
     /// It cannot be opened.
-    #[error("it cannot be opened: {0}")]
+    #[error("it cannot be opened: {0}; is it a serial line?")]
     Unopened(String),
     /// A password is not where the script says.
     #[error("a secret of its script cannot be read; check the file or the credential")]
@@ -98,10 +96,12 @@ impl Fault {
 /// What happens to a console.
 #[derive(Clone, Debug)]
 pub enum Input<'a> {
-    /// It was opened, or is there.
+    /// The line is open, or there.
     Opened,
-    /// It was not, or is not usable any more; it is closed.
-    Failed(Fault),
+    /// It is not, or not any more.
+    Away(Fault),
+    /// What was to be typed was not.
+    Untyped(Fault),
     /// It writes.
     Bytes(&'a [u8]),
     /// A deadline has passed.
@@ -111,12 +111,8 @@ pub enum Input<'a> {
 /// What is done with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Is it there? [`Input::Opened`] or [`Input::Failed`].
+    /// Is it there? [`Input::Opened`] or [`Input::Away`].
     Look,
-    /// Open it, with this speed.
-    Open(u32),
-    /// Close it.
-    Close,
     /// Type this and a return.
     Type(Typed),
     /// Press the space bar.
@@ -138,13 +134,11 @@ enum Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Closed; a fault is given time.
-    Closed { until: Instant },
-    /// The shell is opening it.
-    Opening { until: Instant },
-    /// It is there, and that is all we want to know.
+    /// Its driver opens it when it can.
+    Away,
+    /// Whether it is there is all we want to know.
     Watched { until: Instant },
-    /// At the prompt; a round is due, unless somebody else is typing.
+    /// A round comes when it is due, unless somebody else is typing.
     Resting { due: Instant, until: Instant, heard: Option<Instant> },
     /// Something was typed. `still` is when what has come is judged.
     Talking { step: Step, still: Option<Instant>, silent: Instant, end: Instant },
@@ -167,12 +161,13 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// A console that is opened, or looked at, at once.
+    /// A console whose line is being opened, or that is looked at at once.
     pub fn new(now: Instant, script: Option<Arc<Script>>) -> Dialogue {
         let alarms = script.as_ref().map_or(0, |script| script.alarms.len());
+        let state = if script.is_some() { State::Away } else { State::Watched { until: now } };
         Dialogue {
             script,
-            state: State::Closed { until: now },
+            state,
             screen: Screen::default(),
             raised: vec![None; alarms],
             logins: 0,
@@ -183,13 +178,11 @@ impl Dialogue {
     }
 
     /// When [`Input::Tick`] is due.
-    pub fn timeout(&self) -> Instant {
+    pub fn timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Closed { until }
-            | State::Opening { until }
-            | State::Watched { until }
-            | State::Resting { until, .. } => until,
-            State::Talking { still, silent, end, .. } => soonest(still, Some(silent.min(end))).unwrap_or(end),
+            State::Away => None,
+            State::Watched { until } | State::Resting { until, .. } => Some(until),
+            State::Talking { still, silent, end, .. } => soonest(still, Some(silent.min(end))),
         }
     }
 
@@ -197,22 +190,23 @@ impl Dialogue {
     pub fn handle(&mut self, now: Instant, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
             Input::Opened => self.opened(now, out),
-            Input::Failed(fault) => self.fail(now, fault, out),
+            Input::Away(fault) => self.away(fault, out),
+            Input::Untyped(fault) => self.fail(now, fault, out),
             Input::Bytes(bytes) => self.heard(now, bytes, out),
             Input::Tick => self.tick(now, out),
         }
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if now < self.timeout() {
+        if self.timeout().is_none_or(|due| now < due) {
             return;
         }
         match self.state {
-            State::Closed { .. } | State::Watched { .. } => {
-                out.push(self.script.as_ref().map_or(Output::Look, |script| Output::Open(script.speed)));
-                self.state = State::Opening { until: now + OPENING };
+            State::Away => {}
+            State::Watched { .. } => {
+                out.push(Output::Look);
+                self.state = State::Watched { until: now + LOOK };
             }
-            State::Opening { .. } => self.fail(now, Fault::Unopened("no answer".to_owned()), out),
             State::Resting { due, heard, .. } => self.round(now, due, heard, out),
             State::Talking { step, still: Some(still), .. } if now >= still => self.judge(now, step, out),
             State::Talking { end, .. } if now >= end => self.fail(now, Fault::Endless, out),
@@ -220,20 +214,25 @@ impl Dialogue {
         }
     }
 
-    // 1. The device.
+    // 1. The line.
 
     fn opened(&mut self, now: Instant, out: &mut Vec<Output>) {
-        if !matches!(self.state, State::Opening { .. }) {
-            return;
+        match self.state {
+            State::Watched { .. } => self.well(out),
+            State::Away => {
+                self.screen.clear();
+                // Somebody may be typing: a moment's listening comes first.
+                self.state = State::Resting { due: now, until: now + UNDISTURBED, heard: None };
+            }
+            State::Resting { .. } | State::Talking { .. } => {}
         }
-        if self.script.is_none() {
-            self.state = State::Watched { until: now + LOOK };
-            return self.well(out);
+    }
+
+    fn away(&mut self, fault: Fault, out: &mut Vec<Output>) {
+        if !matches!(self.state, State::Watched { .. }) {
+            self.state = State::Away;
         }
-        self.screen.clear();
-        // Somebody may be typing: a moment's listening comes first.
-        let until = now + UNDISTURBED;
-        self.state = State::Resting { due: now, until, heard: None };
+        self.complain(fault, out);
     }
 
     fn heard(&mut self, now: Instant, bytes: &[u8], out: &mut Vec<Output>) {
@@ -251,7 +250,7 @@ impl Dialogue {
                 self.screen.keep_last_line();
                 self.screen.take(bytes);
             }
-            State::Closed { .. } | State::Opening { .. } | State::Watched { .. } => {}
+            State::Away | State::Watched { .. } => {}
         }
     }
 
@@ -260,20 +259,19 @@ impl Dialogue {
         out.push(Output::Say(Word::Heard));
     }
 
-    /// Closes the device for a while; the same fault is told once.
+    /// Nothing is typed for a while.
     fn fail(&mut self, now: Instant, fault: Fault, out: &mut Vec<Output>) {
-        let pause = match (&self.script, fault.is_lasting()) {
-            (None, _) => LOOK,
-            (Some(_), true) => AGAIN.1,
-            (Some(_), false) => self.pause,
-        };
+        if !matches!(self.state, State::Talking { .. }) {
+            return;
+        }
+        let due = now + if fault.is_lasting() { AGAIN.1 } else { self.pause };
         self.pause = (self.pause * 2).min(AGAIN.1);
-        self.state = State::Closed { until: now + pause };
+        self.state = State::Resting { due, until: due, heard: None };
         self.screen.clear();
-        out.push(Output::Close);
         self.complain(fault, out);
     }
 
+    /// The same fault is told once.
     fn complain(&mut self, fault: Fault, out: &mut Vec<Output>) {
         let same = self.fault.as_ref().is_some_and(|old| std::mem::discriminant(old) == std::mem::discriminant(&fault));
         if !same {

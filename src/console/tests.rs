@@ -43,8 +43,10 @@ impl Ladder {
     /// Lets time pass until something is done, at most so long; what it is.
     fn within(&mut self, seconds: u64) -> Vec<String> {
         let end = self.now + Duration::from_secs(seconds);
-        while self.said.is_empty() && self.dialogue.timeout() <= end {
-            self.now = self.now.max(self.dialogue.timeout());
+        while self.said.is_empty()
+            && let Some(due) = self.dialogue.timeout().filter(|due| *due <= end)
+        {
+            self.now = self.now.max(due);
             self.input(Input::Tick);
         }
         if self.said.is_empty() {
@@ -62,7 +64,6 @@ impl Ladder {
     #[track_caller]
     fn at_the_prompt() -> Ladder {
         let mut ladder = Ladder::new(Some(script(SCRIPT)));
-        ladder.expect(&["open 9600"]);
         ladder.input(Input::Opened);
         ladder.expect(&["type ``"]);
         ladder.writes("\r\nvx> ");
@@ -94,8 +95,6 @@ impl Ladder {
 fn shown(output: &Output) -> String {
     match output {
         Output::Look => "look".to_owned(),
-        Output::Open(speed) => format!("open {speed}"),
-        Output::Close => "close".to_owned(),
         Output::Type(Typed::Text(text)) => format!("type `{text}`"),
         Output::Type(Typed::Secret(_)) => "type a secret".to_owned(),
         Output::Space => "space".to_owned(),
@@ -109,7 +108,6 @@ fn shown(output: &Output) -> String {
 #[test]
 fn a_round_logs_in_asks_and_rests() {
     let mut ladder = Ladder::new(Some(script(SCRIPT)));
-    ladder.expect(&["open 9600"]);
     ladder.input(Input::Opened);
     ladder.expect(&["type ``"]);
     ladder.writes("\r\nWelcome\r\nVX1200 login: ");
@@ -138,7 +136,6 @@ fn alarms_come_and_go_with_the_answers() {
 #[test]
 fn the_echo_of_a_command_raises_nothing() {
     let mut ladder = Ladder::new(Some(script("Prompt=^>$\nCommand a=show FAILED\nAlarm Fan=FAILED")));
-    ladder.expect(&["open 9600"]);
     ladder.input(Input::Opened);
     ladder.expect(&["type ``"]);
     ladder.writes("> ");
@@ -184,7 +181,6 @@ fn an_idle_log_out_is_answered_by_a_log_in() {
 #[test]
 fn a_refused_log_in_is_not_tried_again_soon() {
     let mut ladder = Ladder::new(Some(script(SCRIPT)));
-    ladder.expect(&["open 9600"]);
     ladder.input(Input::Opened);
     ladder.expect(&["type ``"]);
     ladder.writes("login: ");
@@ -192,9 +188,9 @@ fn a_refused_log_in_is_not_tried_again_soon() {
     ladder.writes("operator\r\nPassword: ");
     ladder.expect(&["type a secret"]);
     ladder.writes("\r\nLogin incorrect\r\nlogin: ");
-    ladder.expect(&["close", "lost: it refuses the log-in"]);
+    ladder.expect(&["lost: it refuses the log-in"]);
     assert_eq!(ladder.within(299), [""; 0]);
-    assert_eq!(ladder.within(2), ["open 9600"]);
+    assert_eq!(ladder.within(2), ["type ``"]);
 }
 
 #[test]
@@ -207,21 +203,20 @@ fn who_logs_us_out_at_every_command_is_given_up() {
         ladder.expect(&["type `show ds1`"]);
     }
     ladder.writes("\r\nlogin: ");
-    ladder.expect(&["close", "lost: it refuses the log-in"]);
+    ladder.expect(&["lost: it refuses the log-in"]);
 }
 
 #[test]
 fn a_silent_line_is_woken_three_times_and_then_left_alone_ever_longer() {
     let mut ladder = Ladder::new(Some(script(SCRIPT)));
+    ladder.input(Input::Opened);
     let mut told = vec!["lost: nothing comes back"];
     for pause in [5, 10, 20, 40, 80, 160, 300, 300] {
-        ladder.expect(&["open 9600"]);
-        ladder.input(Input::Opened);
         (0..WAKES).for_each(|_| ladder.expect(&["type ``"]));
-        let said = ladder.within(5);
-        assert_eq!(said, [&["close"], &told.split_off(0)[..]].concat());
-        assert_eq!(ladder.dialogue.timeout(), ladder.now + Duration::from_secs(pause));
-        ladder.now = ladder.dialogue.timeout();
+        let silent = ladder.now + WAKE;
+        assert_eq!(ladder.within(3), told.split_off(0));
+        assert_eq!(ladder.dialogue.timeout(), Some(silent + Duration::from_secs(pause)));
+        ladder.now = silent + Duration::from_secs(pause);
     }
 }
 
@@ -237,13 +232,12 @@ fn what_is_wrong_is_told_apart() {
     ];
     for (bytes, told) in cases {
         let mut ladder = Ladder::new(Some(script(SCRIPT)));
-        ladder.expect(&["open 9600"]);
         ladder.input(Input::Opened);
         for _ in 0..WAKES {
             ladder.expect(&["type ``"]);
             ladder.input(Input::Bytes(bytes));
         }
-        ladder.expect(&["close", told]);
+        ladder.expect(&[told]);
     }
 }
 
@@ -256,8 +250,7 @@ fn what_may_be_a_secret_is_not_quoted() {
     ladder.expect(&["type a secret"]);
     ladder.writes("hunter2\r\nhunter2");
     let said = ladder.within(20);
-    assert_eq!(said[0], "close");
-    assert!(said[1].ends_with("(not shown after a secret was typed)"), "{said:?}");
+    assert!(said[0].ends_with("(not shown after a secret was typed)"), "{said:?}");
 }
 
 #[test]
@@ -268,9 +261,10 @@ fn output_without_end_is_cut_off() {
     }
     assert_eq!(ladder.within(0), [""; 0]);
     ladder.writes("x");
-    ladder.expect(&["close", "lost: what it writes does not end, or has no Prompt after it"]);
-    ladder.writes("more");
-    assert_eq!(ladder.within(4), [""; 0], "a closed console is not heard");
+    ladder.expect(&["lost: what it writes does not end, or has no Prompt after it"]);
+    ladder.writes("more\r\nvx> ");
+    assert_eq!(ladder.within(4), [""; 0], "nothing is typed for a while");
+    ladder.expect(&["type ``"]);
 
     let mut ladder = Ladder::at_the_prompt();
     let before = ladder.now;
@@ -279,7 +273,7 @@ fn output_without_end_is_cut_off() {
         ladder.input(Input::Tick);
         ladder.writes(".");
     }
-    ladder.expect(&["close", "lost: what it writes does not end, or has no Prompt after it"]);
+    ladder.expect(&["lost: what it writes does not end, or has no Prompt after it"]);
     assert!(ladder.now.since(before) <= LONGEST + SETTLE, "{:?}", ladder.now.since(before));
 }
 
@@ -315,14 +309,23 @@ fn a_line_that_was_left_half_typed_is_not_waited_for_for_ever() {
 fn a_line_that_went_away_is_opened_again_and_its_alarms_stand() {
     let mut ladder = Ladder::at_the_prompt();
     ladder.rest_of_round("1 LOS", "OK");
-    ladder.input(Input::Failed(Fault::HungUp));
-    ladder.expect(&["close", "lost: the line went away"]);
-    ladder.expect(&["open 9600"]);
-    ladder.input(Input::Failed(Fault::Absent));
-    ladder.expect(&["close", "lost: there is no such device"]);
-    ladder.expect(&["open 9600"]);
+    ladder.input(Input::Away(Fault::HungUp));
+    ladder.input(Input::Away(Fault::Absent));
+    ladder.input(Input::Away(Fault::Absent));
+    ladder.expect(&["lost: the line went away", "lost: there is no such device"]);
+    ladder.writes("vx> ");
+    assert_eq!(ladder.within(1000), [""; 0], "its driver says when it is back");
     ladder.input(Input::Opened);
     assert_eq!(ladder.round("1 up", "OK"), ["clear line T1-1 LOS"]);
+}
+
+#[test]
+fn what_cannot_be_typed_ends_the_round() {
+    let mut ladder = Ladder::at_the_prompt();
+    ladder.input(Input::Untyped(Fault::NoSecret));
+    ladder.expect(&["lost: a secret of its script cannot be read"]);
+    assert_eq!(ladder.within(299), [""; 0]);
+    assert_eq!(ladder.within(2), ["type ``"]);
 }
 
 #[test]
@@ -332,11 +335,10 @@ fn without_a_script_only_presence_is_watched() {
     ladder.input(Input::Opened);
     ladder.expect(&["heard"]);
     ladder.expect(&["look"]);
-    ladder.input(Input::Failed(Fault::Absent));
-    ladder.expect(&["close", "lost: there is no such device"]);
+    (0..2).for_each(|_| ladder.input(Input::Away(Fault::Absent)));
+    ladder.expect(&["lost: there is no such device"]);
+    ladder.writes("login: ");
     ladder.expect(&["look"]);
-    ladder.input(Input::Failed(Fault::Absent));
-    ladder.expect(&["close"]);
 }
 
 #[test]
@@ -349,7 +351,7 @@ fn whatever_it_writes_only_the_script_is_typed() {
         for (kind, bytes) in inputs {
             match kind % 8 {
                 0 => ladder.input(Input::Opened),
-                1 => ladder.input(Input::Failed(Fault::HungUp)),
+                1 => ladder.input(Input::Away(Fault::HungUp)),
                 2 => ladder.writes("\r\nvx> "),
                 3 => ladder.writes("\r\nlogin: "),
                 4 => ladder.writes("\r\nPassword: "),
@@ -358,8 +360,8 @@ fn whatever_it_writes_only_the_script_is_typed() {
             for output in ladder.within(u64::from(kind / 8)) {
                 assert!(!output.starts_with("type `") || allowed.contains(&output), "{output}");
             }
-            let next = ladder.dialogue.timeout().since(ladder.now);
-            assert!(next <= Duration::from_secs(300), "{next:?}");
+            let next = ladder.dialogue.timeout().map(|due| due.since(ladder.now));
+            assert!(next <= Some(Duration::from_secs(300)), "{next:?}");
         }
     });
 }

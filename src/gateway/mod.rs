@@ -6,6 +6,7 @@
 //!
 //! Nothing here stops a call: see [`Standing::blame`].
 
+pub mod rest;
 #[cfg(test)]
 mod tests;
 
@@ -28,13 +29,24 @@ const MOST: usize = 256;
 pub enum Voice {
     /// Its serial console.
     Console,
+    /// Its REST interface.
+    Rest,
 }
 
 impl Voice {
+    /// Its label in metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Voice::Console => "console",
+            Voice::Rest => "rest",
+        }
+    }
+
     /// Its name for operators.
     pub fn text(self) -> &'static str {
         match self {
             Voice::Console => "console",
+            Voice::Rest => "REST interface",
         }
     }
 }
@@ -50,11 +62,13 @@ pub enum LineAlarm {
     Ais,
     /// The far end has lost us.
     Rai,
+    /// Out of operation, for whatever reason.
+    Down,
 }
 
 impl LineAlarm {
     /// All of them.
-    pub const ALL: [LineAlarm; 4] = [LineAlarm::Los, LineAlarm::Lof, LineAlarm::Ais, LineAlarm::Rai];
+    pub const ALL: [LineAlarm; 5] = [LineAlarm::Los, LineAlarm::Lof, LineAlarm::Ais, LineAlarm::Rai, LineAlarm::Down];
 
     /// What the field calls it.
     pub fn text(self) -> &'static str {
@@ -63,6 +77,7 @@ impl LineAlarm {
             LineAlarm::Lof => "LOF",
             LineAlarm::Ais => "AIS",
             LineAlarm::Rai => "RAI",
+            LineAlarm::Down => "down",
         }
     }
 }
@@ -85,6 +100,12 @@ impl Subject {
         });
         line.unwrap_or_else(|| Subject::Named(name.into()))
     }
+}
+
+/// The whole state of a line: which of its alarms stand.
+pub(crate) fn line_words<S: Fn(LineAlarm) -> bool>(line: &str, stands: S) -> impl Iterator<Item = Word> + use<S> {
+    let line: Arc<str> = line.into();
+    LineAlarm::ALL.into_iter().map(move |alarm| Word::Alarm(Subject::Line(line.clone(), alarm), stands(alarm)))
 }
 
 impl fmt::Display for Subject {
@@ -303,7 +324,7 @@ pub struct LineView {
 /// An alarm of a line.
 #[derive(Clone, Debug, Serialize)]
 pub struct LineAlarmView {
-    /// LOS, LOF, AIS or RAI.
+    /// LOS, LOF, AIS, RAI or down.
     pub alarm: &'static str,
     /// Since when.
     pub since_seconds: f64,

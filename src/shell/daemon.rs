@@ -22,6 +22,7 @@ use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::configuration;
+use super::gateway::Voices;
 use super::ntp;
 use super::observe::{News, Observer};
 use super::reactor::{Control, Reactor};
@@ -75,6 +76,7 @@ pub struct Daemon {
     file: PathBuf,
     control: mpsc::Sender<Control>,
     new_servers: mpsc::Sender<config::Clock>,
+    voices: Voices,
     observer: Observer,
     transports: Arc<Transports<SipReader>>,
     orders: mpsc::Receiver<Order>,
@@ -111,6 +113,7 @@ impl Daemon {
         };
         let web = serve_pages(&config, pages).await?;
         announce(&transports, &engine, config.media.socket_io, &observer);
+        let mut voices = Voices::new(clock.clone(), control.clone());
         let reactor = Reactor {
             switch,
             clock,
@@ -122,7 +125,8 @@ impl Daemon {
             observer: observer.clone(),
         };
         let reactor = tokio::spawn(reactor.run());
-        Ok(Daemon { config, file, control, new_servers, observer, transports, orders, reactor, web })
+        voices.set(&config).await;
+        Ok(Daemon { config, file, control, new_servers, voices, observer, transports, orders, reactor, web })
     }
 
     /// Runs until a signal or an order ends it.
@@ -180,6 +184,7 @@ impl Daemon {
         self.send(Control::Event(Event::Reload(config.clone()))).await;
         // The clock task ends only with us.
         let _ = self.new_servers.send(config.clock.clone()).await;
+        self.voices.set(&config).await;
         announce_certificates(&self.transports, &self.observer);
         self.config = config;
         Ok("reloaded: new calls use the new configuration, live calls keep theirs".to_owned())

@@ -277,7 +277,7 @@ impl Metrics {
         self.gateway_alarms.clear();
         for (trunk, view) in trunks.iter().map(|trunk| (&trunk.name, &trunk.gateway)) {
             for voice in &view.voices {
-                self.gateway_heard.get_or_create(&Voice::of(trunk, voice.voice.text())).set(i64::from(voice.heard));
+                self.gateway_heard.get_or_create(&Voice::of(trunk, voice.voice.label())).set(i64::from(voice.heard));
             }
             let of_lines = view.lines.iter().flat_map(|line| &line.alarms).map(|alarm| alarm.alarm);
             for kind in of_lines.chain(view.alarms.iter().map(|_| "other")) {

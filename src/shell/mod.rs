@@ -7,6 +7,7 @@ pub mod configuration;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+mod gateway;
 mod kernel;
 mod ladder;
 mod metrics;

@@ -22,6 +22,7 @@ mod net;
 mod peer;
 mod phone;
 mod pki;
+mod rest;
 mod sipp;
 mod time;
 
@@ -34,6 +35,7 @@ pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};
 pub use phone::{Line, Phone};
 pub use pki::{Authority, Leaf, Paper};
+pub use rest::{Asked, Rest, Said};
 pub use sipp::{Scenario, Sipp};
 pub use time::{Chrony, Liar, Lie, Wall};
 

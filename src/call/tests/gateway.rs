@@ -10,11 +10,13 @@ fn tell(world: &mut World, name: &str, stands: bool) {
 }
 
 fn news(world: &World) -> Vec<&str> {
-    let what = |report| match report {
-        &Report::Gateway { ref news, .. } => Some(news.what.as_str()),
-        _ => None,
-    };
-    world.reports.iter().filter_map(what).collect()
+    let mut all = Vec::new();
+    for report in &world.reports {
+        if let Report::Gateway { news, .. } = report {
+            all.push(news.what.as_str());
+        }
+    }
+    all
 }
 
 #[test]
