@@ -104,7 +104,8 @@ impl TrunkWatch {
 
     /// What operators must know of it.
     pub fn alarms(&self, now: Now) -> impl Iterator<Item = Alarm> {
-        self.down(now).into_iter().chain(self.clock.alarms(now, &self.trunk.name))
+        let name = &self.trunk.name;
+        self.down(now).into_iter().chain(self.clock.alarms(now, name)).chain(self.gateway.alarms(now, name))
     }
 
     fn down(&self, now: Now) -> Option<Alarm> {

@@ -46,47 +46,68 @@ const QUOTED: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// There is no such device.
-    #[error("there is no such device; check Console= and the cable")]
+    #[error("there is no such device")]
     Absent,
     /// We may not open it.
-    #[error("this user may not open it; add it to the device's group (dialout) and allow the device in the unit")]
+    #[error("this user may not open it")]
     Forbidden,
     /// Another program has it.
-    #[error("another program holds it; it is tried again")]
+    #[error("another program holds it")]
     Held,
     /// It cannot be opened.
-    #[error("it cannot be opened: {0}; is it a serial line?")]
+    #[error("it cannot be opened: {0}")]
     Unopened(String),
     /// A password is not where the script says.
-    #[error("a secret of its script cannot be read; check the file or the credential")]
+    #[error("a secret of its script cannot be read")]
     NoSecret,
     /// It went away.
-    #[error("the line went away; check the cable and the adapter")]
+    #[error("the line went away")]
     HungUp,
     /// It takes nothing.
-    #[error("it takes nothing that is typed; check flow control and the cable")]
+    #[error("it takes nothing that is typed")]
     Stuck,
     /// Nothing came.
-    #[error("nothing comes back; check cable, power and Speed")]
+    #[error("nothing comes back")]
     Silent,
     /// It is no text.
-    #[error("what comes back is no text; check Speed")]
+    #[error("what comes back is no text")]
     Garbled,
     /// Neither the prompt nor a question of the log-in came.
-    #[error("neither Prompt nor a step of Login fits what it shows ({0}); correct the script")]
+    #[error("neither Prompt nor a step of Login fits what it shows ({0})")]
     Strange(String),
     /// It asks for the log-in again.
-    #[error("it refuses the log-in; check Login and its secret")]
+    #[error("it refuses the log-in")]
     Refused,
     /// The answer does not end.
-    #[error("what it writes does not end, or has no Prompt after it; check Prompt and More")]
+    #[error("what it writes does not end, or has no Prompt after it")]
     Endless,
     /// Somebody types.
-    #[error("somebody or something else keeps it busy; reading goes on when it is quiet")]
+    #[error("somebody or something else keeps it busy")]
     Occupied,
 }
 
 impl Fault {
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Fault::Absent => {
+                "check Console and the adapter, and whether the unit lets the daemon see it (console.conf)"
+            }
+            Fault::Forbidden => "grant the device to the daemon: console.conf beside the unit shows how",
+            Fault::Held => "end the other program; the line is tried again and again",
+            Fault::Unopened(_) => "check that Console is a serial line",
+            Fault::NoSecret => "check the file or the credential that Login names",
+            Fault::HungUp => "check the cable and the adapter",
+            Fault::Stuck => "check the cable",
+            Fault::Silent => "check cable, power and Speed",
+            Fault::Garbled => "check Speed",
+            Fault::Strange(_) => "correct Prompt or Login",
+            Fault::Refused => "check Login and its secret",
+            Fault::Endless => "check Prompt and More",
+            Fault::Occupied => "nothing: reading goes on when it is quiet",
+        }
+    }
+
     /// Would trying again soon lock the account, or only fail the same way?
     fn is_lasting(&self) -> bool {
         matches!(self, Fault::Refused | Fault::NoSecret)
@@ -154,8 +175,6 @@ pub struct Dialogue {
     raised: Vec<Option<usize>>,
     /// How often the log-in began in this round.
     logins: u8,
-    /// A secret was typed since the last prompt: what is shown may contain it.
-    secretive: bool,
     pause: Duration,
     fault: Option<Fault>,
 }
@@ -171,7 +190,6 @@ impl Dialogue {
             screen: Screen::default(),
             raised: vec![None; alarms],
             logins: 0,
-            secretive: false,
             pause: AGAIN.0,
             fault: None,
         }
@@ -275,7 +293,7 @@ impl Dialogue {
     fn complain(&mut self, fault: Fault, out: &mut Vec<Output>) {
         let same = self.fault.as_ref().is_some_and(|old| std::mem::discriminant(old) == std::mem::discriminant(&fault));
         if !same {
-            out.push(Output::Say(Word::Lost(fault.to_string().into())));
+            out.push(Output::Say(Word::Lost(fault.to_string().into(), fault.remedy())));
             self.fault = Some(fault);
         }
     }
@@ -293,7 +311,7 @@ impl Dialogue {
             self.state = State::Resting { due, until: now + UNDISTURBED, heard };
             return;
         }
-        (self.logins, self.secretive) = (0, false);
+        self.logins = 0;
         self.wake(now, 1, out);
     }
 
@@ -310,7 +328,6 @@ impl Dialogue {
 
     /// Types a line; what has been written until now is no answer to it.
     fn talk(&mut self, now: Instant, step: Step, line: Typed, out: &mut Vec<Output>) {
-        self.secretive |= matches!(line, Typed::Secret(_));
         // What an earlier empty line brought tells a wrong prompt from silence.
         if step == Step::Waking(1) || !matches!(step, Step::Waking(_)) {
             self.screen.clear();
@@ -352,15 +369,17 @@ impl Dialogue {
             Step::Waking(tries) if tries < WAKES => self.wake(now, tries + 1, out),
             _ if self.screen.is_empty() => self.fail(now, Fault::Silent, out),
             _ if self.screen.is_garbled() => self.fail(now, Fault::Garbled, out),
-            _ => self.fail(now, Fault::Strange(self.quoted()), out),
+            _ => self.fail(now, Fault::Strange(self.quoted(step)), out),
         }
     }
 
-    /// The last line, for whoever corrects the script; never one that may hold a secret.
-    fn quoted(&self) -> String {
-        match self.secretive {
-            true => "not shown after a secret was typed".to_owned(),
-            false => format!("{:?}", self.screen.last_line().chars().take(QUOTED).collect::<String>()),
+    /// The last line, for whoever corrects the script. What follows anything but an empty line may be a secret, or somebody's
+    /// number.
+    fn quoted(&self, step: Step) -> String {
+        match step {
+            Step::Waking(_) => format!("{:?}", self.screen.last_line().chars().take(QUOTED).collect::<String>()),
+            Step::LoggingIn(at) => format!("not shown here, after step {} of Login", at + 1),
+            Step::Asking(command) => format!("not shown here, after command {}", command + 1),
         }
     }
 
@@ -398,7 +417,6 @@ impl Dialogue {
     // 4. Commands.
 
     fn ask(&mut self, now: Instant, script: &Script, command: usize, out: &mut Vec<Output>) {
-        self.secretive = false;
         match script.commands.get(command) {
             Some(line) => self.talk(now, Step::Asking(command), line.clone(), out),
             None => {

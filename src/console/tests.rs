@@ -99,7 +99,7 @@ fn shown(output: &Output) -> String {
         Output::Type(Typed::Secret(_)) => "type a secret".to_owned(),
         Output::Space => "space".to_owned(),
         Output::Say(Word::Heard) => "heard".to_owned(),
-        Output::Say(Word::Lost(why)) => format!("lost: {}", why.split(';').next().unwrap()),
+        Output::Say(Word::Lost(why, _)) => format!("lost: {why}"),
         Output::Say(Word::Alarm(subject, stands)) => format!("{} {subject}", if *stands { "raise" } else { "clear" }),
         Output::Say(Word::Anew) => "anew".to_owned(),
     }
@@ -242,7 +242,7 @@ fn what_is_wrong_is_told_apart() {
 }
 
 #[test]
-fn what_may_be_a_secret_is_not_quoted() {
+fn what_may_be_a_secret_or_a_number_is_not_quoted() {
     let mut ladder = Ladder::at_the_prompt();
     ladder.writes("\r\nlogin: ");
     ladder.expect(&["type `operator`"]);
@@ -250,7 +250,10 @@ fn what_may_be_a_secret_is_not_quoted() {
     ladder.expect(&["type a secret"]);
     ladder.writes("hunter2\r\nhunter2");
     let said = ladder.within(20);
-    assert!(said[0].ends_with("(not shown after a secret was typed)"), "{said:?}");
+    assert!(said[0].ends_with("(not shown here, after step 2 of Login)"), "{said:?}");
+    let mut ladder = Ladder::at_the_prompt();
+    ladder.writes("call 1 to +13125556789");
+    ladder.expect(&["lost: neither Prompt nor a step of Login fits what it shows (not shown here, after command 1)"]);
 }
 
 #[test]

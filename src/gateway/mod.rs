@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::alarm::{Alarm, Severity, Text};
 use crate::cause::{Cause, Release};
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 
 /// Lines and alarms of one gateway that are kept; a gateway of this class has some dozens.
 const MOST: usize = 256;
@@ -102,7 +103,25 @@ impl Subject {
     }
 }
 
-/// The whole state of a line: which of its alarms stand.
+impl Subject {
+    /// How bad it is, what breaks, what to do.
+    fn meaning(&self) -> (Severity, &'static str, &'static str) {
+        let calls = "its calls over this line fail, and are tried all the same";
+        let Subject::Line(_, alarm) = self else {
+            return (Severity::Warning, "what it means for calls is the gateway's to say", "look at the gateway");
+        };
+        let remedy = match alarm {
+            LineAlarm::Los => "check the cable, then ask the carrier",
+            LineAlarm::Lof => "compare framing and line code with the carrier's",
+            LineAlarm::Ais => "ask the carrier: its equipment is cut off from the network",
+            LineAlarm::Rai => "the far end does not hear the gateway: check the pair it sends on",
+            LineAlarm::Down => "look at the gateway: the line may have been put out of service there",
+        };
+        (Severity::Major, calls, remedy)
+    }
+}
+
+/// The state of a line: which of its alarms stand.
 pub(crate) fn line_words<S: Fn(LineAlarm) -> bool>(line: &str, stands: S) -> impl Iterator<Item = Word> + use<S> {
     let line: Arc<str> = line.into();
     LineAlarm::ALL.into_iter().map(move |alarm| Word::Alarm(Subject::Line(line.clone(), alarm), stands(alarm)))
@@ -125,7 +144,7 @@ pub enum Word {
     /// It is heard.
     Heard,
     /// It is not: why, and what to do.
-    Lost(Cow<'static, str>),
+    Lost(Cow<'static, str>, &'static str),
     /// An alarm stands, or does not.
     Alarm(Subject, bool),
 }
@@ -154,11 +173,14 @@ struct Condition {
     since: Instant,
 }
 
+/// Why a voice is not heard, and what to do.
+type Lost = (Cow<'static, str>, &'static str);
+
 /// A voice.
 #[derive(Clone, Debug)]
 struct Hearing {
     voice: Voice,
-    lost: Option<Cow<'static, str>>,
+    lost: Option<Lost>,
     since: Instant,
 }
 
@@ -179,16 +201,16 @@ impl Standing {
                 None
             }
             Word::Heard => self.heard(now, voice, None),
-            Word::Lost(why) => self.heard(now, voice, Some(why)),
+            Word::Lost(why, remedy) => self.heard(now, voice, Some((why, remedy))),
             Word::Alarm(subject, stands) => self.alarm(now, voice, subject, stands),
         }
     }
 
-    fn heard(&mut self, now: Instant, voice: Voice, lost: Option<Cow<'static, str>>) -> Option<News> {
+    fn heard(&mut self, now: Instant, voice: Voice, lost: Option<Lost>) -> Option<News> {
         let name = voice.text();
         let news = match &lost {
             None => News::new(true, format!("its {name} is read")),
-            Some(why) => News::new(false, format!("its {name} cannot be read: {why}")),
+            Some((why, remedy)) => News::new(false, format!("its {name} cannot be read: {why}; {remedy}")),
         };
         match self.hearings.iter_mut().find(|hearing| hearing.voice == voice) {
             Some(hearing) if hearing.lost == lost => None,
@@ -231,10 +253,29 @@ impl Standing {
             release.cause,
             Cause::NO_CIRCUIT | Cause::NETWORK_OUT_OF_ORDER | Cause::TEMPORARY | Cause::CONGESTION
         );
-        let of_line = |condition: &&Condition| condition.stands && matches!(condition.subject, Subject::Line(..));
+        let of_line = |condition: &&Condition| match condition.subject {
+            Subject::Line(..) => condition.stands,
+            Subject::Named(_) => false,
+        };
         let condition = self.conditions.iter().filter(|_| fits).find(of_line)?;
         let (subject, age) = (&condition.subject, age(now, condition.since));
         Some(format!("its {subject} stands since {age}, as its {} says", condition.voice.text()))
+    }
+
+    /// What operators must know; `name` is the gateway's.
+    pub fn alarms(&self, now: Now, name: &str) -> impl Iterator<Item = Alarm> {
+        let lost = self.hearings.iter().filter_map(move |hearing| {
+            let (why, remedy) = hearing.lost.as_ref()?;
+            let what = format!("the {} of {name} cannot be read: {why}", hearing.voice.text());
+            let text = Text::new(what, "alarms of the gateway come late or not at all", *remedy);
+            Some(Alarm::new(now, hearing.since, Severity::Minor, name, text))
+        });
+        let standing = self.conditions.iter().filter(|condition| condition.stands).map(move |condition| {
+            let (severity, breaks, remedy) = condition.subject.meaning();
+            let what = format!("{name} says by its {}: {}", condition.voice.text(), condition.subject);
+            Alarm::new(now, condition.since, severity, name, Text::new(what, breaks, remedy))
+        });
+        lost.chain(standing)
     }
 
     /// What operators are shown.
@@ -243,7 +284,7 @@ impl Standing {
         let voices = self.hearings.iter().map(|hearing| VoiceView {
             voice: hearing.voice,
             heard: hearing.lost.is_none(),
-            why: hearing.lost.as_deref().map(str::to_owned),
+            why: hearing.lost.as_ref().map(|(why, _)| why.to_string()),
             since_seconds: seconds(hearing.since),
         });
         let mut view = View { voices: voices.collect(), ..View::default() };

@@ -28,32 +28,49 @@ const LONGEST_SESSION: usize = 128;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// No connection.
-    #[error("it cannot be reached: {0}; check Rest and the route to it")]
+    #[error("it cannot be reached: {0}")]
     Unreachable(String),
     /// Not who it should be.
-    #[error("its certificate is not accepted: {0}; set RestRoots, and write Rest with the name in the certificate")]
+    #[error("its certificate is not accepted: {0}")]
     Untrusted(String),
     /// No answer.
-    #[error("it does not answer in time; the gateway may be busy")]
+    #[error("it does not answer in time")]
     Silent,
     /// Our own password is not there.
     #[error("RestPasswordFile cannot be read")]
     NoPassword,
     /// It does not know us.
-    #[error("it refuses the log-in; check RestUser, its access level (REST) and RestPasswordFile")]
+    #[error("it refuses the log-in")]
     Refused,
     /// No such port.
-    #[error("it has no port {0}; correct RestPorts")]
+    #[error("it has no port {0}")]
     NoPort(PortOfCard),
     /// It answers, but not what was asked.
     #[error("it answers {0}")]
     Status(u16),
     /// It answers something else.
-    #[error("its answer is none that can be read: is this the REST interface of a UX or SBC 1000 or 2000?")]
+    #[error("its answer is none that can be read")]
     Nonsense,
 }
 
 impl Fault {
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Fault::Unreachable(_) => "check Rest and the way to it",
+            Fault::Untrusted(_) => "set RestRoots, and write Rest with the name in the certificate",
+            Fault::Silent => "look whether the gateway is busy",
+            Fault::NoPassword => "write the password into the first line of the file, and let this user read it",
+            Fault::Refused => "check RestUser, its access level (REST) and RestPasswordFile",
+            Fault::NoPort(_) => "correct RestPorts",
+            Fault::Status(_) | Fault::Nonsense => "check that Rest is the REST interface of a UX or SBC 1000 or 2000",
+        }
+    }
+
+    fn word(&self) -> Word {
+        Word::Lost(self.to_string().into(), self.remedy())
+    }
+
     /// Would trying again soon lock the account?
     fn is_lasting(&self) -> bool {
         matches!(self, Fault::Refused | Fault::NoPassword)
@@ -198,17 +215,14 @@ impl Poller {
     fn rest_after_round(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.pause = AGAIN.0;
         self.state = State::Resting { until: now + self.rest.interval };
-        out.push(Output::Say(match self.flaw.take() {
-            Some(flaw) => Word::Lost(flaw.to_string().into()),
-            None => Word::Heard,
-        }));
+        out.push(Output::Say(self.flaw.take().map_or(Word::Heard, |flaw| flaw.word())));
     }
 
     fn fail(&mut self, now: Instant, fault: Fault, out: &mut Vec<Output>) {
         let pause = if fault.is_lasting() { AGAIN.1 } else { self.pause };
         (self.pause, self.session) = ((self.pause * 2).min(AGAIN.1), None);
         self.state = State::Resting { until: now + pause };
-        out.push(Output::Say(Word::Lost(fault.to_string().into())));
+        out.push(Output::Say(fault.word()));
     }
 
     fn logged_in(&mut self, now: Instant, port: usize, answer: &Answer, out: &mut Vec<Output>) {
@@ -329,7 +343,7 @@ mod tests {
                     Some(format!("{}{}", request.path(), request.cookie().map_or(String::new(), |c| format!(" {c}"))))
                 }
                 Output::Say(Word::Heard) => Some("heard".to_owned()),
-                Output::Say(Word::Lost(why)) => Some(format!("lost: {}", why.split([';', ':']).next().unwrap())),
+                Output::Say(Word::Lost(why, _)) => Some(format!("lost: {}", why.split(':').next().unwrap())),
                 Output::Say(Word::Alarm(subject, true)) => Some(format!("{subject}")),
                 Output::Say(Word::Alarm(..) | Word::Anew) => None,
             });

@@ -25,8 +25,8 @@ fn a_name_s_last_word_may_be_a_line_s_alarm() {
 fn changes_are_told_once() {
     let mut standing = Standing::default();
     let mut hear = |seconds, word| told(standing.hear(at(seconds), Voice::Console, word));
-    assert_eq!(hear(0, Word::Lost("why".into())), "- its console cannot be read: why");
-    assert_eq!(hear(1, Word::Lost("why".into())), "");
+    assert_eq!(hear(0, Word::Lost("why".into(), "act")), "- its console cannot be read: why; act");
+    assert_eq!(hear(1, Word::Lost("why".into(), "act")), "");
     assert_eq!(hear(2, Word::Heard), "+ its console is read");
     assert_eq!(hear(3, alarm("1 LOS", true)), "- alarm: line 1 LOS, as its console says");
     assert_eq!(hear(4, alarm("1 LOS", true)), "");
@@ -72,4 +72,28 @@ fn a_gateway_that_invents_lines_fills_no_memory() {
         standing.hear(at(0), Voice::Console, alarm(&format!("{line} LOS"), true));
     }
     assert_eq!(standing.view(at(0)).lines.len(), MOST);
+}
+
+#[test]
+fn operators_are_told_what_breaks_and_what_to_do() {
+    let start = Now::virtual_start();
+    let mut standing = Standing::default();
+    standing.hear(start.mono, Voice::Console, Word::Lost("nothing comes back".into(), "check the cable"));
+    for (name, stands) in [("1 RAI", true), ("Fan", true), ("2 LOS", false)] {
+        standing.hear(start.mono, Voice::Console, alarm(name, stands));
+    }
+    let alarms: Vec<Alarm> = standing.alarms(start.after(Duration::from_secs(9)), "Gateway1").collect();
+    let told: Vec<String> = alarms.iter().map(|alarm| format!("{:?} {}", alarm.severity, alarm.text)).collect();
+    assert_eq!(
+        told,
+        [
+            "Minor the console of Gateway1 cannot be read: nothing comes back: alarms of the gateway come late or not \
+             at all; check the cable",
+            "Major Gateway1 says by its console: line 1 RAI: its calls over this line fail, and are tried all the same; \
+             the far end does not hear the gateway: check the pair it sends on",
+            "Warning Gateway1 says by its console: Fan: what it means for calls is the gateway's to say; look at the \
+             gateway",
+        ]
+    );
+    assert!(alarms.iter().all(|alarm| alarm.age_seconds == 9.0 && alarm.subject == "Gateway1"));
 }
