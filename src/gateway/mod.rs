@@ -9,6 +9,7 @@
 pub mod rest;
 #[cfg(test)]
 mod tests;
+pub mod trap;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,6 +33,8 @@ pub enum Voice {
     Console,
     /// Its REST interface.
     Rest,
+    /// Its SNMP traps.
+    Trap,
 }
 
 impl Voice {
@@ -40,6 +43,7 @@ impl Voice {
         match self {
             Voice::Console => "console",
             Voice::Rest => "rest",
+            Voice::Trap => "trap",
         }
     }
 
@@ -48,6 +52,7 @@ impl Voice {
         match self {
             Voice::Console => "console",
             Voice::Rest => "REST interface",
+            Voice::Trap => "SNMP trap",
         }
     }
 }
@@ -209,6 +214,7 @@ impl Standing {
     fn heard(&mut self, now: Instant, voice: Voice, lost: Option<Lost>) -> Option<News> {
         let name = voice.text();
         let news = match &lost {
+            None if voice == Voice::Trap => None,
             None => News::new(true, format!("its {name} is read")),
             Some((why, remedy)) => News::new(false, format!("its {name} cannot be read: {why}; {remedy}")),
         };
@@ -253,7 +259,9 @@ impl Standing {
             release.cause,
             Cause::NO_CIRCUIT | Cause::NETWORK_OUT_OF_ORDER | Cause::TEMPORARY | Cause::CONGESTION
         );
+        // A trap tells of interfaces of any kind that they are down.
         let of_line = |condition: &&Condition| match condition.subject {
+            Subject::Line(_, LineAlarm::Down) => condition.stands && condition.voice != Voice::Trap,
             Subject::Line(..) => condition.stands,
             Subject::Named(_) => false,
         };
