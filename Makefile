@@ -46,6 +46,7 @@ install: build
 	install -D -m 644 systemd/demarc.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/demarc.conf
 	install -D -m 644 config/demarc.ini $(DESTDIR)/usr/share/demarc/demarc.ini
 	install -D -m 644 systemd/discipline.conf $(DESTDIR)/usr/share/demarc/discipline.conf
+	install -D -m 644 systemd/console.conf $(DESTDIR)/usr/share/demarc/console.conf
 	test -e $(DESTDIR)/etc/demarc/demarc.ini || install -D -m 644 config/demarc.ini $(DESTDIR)/etc/demarc/demarc.ini
 
 deb:

@@ -269,6 +269,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
             private_key: directory.join("own.key"),
             trusted_roots: directory.join("roots.pem"),
         },
+        traps: None,
         trunk_listen: TrunkListen { tls: Some(any), tcp: Some(any), udp: Some(any) },
         media: Media {
             address: LOOPBACK,

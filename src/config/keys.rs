@@ -11,7 +11,8 @@ use crate::tone::COUNTRY_NAMES;
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number, Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Step, Text, Time, Translation, Typed, Url,
+    Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number,
+    Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Step, Text, Time, Translation, Typed, Url,
 };
 use Section::{
     CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, Console, DialPlan, EdgeServer, Gateway,
@@ -312,6 +313,8 @@ pub static KEYS: &[Key] = &[
     key(Trunks, "TlsListen", Listen, "0.0.0.0:5067", Listeners, "Where gateways reach us by TLS."),
     key(Trunks, "TcpListen", Listen, "0.0.0.0:5068", Listeners, "Where gateways reach us by TCP."),
     key(Trunks, "UdpListen", Listen, "", Listeners, "Where gateways reach us by UDP; off unless set."),
+    key(Trunks, "TrapListen", Listen, "", Live, "Where gateways send SNMP traps (v1, v2c), such as 0.0.0.0:162: what they say of lines (linkDown, linkUp, dsx1LineStatusChange) is shown as the gateway's. Off unless set. Only the addresses in IP of gateways count."),
+    key(Trunks, "TrapCommunityFile", Path, "", Live, "The file whose first line is the community that traps must carry. Without this key any will do."),
     key(Trunks, "OwnHost", Host, "", NewCalls, "How we call ourselves toward gateways, in Contact, Via and From. Without this key: Fqdn under TLS, where it must agree with the certificate; otherwise the listener's address, or the media address when the listener has none of its own, so that a gateway needs no DNS."),
     key(Trunks, "DrainTimeout", Time(ZERO, DAY), "60s", Live, "How long a stopping daemon waits for its calls to end before it ends them."),
 

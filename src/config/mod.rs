@@ -57,6 +57,8 @@ pub struct Config {
     pub identity: TlsIdentity,
     /// Where gateways reach us.
     pub trunk_listen: TrunkListen,
+    /// Where their SNMP traps reach us; `None` is off.
+    pub traps: Option<Traps>,
     /// Media addresses, ports and codecs.
     pub media: Media,
     /// What we play ourselves.
@@ -268,6 +270,15 @@ pub struct TrunkListen {
     pub tcp: Option<SocketAddr>,
     /// UDP.
     pub udp: Option<SocketAddr>,
+}
+
+/// `[Trunks]`: SNMP traps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traps {
+    /// Where they come in.
+    pub listen: SocketAddr,
+    /// The file of the community that they must carry.
+    pub community: Option<PathBuf>,
 }
 
 impl Trunk {

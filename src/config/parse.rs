@@ -17,7 +17,7 @@ use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
     Clock, Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile, Sounds, TlsIdentity, Trace,
-    TrunkListen, Web, cloud_connector, span, voice_routes,
+    Traps, TrunkListen, Web, cloud_connector, span, voice_routes,
 };
 
 const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];
@@ -116,6 +116,7 @@ impl Builder<'_, '_> {
             lync_listen: lync_listen?,
             identity: self.identity(fqdn?)?,
             trunk_listen,
+            traps: self.traps(),
             media: media?,
             sounds,
             routes,
@@ -218,6 +219,12 @@ impl Builder<'_, '_> {
         TrunkListen { tls: listen("TlsListen"), tcp: listen("TcpListen"), udp: listen("UdpListen") }
     }
 
+    fn traps(&self) -> Option<Traps> {
+        let path = |text: &str| Ok(self.directory.join(text));
+        let community = self.settings.value(Section::Trunks, "TrapCommunityFile", path);
+        Some(Traps { listen: self.listen(Section::Trunks, "TrapListen")?, community })
+    }
+
     /// A listener: the only kind of key where an empty value is not the default, but "off".
     fn listen(&self, section: Section, name: &str) -> Option<SocketAddr> {
         let off = self.settings.one(section).and_then(|known| known.line(name));
@@ -298,6 +305,7 @@ impl Builder<'_, '_> {
             listener(Section::Trunks, "TlsListen", trunks.tls, true),
             listener(Section::Trunks, "TcpListen", trunks.tcp, true),
             listener(Section::Trunks, "UdpListen", trunks.udp, false),
+            listener(Section::Trunks, "TrapListen", self.listen(Section::Trunks, "TrapListen"), false),
             listener(Section::Web, "Listen", web.listen, true),
         ];
         for (index, second) in all.iter().enumerate() {

@@ -715,3 +715,15 @@ fn a_gateway_is_asked_by_rest_once_all_is_there() {
         "13:6+17 error `Rest` has a wrong value | https://192.0.2.20, or with a name or a port"
     );
 }
+
+#[test]
+fn traps_have_a_port_of_their_own() {
+    let with = |lines: &str| format!("{LEAST}[Trunks]\n{lines}\n");
+    assert_eq!(good(&with("TrapCommunityFile=community")).traps, None);
+    let traps = good(&with("TrapListen=0.0.0.0:162\nTrapCommunityFile=community")).traps.unwrap();
+    assert_eq!(traps.community.as_deref(), Some(Path::new("/etc/demarc/community")));
+    assert_eq!(
+        faults(&with("UdpListen=0.0.0.0:5060\nTrapListen=192.0.2.10:5060")),
+        ["14:12+15 error [Trunks] TrapListen and [Trunks] UdpListen want the same port | a port of its own"]
+    );
+}

@@ -113,7 +113,7 @@ impl Daemon {
         };
         let web = serve_pages(&config, pages).await?;
         announce(&transports, &engine, config.media.socket_io, &observer);
-        let mut voices = Voices::new(clock.clone(), control.clone());
+        let mut voices = Voices::new(clock.clone(), control.clone(), observer.clone());
         let reactor = Reactor {
             switch,
             clock,

@@ -58,6 +58,7 @@ labels! {
     Severities { severity }
     Voice { trunk, voice }
     GatewayAlarm { trunk, alarm }
+    Traps { trunk, result }
 }
 
 /// All metrics.
@@ -74,6 +75,7 @@ pub struct Metrics {
     peer_clock: Family<Trunk, Gauge>,
     gateway_heard: Family<Voice, Gauge>,
     gateway_alarms: Family<GatewayAlarm, Gauge>,
+    traps: Family<Traps, Counter>,
     packets: Family<Packets, Counter>,
     lost: Family<Side, Counter>,
     rejected: Family<Rejected, Counter>,
@@ -105,6 +107,7 @@ impl Metrics {
             peer_clock: Family::default(),
             gateway_heard: Family::default(),
             gateway_alarms: Family::default(),
+            traps: Family::default(),
             packets: Family::default(),
             lost: Family::default(),
             rejected: Family::default(),
@@ -140,6 +143,7 @@ impl Metrics {
         registry.register("gateway_heard", heard, self.gateway_heard.clone());
         let alarms = "Alarms of a gateway that stand, by kind";
         registry.register("gateway_alarms", alarms, self.gateway_alarms.clone());
+        registry.register("traps", "SNMP traps received, by what became of them", self.traps.clone());
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
         registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
@@ -219,6 +223,11 @@ impl Metrics {
     /// A reload worked, or left everything as it was.
     pub fn reloaded(&self, result: &str) {
         self.reloads.get_or_create(&Outcome::of(result)).inc();
+    }
+
+    /// An SNMP trap came.
+    pub fn trap(&self, trunk: &str, result: &str) {
+        self.traps.get_or_create(&Traps::of(trunk, result)).inc();
     }
 
     /// A transfer was asked for.

@@ -63,6 +63,8 @@ pub enum News {
     Certificate { role: &'static str, expires: i64 },
     /// A reload: worked or not, what happened.
     Reload { good: bool, what: String },
+    /// An SNMP trap came: from whom, and what it was.
+    Trap { trunk: Option<TrunkId>, result: &'static str },
     /// The clock.
     Clock(clock::Report),
     /// New names for trunks, and how many ladders to keep.
@@ -187,6 +189,11 @@ impl Task {
             News::Reload { good: false, what } => {
                 warn!("{what}");
                 self.metrics.reloaded("bad");
+            }
+            News::Trap { trunk, result } => {
+                let trunk = trunk.map_or("stranger", |trunk| self.name(trunk));
+                self.metrics.trap(trunk, result);
+                debug!(trunk, result, "SNMP trap");
             }
             News::Clock(report) => tell_clock(&report),
             News::Config(config) => {

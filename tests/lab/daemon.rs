@@ -61,6 +61,8 @@ pub struct Setup {
     pub environment: Vec<(&'static str, PathBuf)>,
     /// The pattern of the one route.
     pub route: String,
+    /// Further sections.
+    pub more: String,
 }
 
 impl Setup {
@@ -79,6 +81,7 @@ impl Setup {
             clock: Vec::new(),
             environment: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
+            more: String::new(),
         }
     }
 
@@ -122,7 +125,11 @@ impl Setup {
             );
         }
         let _ = write!(ini, "[Clock]\n{}\n\n", self.clock.join("\n"));
-        let _ = write!(ini, "[HybridVoiceRoutes]\nLocalRoute={}\n\n[TrunkConfiguration]\n{switches}\n", self.route);
+        let _ = write!(
+            ini,
+            "[HybridVoiceRoutes]\nLocalRoute={}\n\n[TrunkConfiguration]\n{switches}\n{}",
+            self.route, self.more
+        );
         ini
     }
 

@@ -25,6 +25,7 @@ mod pki;
 mod rest;
 mod sipp;
 mod time;
+mod tty;
 
 pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, speech};
 pub use bad_line::BadLine;
@@ -35,9 +36,10 @@ pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};
 pub use phone::{Line, Phone};
 pub use pki::{Authority, Leaf, Paper};
-pub use rest::{Asked, Rest, Said};
+pub use rest::{Asked, Reply, Rest};
 pub use sipp::{Scenario, Sipp};
 pub use time::{Chrony, Liar, Lie, Wall};
+pub use tty::Tty;
 
 /// One test's surroundings.
 pub struct Lab {

@@ -23,7 +23,7 @@ pub struct Asked {
 }
 
 /// What is answered: status, further header lines, body; `None` hangs.
-pub type Said = Option<(u16, String, String)>;
+pub type Reply = Option<(u16, String, String)>;
 
 /// A server that runs until the test ends.
 pub struct Rest {
@@ -32,7 +32,7 @@ pub struct Rest {
 
 impl Rest {
     /// Answers as `script` says, which is told how many requests came before.
-    pub fn start(at: SocketAddr, leaf: &Leaf, script: impl Fn(usize, &Asked) -> Said + Send + 'static) -> Rest {
+    pub fn start(at: SocketAddr, leaf: &Leaf, script: impl Fn(usize, &Asked) -> Reply + Send + 'static) -> Rest {
         let mut acceptor = SslAcceptor::mozilla_intermediate(SslMethod::tls_server()).unwrap();
         acceptor.set_certificate(&X509::from_pem(&leaf.certificate).unwrap()).unwrap();
         acceptor.set_private_key(&PKey::private_key_from_pem(&leaf.key).unwrap()).unwrap();

@@ -18,9 +18,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_openssl::SslStream;
 
-use super::Teller;
+use super::{Teller, first_line};
 use crate::config::Rest;
+use crate::gateway::Voice;
 use crate::gateway::rest::{Answer, Fault, Input, Output, Poller, Request};
+use crate::hop::TrunkId;
 use crate::private::Secret;
 use crate::shell::clock::Clock;
 
@@ -29,7 +31,7 @@ const PORT: u16 = 443;
 const LONGEST: usize = 256 * 1024;
 
 /// Asks until it is aborted.
-pub(super) async fn run(clock: Clock, rest: Rest, roots: PathBuf, teller: Teller) {
+pub(super) async fn run(clock: Clock, trunk: TrunkId, rest: Rest, roots: PathBuf, tell: Teller) {
     let mut poller = Poller::new(clock.now().mono, rest.clone());
     let (mut input, mut out) = (Input::Tick, Vec::new());
     loop {
@@ -37,7 +39,7 @@ pub(super) async fn run(clock: Clock, rest: Rest, roots: PathBuf, teller: Teller
         let mut asked = None;
         for output in out.drain(..) {
             match output {
-                Output::Say(word) => teller.tell(word).await,
+                Output::Say(word) => tell.word(trunk, Voice::Rest, word).await,
                 Output::Ask(request) => asked = Some(request),
             }
         }
@@ -88,10 +90,9 @@ fn broken(fault: hyper::Error) -> Fault {
 
 /// The password is read when it is needed, so that a new one needs no reload.
 async fn login_form(rest: &Rest) -> Result<String, Fault> {
-    let text = tokio::fs::read_to_string(&rest.password).await.map_err(|_| Fault::NoPassword)?;
-    let password = text.lines().next().filter(|line| !line.is_empty()).ok_or(Fault::NoPassword)?;
+    let password = first_line(&rest.password).await.ok_or(Fault::NoPassword)?;
     let mut form = form_urlencoded::Serializer::new(String::new());
-    Ok(form.append_pair("Username", rest.user.get()).append_pair("Password", password).finish())
+    Ok(form.append_pair("Username", rest.user.get()).append_pair("Password", &password).finish())
 }
 
 async fn connect(clock: &Clock, rest: &Rest, roots: &Path) -> Result<SslStream<TcpStream>, Fault> {
