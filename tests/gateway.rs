@@ -306,3 +306,37 @@ fn traps_of_net_snmp_s_tell_of_lines() {
     until(seconds(3), "all is well", || (line("Gateway2", 1001).as_deref() == Some("")).then_some(()));
     assert_eq!((heard("Gateway1", "heard"), heard("Gateway2", "heard")), (2.0, 3.0));
 }
+
+#[test]
+fn a_call_that_a_dead_line_ended_says_so() {
+    let lab = Lab::new();
+    if !lab::installed("snmptrap", "snmp") {
+        return;
+    }
+    let lync = Peer::answering(&lab);
+    let mut voice = Peer::gateway(lab.net.host(3));
+    let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), "TCP")]);
+    setup.trunks = vec![format!("TrapListen={}", lab.net.at(1, TRAPS))];
+    let demarc = setup.start(&lab);
+    let link = voice.connect(demarc.trunk);
+    let mut connect = || {
+        let mut call = voice.call(&link, "+13125550100", &Sdp::plain(voice.host, "sendrecv"));
+        let answer = voice.expect("200 INVITE");
+        call.acknowledge(&answer);
+        call
+    };
+    let (mut live, mut next) = (connect(), connect());
+    trap(&lab, voice.host, "2c", "any", &["", "1.3.6.1.2.1.10.18.15.0.1", "1.3.6.1.2.1.10.18.6.1.10.7", "i", "64"]);
+    demarc.logs(&["Gateway1", "alarm: line ifIndex 7 LOS"]);
+    live.request("BYE", "Reason: Q.850;cause=38\r\n", "");
+    demarc.logs(&["call ended: ", "its line ifIndex 7 LOS stands since ", "as its SNMP trap says"]);
+    next.request("BYE", "", "");
+    demarc.idle();
+    let ends = demarc
+        .log()
+        .lines()
+        .filter(|line| line.contains("call ended: "))
+        .map(|line| line.contains("ifIndex"))
+        .collect::<Vec<_>>();
+    assert_eq!(ends, [true, false], "who hangs up as usual is not told of the line");
+}
