@@ -19,7 +19,7 @@ use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Codec, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp, Stream,
+    Addresses, Codec, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp, Stream,
 };
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;
@@ -87,7 +87,7 @@ fn stream(socket: &UdpSocket, srtp: Option<Srtp>) -> Stream {
     let rtp = socket.local_addr().unwrap();
     Stream {
         // A reporting port that nobody reads keeps reports out of the figures.
-        remote: Remote { rtp, rtcp: (Ipv4Addr::LOCALHOST, 9).into() },
+        remote: Remote::Rtp(Addresses { rtp, rtcp: (Ipv4Addr::LOCALHOST, 9).into() }),
         ice: None,
         latch: false,
         direction: Direction::SendRecv,

@@ -445,11 +445,51 @@ pub struct Ice {
 
 /// Where the peer's media is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remote {
+pub enum Remote {
+    /// In packets, at these addresses.
+    Rtp(Addresses),
+    /// On a timeslot, whose bearer the engine is given beside the session. Its codec is the line's law; nothing else of a
+    /// [`Stream`] that is about packets has a meaning then.
+    Timeslot(Timeslot),
+}
+
+impl Remote {
+    /// Where packets go.
+    pub fn addresses(self) -> Option<Addresses> {
+        match self {
+            Remote::Rtp(addresses) => Some(addresses),
+            Remote::Timeslot(_) => None,
+        }
+    }
+}
+
+/// Where a peer takes packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
     /// RTP.
     pub rtp: SocketAddr,
     /// RTCP; equal to `rtp` when both share the port (RFC 5761).
     pub rtcp: SocketAddr,
+}
+
+/// What is done with the sound of a timeslot; nothing of it while a modem or a fax is heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeslot {
+    /// By how much what comes from the line is made louder, dB.
+    pub receive_gain: i8,
+    /// By how much what goes to the line is made louder, dB.
+    pub transmit_gain: i8,
+    /// How late an echo our own canceller takes out; `None` where the card does that, or nobody needs it.
+    pub canceller: Option<Tail>,
+}
+
+/// How late an echo may be that is taken out (ITU-T G.168).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tail {
+    /// 64 ms.
+    Ms64,
+    /// 128 ms.
+    Ms128,
 }
 
 /// When a silent peer counts as gone: no packet that proves the peer alive for `limit`.
@@ -635,6 +675,12 @@ pub struct Counters {
     pub replayed: u64,
     /// Not RTP, or a payload type that was not agreed.
     pub malformed: u64,
+    /// Frames of 125 µs that were said twice or left out because two lines have different clocks.
+    pub slips: u64,
+    /// Times at which a line had nothing to say, because we came late.
+    pub underruns: u64,
+    /// Times at which a line took less than it said.
+    pub overruns: u64,
 }
 
 impl Counters {
@@ -658,6 +704,9 @@ impl Counters {
             unauthentic: self.unauthentic.saturating_sub(earlier.unauthentic),
             replayed: self.replayed.saturating_sub(earlier.replayed),
             malformed: self.malformed.saturating_sub(earlier.malformed),
+            slips: self.slips.saturating_sub(earlier.slips),
+            underruns: self.underruns.saturating_sub(earlier.underruns),
+            overruns: self.overruns.saturating_sub(earlier.overruns),
         }
     }
 }

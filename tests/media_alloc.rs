@@ -17,8 +17,8 @@ use demarc::media::tap::recording;
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Codec, Credentials, Digits, Direction, Ice, Keys, MediaOrder, MediaReport, Opus, Play, Remote, Session, SessionId,
-    Side, Sound, Srtp, Stream, Suite,
+    Addresses, Codec, Credentials, Digits, Direction, Ice, Keys, MediaOrder, MediaReport, Opus, Play, Remote, Session,
+    SessionId, Side, Sound, Srtp, Stream, Suite,
 };
 use demarc::wire::rtp::Header;
 use demarc::wire::stun::{self, Class, Key, Message, Writer};
@@ -71,7 +71,7 @@ fn socket() -> UdpSocket {
 fn stream(rtp: &UdpSocket, codec: Codec, srtp: Option<Srtp>) -> Stream {
     let rtp = rtp.local_addr().unwrap();
     Stream {
-        remote: Remote { rtp, rtcp: rtp },
+        remote: Remote::Rtp(Addresses { rtp, rtcp: rtp }),
         ice: None,
         latch: false,
         direction: Direction::SendRecv,

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use demarc::config::Media;
 use demarc::media::Engine;
 use demarc::session::{
-    Codec, Digits, Direction, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Stream, TelephoneEvent,
+    Addresses, Codec, Digits, Direction, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Stream,
+    TelephoneEvent,
 };
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;
@@ -52,7 +53,7 @@ impl Peer {
     fn stream(&self) -> Stream {
         let [rtp, rtcp] = [&self.sockets[0], &self.sockets[1]].map(|socket| socket.local_addr().unwrap());
         Stream {
-            remote: Remote { rtp, rtcp },
+            remote: Remote::Rtp(Addresses { rtp, rtcp }),
             ice: None,
             latch: false,
             direction: Direction::SendRecv,

@@ -237,13 +237,13 @@ impl Leg {
 mod tests {
     use super::*;
     use crate::leg::Terms;
-    use crate::session::{Codec, Digits, Opus, Remote};
+    use crate::session::{Addresses, Codec, Digits, Opus, Remote};
     use crate::wire::q931::Dialect;
 
     fn through(channel: &Channel) -> Stream {
         let port = 4000 + u16::from(channel.single().unwrap_or_default());
         Stream {
-            remote: Remote { rtp: ([127, 0, 0, 1], port).into(), rtcp: ([127, 0, 0, 1], port).into() },
+            remote: Remote::Rtp(Addresses { rtp: ([127, 0, 0, 1], port).into(), rtcp: ([127, 0, 0, 1], port).into() }),
             ice: None,
             latch: false,
             direction: Direction::SendRecv,
@@ -291,7 +291,7 @@ mod tests {
 
     fn toward(port: u16, direction: Direction) -> Stream {
         let address = ([127, 0, 0, 1], port).into();
-        Stream { remote: Remote { rtp: address, rtcp: address }, direction, ..through(&Channel::any()) }
+        Stream { remote: Remote::Rtp(Addresses { rtp: address, rtcp: address }), direction, ..through(&Channel::any()) }
     }
 
     #[test]

@@ -1,13 +1,23 @@
 //! The media of one call: two peers, and a way from each to the other.
 //!
-//! No I/O: datagrams come in with the time, what is to be sent or told goes to the caller's sink.
-//! What a packet is done with is decided when the [`Session`] is applied, not when the packet comes.
+//! No I/O: datagrams come in with the time, what is to be sent or told goes to the caller's sink; timeslots are read and
+//! written when they are ready, which never waits. What a packet or a block of a timeslot is done with is decided when the
+//! [`Session`] is applied, not when it comes.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use firmware_io::Bearer;
+
 use crate::media::clock::Moment;
+use crate::media::codec::g711::Law;
+use crate::media::echo::BLOCK;
 use crate::media::io::{BUFFER, Datagram};
+use crate::media::line::inbound::Inbound;
+use crate::media::line::outbound::Outbound;
+use crate::media::line::{self, Line, Seized};
 use crate::media::packetize::Packet;
 use crate::media::peer::{Channel, Kind, Origin, Outgoing, Peer};
 use crate::media::source::Source;
@@ -15,7 +25,7 @@ use crate::media::speech::Said;
 use crate::media::tap::Tap;
 use crate::media::transcode::Transcoder;
 use crate::random::Random;
-use crate::session::{Counters, Digit, Digits, MediaReport, Play, Session, SessionId, Side};
+use crate::session::{Counters, Digit, Digits, MediaReport, Play, Remote, Session, SessionId, Side, Stream};
 use crate::time::{Instant, soonest};
 
 /// Time between two [`MediaReport::Counted`].
@@ -29,6 +39,12 @@ enum Way {
     Relay { sound: u8, event: Option<u8>, noise: Option<u8> },
     /// They speak differently.
     Transcode(Box<Transcoder>),
+    /// From packets to a timeslot.
+    Outbound(Box<Outbound>),
+    /// From a timeslot to packets.
+    Inbound(Box<Inbound>),
+    /// From one timeslot to another.
+    Through,
 }
 
 impl Way {
@@ -38,6 +54,12 @@ impl Way {
         let (Some(from), Some(to)) = (from.stream(), to.stream()) else { return (Way::Closed, true) };
         if !from.direction.receives() || !to.direction.sends() {
             return (Way::Closed, true);
+        }
+        match (from.remote, to.remote) {
+            (Remote::Rtp(_), Remote::Rtp(_)) => {}
+            (Remote::Timeslot(_), Remote::Timeslot(_)) => return (Way::Through, true),
+            (Remote::Rtp(_), Remote::Timeslot(_)) => return (Way::outbound(from, before, patience), true),
+            (Remote::Timeslot(_), Remote::Rtp(_)) => return Way::inbound(from, to, before),
         }
         if from.codec == to.codec && alike(from.digits, to.digits) {
             let event = to.digits.events().map(|events| events.payload_type);
@@ -55,6 +77,24 @@ impl Way {
     }
 }
 
+impl Way {
+    /// It is closed where a codec finds no memory to work in.
+    fn outbound(from: &Stream, before: Way, patience: Duration) -> Way {
+        match before {
+            Way::Outbound(outbound) if outbound.suits(from) => Way::Outbound(outbound),
+            _ => Outbound::new(from, patience).map_or(Way::Closed, |outbound| Way::Outbound(Box::new(outbound))),
+        }
+    }
+
+    /// As above, and whether it goes on.
+    fn inbound(from: &Stream, to: &Stream, before: Way) -> (Way, bool) {
+        match before {
+            Way::Inbound(inbound) if inbound.suits(from, to) => (Way::Inbound(inbound), true),
+            _ => (Inbound::new(from, to).map_or(Way::Closed, |inbound| Way::Inbound(Box::new(inbound))), false),
+        }
+    }
+}
+
 /// May digits be passed on with all the rest?
 fn alike(from: Digits, to: Digits) -> bool {
     match (from, to) {
@@ -66,7 +106,8 @@ fn alike(from: Digits, to: Digits) -> bool {
 impl Way {
     fn due(&self) -> Option<Instant> {
         match self {
-            Way::Closed | Way::Relay { .. } => None,
+            // A timeslot's pace is its own.
+            Way::Closed | Way::Relay { .. } | Way::Outbound(_) | Way::Inbound(_) | Way::Through => None,
             Way::Transcode(transcoder) => transcoder.due(),
         }
     }
@@ -92,6 +133,7 @@ fn source(
 
 /// What a bridge wants done.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a report is passed on without an allocation")]
 pub enum Output<'a> {
     /// Send this from a port of this side.
     Send(Side, Channel, SocketAddr, &'a [u8]),
@@ -107,6 +149,9 @@ pub struct Bridge {
     ways: [Way; 2],
     /// What is played in place of its packets, indexed as they are.
     sources: [Option<Box<Source>>; 2],
+    /// Timeslots, and the sound of those that are agreed.
+    seized: [Option<Seized>; 2],
+    lines: [Option<Box<Line>>; 2],
     patience: Duration,
     count_due: Instant,
 }
@@ -116,7 +161,8 @@ impl Bridge {
     pub fn new(id: SessionId, patience: Duration, random: &mut Random, now: Instant) -> Bridge {
         let peers = [Peer::new(random), Peer::new(random)];
         let (ways, sources) = ([Way::Closed, Way::Closed], [None, None]);
-        Bridge { id, peers, ways, sources, patience, count_due: now + COUNT_INTERVAL }
+        let (seized, lines) = ([None, None], [None, None]);
+        Bridge { id, peers, ways, sources, seized, lines, patience, count_due: now + COUNT_INTERVAL }
     }
 
     /// Its name.
@@ -128,6 +174,7 @@ impl Bridge {
     pub fn apply(&mut self, session: &Session, now: Instant, random: &mut Random) {
         for side in Side::BOTH {
             self.peers[side.index()].apply(session.sides[side.index()].as_ref(), now, random);
+            self.set_line(side);
         }
         for side in Side::BOTH {
             let before = std::mem::replace(&mut self.ways[side.index()], Way::Closed);
@@ -143,6 +190,38 @@ impl Bridge {
             self.ways[side.index()] = way;
             self.sources[side.index()] = source;
         }
+    }
+
+    /// From now on, sound of `side` goes to this timeslot, where the session says so; the one before, if there was one. It
+    /// may allocate, as applying a session may.
+    pub fn seize(&mut self, side: Side, bearer: Box<dyn Bearer>, law: Law) -> io::Result<Option<Box<dyn Bearer>>> {
+        let before = self.seized[side.index()].replace(Seized::new(bearer, law)?);
+        self.set_line(side);
+        Ok(before.map(Seized::release))
+    }
+
+    /// The timeslot of `side`, to go home.
+    pub fn release(&mut self, side: Side) -> Option<Box<dyn Bearer>> {
+        self.lines[side.index()] = None;
+        self.seized[side.index()].take().map(Seized::release)
+    }
+
+    /// What is readable when [`Bridge::serve`] has something to do.
+    pub fn ready(&self, side: Side) -> Option<BorrowedFd<'_>> {
+        self.seized[side.index()].as_ref().map(Seized::ready)
+    }
+
+    /// The sound of a timeslot that is there and agreed.
+    fn set_line(&mut self, side: Side) {
+        let (peer, line) = (&self.peers[side.index()], &mut self.lines[side.index()]);
+        let law = self.seized[side.index()].as_ref().map(Seized::law);
+        *line = law.zip(peer.timeslot()).map(|(law, timeslot)| match line.take() {
+            Some(mut line) if line.suits(law, &timeslot) => {
+                line.set(&timeslot);
+                line
+            }
+            _ => Box::new(Line::new(law, &timeslot)),
+        });
     }
 
     /// From now on, what this side says and hears passes by the tap.
@@ -175,6 +254,12 @@ impl Bridge {
                 transcoder.hear(&heard, payload, now.at, &mut |said| say(id, to, side, &said, now, sink));
                 return None;
             }
+            Way::Outbound(outbound) => {
+                outbound.hear(&heard, datagram.buffer.get(heard.payload.clone()).unwrap_or_default(), now.at);
+                return None;
+            }
+            // What is on a timeslot sends no packets.
+            Way::Inbound(_) | Way::Through => return None,
             Way::Relay { sound, event, noise } => match heard.kind {
                 Kind::Sound => Some(*sound),
                 Kind::Event => *event,
@@ -202,8 +287,82 @@ impl Bridge {
     /// Signalling wants this digit pressed, as if it came from `side`. Where digits are tones or events on both sides,
     /// nobody asks for this.
     pub fn press(&mut self, side: Side, digit: Digit, length: Duration) {
-        if let Way::Transcode(transcoder) = &mut self.ways[side.index()] {
-            transcoder.press(digit, length);
+        match &mut self.ways[side.index()] {
+            Way::Transcode(transcoder) => transcoder.press(digit, length),
+            Way::Outbound(outbound) => outbound.press(digit, length),
+            Way::Inbound(inbound) => inbound.press(digit, length),
+            Way::Closed | Way::Relay { .. } | Way::Through => {}
+        }
+    }
+
+    /// The timeslot of `side` is ready: for each block that came from it one goes there. When the first was due. An
+    /// error says that the card or its driver went away.
+    pub fn serve(&mut self, side: Side, now: Moment, sink: &mut impl FnMut(Output<'_>)) -> io::Result<Option<Instant>> {
+        let mut first = None;
+        loop {
+            let Some(seized) = &mut self.seized[side.index()] else { return Ok(first) };
+            let Some((said, due)) = seized.read(now.at)? else { return Ok(first) };
+            first = first.or(Some(due));
+            let silence = line::silence(seized.law());
+            let heard = self.block(side, &said, now, sink).unwrap_or([silence; BLOCK]);
+            if let Some(seized) = &mut self.seized[side.index()] {
+                seized.write(&heard)?;
+            }
+        }
+    }
+
+    /// A block that the line of `side` said; what it hears meanwhile. `None` when nothing is agreed.
+    fn block(
+        &mut self,
+        side: Side,
+        said: &[u8; BLOCK],
+        now: Moment,
+        sink: &mut impl FnMut(Output<'_>),
+    ) -> Option<[u8; BLOCK]> {
+        let [this, other] = [side.index(), side.other().index()];
+        let mut heard = self.heard(side, now)?;
+        let line = self.lines[this].as_mut()?;
+        let block = line.exchange(&mut heard, said);
+        let law = self.seized[this].as_ref()?.law();
+        let admitted = match &mut self.sources[this] {
+            Some(source) if block.is_audible() => source.admits(Kind::Sound, now.at),
+            Some(source) => !source.is_ours(),
+            None => true,
+        };
+        let (_, to) = pair(&mut self.peers, side);
+        match &mut self.ways[this] {
+            Way::Inbound(inbound) if admitted => {
+                let id = self.id;
+                let mut out = |said: Said<'_>| say(id, to, side, &said, now, sink);
+                inbound.hear(&block.sound, block.untouched, now.at, &mut out);
+            }
+            Way::Inbound(inbound) => inbound.skip(BLOCK),
+            Way::Through if admitted => {
+                if let Some(line) = &mut self.lines[other] {
+                    line.put(&block.octets, law, now.at);
+                }
+            }
+            Way::Closed | Way::Relay { .. } | Way::Transcode(_) | Way::Outbound(_) | Way::Through => {}
+        }
+        Some(heard)
+    }
+
+    /// What the line of `side` hears in the next block.
+    fn heard(&mut self, side: Side, now: Moment) -> Option<[u8; BLOCK]> {
+        let line = self.lines[side.index()].as_mut()?;
+        let mut sound = [0; BLOCK];
+        if let Some(source) = &mut self.sources[side.other().index()]
+            && source.fill(now.at, &mut sound)
+        {
+            return Some(line.encode(&sound));
+        }
+        match &mut self.ways[side.other().index()] {
+            Way::Outbound(outbound) => {
+                outbound.fill(now.at, &mut sound);
+                Some(line.encode(&sound))
+            }
+            Way::Through => Some(line.take(now.at)),
+            Way::Closed | Way::Relay { .. } | Way::Transcode(_) | Way::Inbound(_) => Some(line.silence()),
         }
     }
 
@@ -220,6 +379,8 @@ impl Bridge {
     /// When the sound of a side, or what is played in its place, has something to do.
     fn sound_due(&self, from: Side) -> Option<Instant> {
         match &self.sources[from.index()] {
+            // A timeslot takes what is played at its own pace.
+            Some(_) if self.peers[from.other().index()].timeslot().is_some() => self.ways[from.index()].due(),
             Some(source) if source.is_ours() => source.due(),
             Some(source) => soonest(source.due(), self.ways[from.index()].due()),
             None => self.ways[from.index()].due(),
@@ -239,7 +400,9 @@ impl Bridge {
         let mut buffer = [0; BUFFER];
         for side in Side::BOTH {
             let (_, to) = pair(&mut self.peers, side);
-            if let Some(source) = &mut self.sources[side.index()] {
+            if let Some(source) = &mut self.sources[side.index()]
+                && to.timeslot().is_none()
+            {
                 source.adapt(to.loss(), load);
                 source.tick(now.at, &mut |packet| {
                     speak(Origin::Ourselves, to, side, &packet, now, &mut sink);
@@ -252,6 +415,9 @@ impl Bridge {
                 let id = self.id;
                 transcoder.adapt(to.loss(), load);
                 transcoder.tick(now.at, &mut |said| say(id, to, side, &said, now, &mut sink));
+            }
+            if let Way::Inbound(inbound) = &mut self.ways[side.index()] {
+                inbound.adapt(to.loss(), load);
             }
         }
         for side in Side::BOTH {
@@ -281,7 +447,12 @@ impl Bridge {
     }
 
     fn counters(&self) -> [Counters; 2] {
-        [self.peers[0].counters(), self.peers[1].counters()]
+        Side::BOTH.map(|side| {
+            let mut counters = self.peers[side.index()].counters();
+            self.seized[side.index()].iter().for_each(|seized| seized.count(&mut counters));
+            self.lines[side.index()].iter().for_each(|line| line.count(&mut counters));
+            counters
+        })
     }
 }
 
@@ -344,6 +515,8 @@ mod checks;
 mod digits;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod lines;
 #[cfg(test)]
 mod plays;
 #[cfg(test)]

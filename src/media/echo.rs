@@ -30,23 +30,13 @@ use residual::Residual;
 pub use transform::BLOCK;
 
 use crate::media::kernels::Kernels;
+pub use crate::session::Tail;
 
-/// How late an echo may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tail {
-    /// 64 ms.
-    Ms64,
-    /// 128 ms.
-    Ms128,
-}
-
-impl Tail {
-    /// Blocks that reach as far at least.
-    fn blocks(self) -> usize {
-        match self {
-            Tail::Ms64 => 13,
-            Tail::Ms128 => 26,
-        }
+/// Blocks that reach as far at least.
+fn blocks(tail: Tail) -> usize {
+    match tail {
+        Tail::Ms64 => 13,
+        Tail::Ms128 => 26,
     }
 }
 
@@ -54,7 +44,7 @@ impl Tail {
 #[derive(Clone, Debug)]
 pub struct Canceller {
     disabler: Disabler,
-    filter: Filter,
+    filter: Option<Filter>,
     residual: Option<Residual>,
 }
 
@@ -68,9 +58,14 @@ impl Canceller {
     pub fn with(kernels: Kernels, tail: Tail) -> Canceller {
         Canceller {
             disabler: Disabler::new(),
-            filter: Filter::new(kernels, tail.blocks()),
+            filter: Some(Filter::new(kernels, blocks(tail))),
             residual: Some(Residual::new()),
         }
+    }
+
+    /// Takes nothing away, and only hears what is to be left untouched.
+    pub fn idle() -> Canceller {
+        Canceller { disabler: Disabler::new(), filter: None, residual: None }
     }
 
     /// The same without the non-linear processor, as G.168 measures the filter.
@@ -82,11 +77,13 @@ impl Canceller {
     /// Takes the echo out of a block `back` that came from the line while `out` went there.
     pub fn cancel(&mut self, out: &[i16; BLOCK], back: &mut [i16; BLOCK]) {
         let (heard, said) = (out.map(f32::from), back.map(f32::from));
-        self.filter.hear(&heard);
-        if self.disabler.hear([&heard, &said]).is_some() {
+        let untouched = self.disabler.hear([&heard, &said]).is_some();
+        let Some(filter) = &mut self.filter else { return };
+        filter.hear(&heard);
+        if untouched {
             return;
         }
-        let echo = self.filter.echo(&said);
+        let echo = filter.echo(&said);
         let left = std::array::from_fn(|at| said[at] - echo[at]);
         *back = match &mut self.residual {
             Some(residual) => residual.suppress(&left, &echo),

@@ -15,6 +15,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use firmware_io::Bearer;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rand::TryRng;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -31,7 +32,7 @@ use crate::media::io::ring::Ring;
 use crate::media::load::{RELAYED, weight};
 use crate::media::ports::Ports;
 use crate::media::tap::Tap;
-use crate::media::thread::{Command, Newcomer, Pair, SOCKETS, Seat, Thread};
+use crate::media::thread::{Command, HOMES, Home, Newcomer, Pair, SOCKETS, Seat, Thread};
 use crate::random::Random;
 use crate::session::{MediaOrder, MediaReport, SessionId, Side};
 
@@ -81,6 +82,8 @@ pub struct Engine {
     patience: Duration,
     random: Random,
     standing: Standing,
+    /// Timeslots that came home.
+    bearers: Vec<(SessionId, Side, Box<dyn Bearer>)>,
 }
 
 /// What the threads got of the machine.
@@ -97,7 +100,7 @@ pub struct Standing {
 /// A thread, seen from here.
 struct Worker {
     orders: Option<Producer<Command>>,
-    home: Consumer<SessionId>,
+    home: Consumer<Home>,
     wake: Arc<EventFd>,
     /// Numbers of free seats.
     free: Vec<usize>,
@@ -140,7 +143,8 @@ impl Engine {
             standing = standing.worse(own);
         }
         let (address, range, patience) = (config.address, config.ports, config.jitter);
-        Ok(Engine { address, range, ports, threads, places: HashMap::new(), clock, patience, random, standing })
+        let (places, bearers) = (HashMap::new(), Vec::new());
+        Ok(Engine { address, range, ports, threads, places, clock, patience, random, standing, bearers })
     }
 
     /// What the threads got of the machine; some of it is worth a warning.
@@ -190,6 +194,43 @@ impl Engine {
             }
             _ => Ok(()),
         }
+    }
+
+    /// From now on, sound of this side goes to this timeslot, where the session says so; one before it comes home. It comes
+    /// home by [`Engine::bearers`], when it is released or the session is closed; for an unknown session at once.
+    pub fn seize(
+        &mut self,
+        id: SessionId,
+        side: Side,
+        bearer: Box<dyn Bearer>,
+        law: firmware_io::Law,
+    ) -> Result<(), Behind> {
+        self.take_home();
+        match self.places.get(&id) {
+            Some(&Place { thread, seat, closing: false, .. }) => {
+                self.threads[thread].order(Command::Seize(seat, side, bearer, law.into()))
+            }
+            _ => {
+                self.bearers.push((id, side, bearer));
+                Ok(())
+            }
+        }
+    }
+
+    /// The timeslot of this side shall come home, for it is wanted elsewhere.
+    pub fn release_bearer(&mut self, id: SessionId, side: Side) -> Result<(), Behind> {
+        match self.places.get(&id) {
+            Some(&Place { thread, seat, closing: false, .. }) => {
+                self.threads[thread].order(Command::Release(seat, side))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Timeslots that came home, each with the session and the side that it was on.
+    pub fn bearers(&mut self) -> impl Iterator<Item = (SessionId, Side, Box<dyn Bearer>)> {
+        self.take_home();
+        self.bearers.drain(..)
     }
 
     fn open(&mut self, id: SessionId) -> Result<(), Behind> {
@@ -261,8 +302,11 @@ impl Engine {
 
     fn take_home(&mut self) {
         for thread in 0..self.threads.len() {
-            while let Ok(id) = self.threads[thread].home.pop() {
-                self.release(id);
+            while let Ok(home) = self.threads[thread].home.pop() {
+                match home {
+                    Home::Bearer(id, side, bearer) => self.bearers.push((id, side, bearer)),
+                    Home::Ports(id) => self.release(id),
+                }
             }
         }
     }
@@ -320,7 +364,7 @@ impl Worker {
     ) -> io::Result<(Worker, Standing)> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (orders, its_orders) = RingBuffer::new(ORDERS * sessions);
-        let (its_home, home) = RingBuffer::new(sessions);
+        let (its_home, home) = RingBuffer::new(HOMES * sessions);
         let thread =
             Thread { orders: its_orders, home: its_home, wake: wake.clone(), reports, seats: sessions, clock, random };
         let (ready, started) = mpsc::sync_channel(1);

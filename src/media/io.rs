@@ -1,4 +1,5 @@
-//! The system calls of a media thread: datagrams to and from many sockets, and the thread's place on the machine.
+//! The system calls of a media thread: datagrams to and from many sockets, lines that are ready, and the thread's place on the
+//! machine.
 //!
 //! [`Sockets`] has two forms. [`ring`] is io_uring: the kernel puts datagrams into buffers that it was given before, and
 //! takes what goes out with the call that waits for more. [`poll`] is epoll with recvmmsg and sendmmsg, for kernels that
@@ -17,6 +18,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Octets of a buffer.
@@ -78,9 +80,18 @@ pub trait Sockets {
     /// Closes the socket, whose port is free when this returns. What was sent from it before is on its way.
     fn forget(&mut self, at: usize);
 
-    /// Sends what is queued and waits: for a datagram, for somebody to write to the eventfd, or until the time is over, which
+    /// From now on it is told when this descriptor, of the line with that number, is readable.
+    fn attend(&mut self, line: usize, ready: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Ends that.
+    fn leave(&mut self, line: usize, ready: BorrowedFd<'_>);
+
+    /// Sends what is queued and waits: for a datagram, for a line, for somebody to write to the eventfd, or until the time is over, which
     /// may be that of an earlier wait.
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken;
+
+    /// The next of the lines that are readable; `None` when all were named. What is left unread may not be told again.
+    fn ready(&mut self) -> Option<usize>;
 
     /// The next of the datagrams that came; `None` when all were seen.
     fn next(&mut self) -> Option<Arrival<'_, Self::Post>>;

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use crate::media::io::Gather;
-use crate::session::{Codec, Session};
+use crate::session::{Codec, Remote, Session};
 use crate::time::Instant;
 
 /// What a session costs its thread, in tenths of a microsecond a packet as they were measured. One that has nothing agreed
 /// counts as one that is relayed.
 pub fn weight(session: &Session) -> u32 {
     let [Some(a), Some(b)] = &session.sides else { return RELAYED };
+    if [a, b].into_iter().any(|side| matches!(side.remote, Remote::Timeslot(_))) {
+        return LINE;
+    }
     let either = |codec| a.codec == codec || b.codec == codec;
     match () {
         () if a.codec == b.codec => RELAYED,
@@ -21,6 +24,8 @@ pub fn weight(session: &Session) -> u32 {
 
 /// What a relayed packet costs, in the unit of [`weight`].
 pub const RELAYED: u32 = 60;
+/// What 20 ms of a timeslot cost, with a canceller for its echo.
+const LINE: u32 = 300;
 
 /// How late deadlines were met, at worst within a second.
 #[derive(Debug, Default)]

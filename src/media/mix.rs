@@ -30,6 +30,11 @@ impl Gain {
         Gain((factor.clamp(0.0, Gain::MOST) * Gain::UNITY.0 as f32).round() as i32)
     }
 
+    /// The factor of so many dB.
+    pub fn of_db(db: i8) -> Gain {
+        Gain::of(10f32.powf(f32::from(db) / 20.0))
+    }
+
     #[inline(always)]
     fn apply(self, sample: i16) -> i16 {
         saturate((i32::from(sample) * self.0 + (1 << (Gain::BITS - 1))) >> Gain::BITS)

@@ -5,8 +5,8 @@
 //! [`peer`] (source, payload type, [`srtp`], [`reception`]) -> [`bridge`] (way) -> [`peer`] ([`splice`],
 //! [`srtp`]) -> [`io`] (out), in one buffer, without lock, allocation or log line. Where the sides speak
 //! differently it goes [`transcode`]: [`playout`] ([`jitter`], [`codec`], [`conceal`]) -> [`speech`] ([`dtmf`]) ->
-//! [`packetize`]. Where nobody waits for a packet but a clock for its samples, [`pace`] stands behind the playout;
-//! [`mix`] is for more than two, [`tap`] for recordings, [`echo`] for lines that have no canceller of their own.
+//! [`packetize`]. Where nobody waits for a packet but a clock for its samples, [`pace`] stands behind the playout: a [`line`]
+//! has such a clock, and perhaps an [`echo`]; [`mix`] is for more than two, [`tap`] for recordings.
 
 pub mod bridge;
 pub mod clock;
@@ -14,12 +14,14 @@ pub mod codec;
 pub mod conceal;
 pub mod deadlines;
 pub mod dtmf;
+pub mod ear;
 pub mod echo;
 pub mod engine;
 pub mod ice;
 pub mod io;
 pub mod jitter;
 pub mod kernels;
+pub mod line;
 pub mod load;
 pub mod mix;
 pub mod pace;

@@ -42,6 +42,8 @@ pub struct Packetizer {
     samples: usize,
     /// Present where the peer takes comfort noise.
     pauses: Option<Pauses>,
+    /// Nothing is taken for a pause.
+    steady: bool,
     sound: Box<[i16; LONGEST]>,
     filled: usize,
     /// Of the first sample in `sound`.
@@ -62,6 +64,7 @@ impl Packetizer {
             rate,
             samples: usize::from(packet_time(to.ptime_ms)) * rate as usize / 1000,
             pauses: noise.map(|_| Pauses::new(rate)),
+            steady: false,
             sound: Box::new([0; LONGEST]),
             filled: 0,
             position: 0,
@@ -83,6 +86,11 @@ impl Packetizer {
                 self.encode(out);
             }
         }
+    }
+
+    /// Shall all sound go out as it is, for it is no talk (a modem's, a fax's)?
+    pub fn set_steady(&mut self, steady: bool) {
+        self.steady = steady;
     }
 
     /// Its packet time in milliseconds.
@@ -133,7 +141,8 @@ impl Packetizer {
         self.position += self.samples as u64;
         self.filled = 0;
         let frame = &self.sound[..self.samples];
-        match self.pauses.as_mut().map_or(Sent::Sound, |pauses| pauses.hear(frame)) {
+        let pauses = self.pauses.as_mut().filter(|_| !self.steady);
+        match pauses.map_or(Sent::Sound, |pauses| pauses.hear(frame)) {
             Sent::Sound => {
                 // It fails on nothing but a frame of no packet time, or a payload without room.
                 let octets = self.encoder.encode(frame, &mut self.payload[..]).unwrap_or(0);

@@ -17,7 +17,7 @@ use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
 use crate::media::tap::{Course, Tap, Tapped};
 use crate::random::Random;
-use crate::session::{Counters, Keys, Mos, Stream};
+use crate::session::{Counters, Keys, Mos, Remote, Stream, Timeslot};
 use crate::time::{Instant, soonest};
 use crate::wire::rtcp::{self, Block, Sender};
 use crate::wire::rtp::{FIXED_HEADER, Header, is_rtcp};
@@ -128,14 +128,17 @@ enum Whereabouts {
     Signalled([Latch; 2]),
     /// It checks the ways to us.
     Checked(Box<Agent>),
+    /// On a timeslot: no packet comes from there or goes there.
+    Timeslot,
 }
 
 impl Whereabouts {
     fn new(stream: &Stream) -> Whereabouts {
         let latch = |address| Latch { address, open: stream.latch, met: false };
-        match &stream.ice {
-            Some(ice) => Whereabouts::Checked(Box::new(Agent::new(ice))),
-            None => Whereabouts::Signalled([latch(stream.remote.rtp), latch(stream.remote.rtcp)]),
+        match (stream.remote, &stream.ice) {
+            (Remote::Timeslot(_), _) => Whereabouts::Timeslot,
+            (Remote::Rtp(_), Some(ice)) => Whereabouts::Checked(Box::new(Agent::new(ice))),
+            (Remote::Rtp(at), None) => Whereabouts::Signalled([latch(at.rtp), latch(at.rtcp)]),
         }
     }
 
@@ -153,7 +156,7 @@ impl Whereabouts {
             Whereabouts::Signalled(latches) if latches[channel as usize].admits(from) => Ok(()),
             Whereabouts::Checked(agent) if agent.admits(channel, from) => Ok(()),
             Whereabouts::Checked(agent) if agent.destination(channel).is_none() => Err(Dropped::Unchecked),
-            Whereabouts::Signalled(_) | Whereabouts::Checked(_) => Err(Dropped::Stranger),
+            Whereabouts::Signalled(_) | Whereabouts::Checked(_) | Whereabouts::Timeslot => Err(Dropped::Stranger),
         }
     }
 
@@ -168,7 +171,7 @@ impl Whereabouts {
     fn settled(&self) -> Option<SocketAddr> {
         match self {
             Whereabouts::Signalled([rtp, _]) if rtp.met => rtp.reachable(),
-            Whereabouts::Signalled(_) | Whereabouts::Checked(_) => None,
+            Whereabouts::Signalled(_) | Whereabouts::Checked(_) | Whereabouts::Timeslot => None,
         }
     }
 
@@ -176,6 +179,7 @@ impl Whereabouts {
         match self {
             Whereabouts::Signalled(latches) => latches[channel as usize].reachable(),
             Whereabouts::Checked(agent) => agent.destination(channel),
+            Whereabouts::Timeslot => None,
         }
     }
 }
@@ -229,7 +233,7 @@ impl Agreed {
     }
 
     fn is_muxed(&self) -> bool {
-        self.stream.remote.rtp == self.stream.remote.rtcp
+        self.stream.remote.addresses().is_some_and(|at| at.rtp == at.rtcp)
     }
 
     fn events(&self) -> Option<u8> {
@@ -322,6 +326,14 @@ impl Peer {
         self.agreed.as_ref().map(|agreed| &agreed.stream)
     }
 
+    /// What is done on its timeslot, if it is on one.
+    pub fn timeslot(&self) -> Option<Timeslot> {
+        match self.stream()?.remote {
+            Remote::Timeslot(timeslot) => Some(timeslot),
+            Remote::Rtp(_) => None,
+        }
+    }
+
     /// From now on, this.
     pub fn apply(&mut self, stream: Option<&Stream>, now: Instant, random: &mut Random) {
         let before = self.agreed.take();
@@ -337,8 +349,10 @@ impl Peer {
             None => Agreed::new(stream),
             Some(before) => Agreed::new(stream).keep(before),
         });
+        let packets = self.timeslot().is_none();
         self.report_due = match (&self.agreed, self.report_due) {
             (None, _) => None,
+            (Some(_), _) if !packets => None,
             (Some(_), None) => Some(now + about(REPORT_INTERVAL / 2, random)),
             (Some(_), due) => due,
         };

@@ -122,6 +122,22 @@ impl Source {
         }
     }
 
+    /// The next of its sound, for a listener with a pace of its own (a timeslot); `false` when the turn is not ours.
+    pub fn fill(&mut self, now: Instant, sound: &mut [i16]) -> bool {
+        if let Turn::Theirs { until } = self.turn
+            && until <= now
+        {
+            self.begin(now);
+        }
+        if !self.is_ours() {
+            return false;
+        }
+        if !self.voice.read(sound) {
+            self.turn = Turn::Over;
+        }
+        true
+    }
+
     /// Says what is due.
     pub fn tick(&mut self, now: Instant, out: &mut impl FnMut(Packet<'_>)) {
         if let Turn::Theirs { until } = self.turn

@@ -65,6 +65,11 @@ impl Speech {
         }
     }
 
+    /// Shall all sound go out as it is, for it is no talk?
+    pub fn set_steady(&mut self, steady: bool) {
+        self.packetizer.set_steady(steady);
+    }
+
     /// A digit as it stands.
     pub fn key(&mut self, key: Key, out: &mut impl FnMut(Said<'_>)) {
         self.noise = None;

@@ -11,12 +11,13 @@ use crate::media::srtp::{GROWTH, Inbound, Outbound};
 use crate::private::Secret;
 use crate::random::Random;
 use crate::session::{
-    Codec, Counters, Digits, Direction, Keys, MediaOrder, MediaReport, Mki, Opus, Remote, Session, SessionId, Side,
-    Srtp, Stream, TelephoneEvent, Watch,
+    Addresses, Codec, Counters, Digits, Direction, Keys, MediaOrder, MediaReport, Mki, Opus, Remote, Session,
+    SessionId, Side, Srtp, Stream, TelephoneEvent, Watch,
 };
 use crate::wire::rtcp;
 use crate::wire::rtp::Header;
 
+mod line;
 mod recording;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -80,7 +81,7 @@ impl FarEnd {
     }
 
     fn remote(&self) -> Remote {
-        Remote { rtp: self.rtp.local_addr().unwrap(), rtcp: self.rtcp.local_addr().unwrap() }
+        Remote::Rtp(Addresses { rtp: self.rtp.local_addr().unwrap(), rtcp: self.rtcp.local_addr().unwrap() })
     }
 
     /// The next packet, as it goes on the wire.
@@ -141,8 +142,12 @@ fn keys(seed: u64, mki: Option<Mki>) -> Keys {
 
 impl Call {
     fn new(test: u8) -> Call {
+        Call::with(test, SocketIo::Auto)
+    }
+
+    fn with(test: u8, socket_io: SocketIo) -> Call {
         let (sender, mut reports) = channel(16);
-        let mut engine = Engine::start(&config(test, 1), sender).unwrap();
+        let mut engine = Engine::start(&Media { socket_io, ..config(test, 1) }, sender).unwrap();
         engine.order(MediaOrder::Open(ID)).unwrap();
         let MediaReport::Opened(ID, ports) = report(&mut reports) else { panic!("not opened") };
         let [a, b] = ports.map(|port| FarEnd::new((local(test), port).into()));

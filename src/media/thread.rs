@@ -10,6 +10,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use firmware_io::Bearer;
 use nix::sys::eventfd::EventFd;
 use rtrb::{Consumer, Producer};
 use tokio::sync::mpsc::Sender;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::media::bridge::{Bridge, Output};
 use crate::media::clock::{Clock, Moment};
+use crate::media::codec::g711::Law;
 use crate::media::deadlines::Deadlines;
 use crate::media::io::{Post, Sockets};
 use crate::media::load::{Lateness, Load, Pause};
@@ -27,6 +29,8 @@ use crate::session::{Digit, MediaReport, Session, SessionId, Side};
 
 /// Sockets of a session.
 pub const SOCKETS: usize = 4;
+/// Things of a session that may be on their way home at once: its ports, its timeslots, and those that were before them.
+pub const HOMES: usize = 5;
 
 /// RTP and RTCP of one side.
 pub type Pair = [UdpSocket; 2];
@@ -60,18 +64,30 @@ pub enum Command {
     Press(usize, Side, Digit, Duration),
     /// Let what this side says and hears pass by this tap.
     Tap(usize, Side, Box<Tap>),
+    /// Sound of this side goes to this timeslot, where the session says so.
+    Seize(usize, Side, Box<dyn Bearer>, Law),
+    /// The timeslot of this side goes home.
+    Release(usize, Side),
     /// End the session; its ports go home.
     Close(usize),
     /// Tell signalling, in order with all else.
     Tell(MediaReport),
 }
 
+/// What comes home from a thread.
+pub enum Home {
+    /// The timeslot of this side.
+    Bearer(SessionId, Side, Box<dyn Bearer>),
+    /// The session's ports: it is over.
+    Ports(SessionId),
+}
+
 /// What a thread is made of.
 pub struct Thread {
     /// From the engine; abandoned when the engine stops.
     pub orders: Consumer<Command>,
-    /// To the engine; as many places as there are seats.
-    pub home: Producer<SessionId>,
+    /// To the engine; [`HOMES`] places for each seat.
+    pub home: Producer<Home>,
     /// Written when there are orders.
     pub wake: Arc<EventFd>,
     /// To signalling.
@@ -124,6 +140,7 @@ impl<S: Sockets> Running<S> {
                 self.take_orders(now);
             }
             self.receive(now);
+            self.serve(now);
             self.tick(now);
             self.told.retry();
             self.load.worked(now.at, self.thread.clock.now().at);
@@ -173,6 +190,8 @@ impl<S: Sockets> Running<S> {
                 Command::Apply(seat, session) => self.apply(seat, &session, now),
                 Command::Press(seat, side, digit, length) => self.press(seat, side, digit, length),
                 Command::Tap(seat, side, tap) => self.tap(seat, side, tap),
+                Command::Seize(seat, side, bearer, law) => self.seize(seat, side, bearer, law),
+                Command::Release(seat, side) => self.release(seat, side),
                 Command::Close(seat) => self.close(seat, now),
                 Command::Tell(report) => self.told.tell(report),
             }
@@ -190,7 +209,7 @@ impl<S: Sockets> Running<S> {
             }
             Err(error) => {
                 self.forget(at);
-                let _ = self.thread.home.push(id);
+                let _ = self.thread.home.push(Home::Ports(id));
                 self.told.tell(MediaReport::Refused(id, format!("cannot watch the media ports: {error}")));
             }
         }
@@ -227,7 +246,54 @@ impl<S: Sockets> Running<S> {
         seat.bridge.tap(side, tap);
     }
 
+    fn seize(&mut self, at: usize, side: Side, bearer: Box<dyn Bearer>, law: Law) {
+        self.release(at, side);
+        let Some(Some(seat)) = self.seats.get_mut(at) else { return };
+        // An error is the card's or the kernel's: then the line's alarms tell, and nothing is heard.
+        if seat.bridge.seize(side, bearer, law).is_ok()
+            && let Some(ready) = seat.bridge.ready(side)
+        {
+            let _ = self.sockets.attend(line_number(at, side), ready);
+        }
+    }
+
+    fn release(&mut self, at: usize, side: Side) {
+        let Some(Some(seat)) = self.seats.get_mut(at) else { return };
+        if let Some(ready) = seat.bridge.ready(side) {
+            self.sockets.leave(line_number(at, side), ready);
+        }
+        if let Some(bearer) = seat.bridge.release(side) {
+            let _ = self.thread.home.push(Home::Bearer(seat.bridge.id(), side, bearer));
+        }
+    }
+
+    /// All lines that are ready.
+    fn serve(&mut self, now: Moment) {
+        while let Some(line) = self.sockets.ready() {
+            let (at, side) = of_line_number(line);
+            let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
+            let (post, told) = (self.sockets.post(), &mut self.told);
+            let served = seat.bridge.serve(side, now, &mut |output| match output {
+                Output::Report(report) => told.tell(report),
+                Output::Send(..) => send(post, at, output),
+            });
+            match served {
+                Ok(due) => {
+                    let worst = due.and_then(|due| self.lateness.note(due, now.at));
+                    worst.into_iter().for_each(|worst| self.told.tell(MediaReport::Late(worst)));
+                }
+                // The card or its driver is gone; its descriptor would be readable for ever.
+                Err(_) => {
+                    if let Some(ready) = seat.bridge.ready(side) {
+                        self.sockets.leave(line, ready);
+                    }
+                }
+            }
+        }
+    }
+
     fn close(&mut self, at: usize, now: Moment) {
+        Side::BOTH.into_iter().for_each(|side| self.release(at, side));
         let Some(mut seat) = self.seats.get_mut(at).and_then(Option::take) else { return };
         self.deadlines.forget(at);
         let post = self.sockets.post();
@@ -238,7 +304,7 @@ impl<S: Sockets> Running<S> {
         });
         // The ports are free before signalling hears of it. A place at home is kept for each seat.
         self.forget(at);
-        let _ = self.thread.home.push(seat.bridge.id());
+        let _ = self.thread.home.push(Home::Ports(seat.bridge.id()));
         closed.into_iter().for_each(|report| self.told.tell(report));
     }
 
@@ -283,6 +349,16 @@ fn of_number(number: usize) -> (usize, Side, Channel) {
     let side = if number & 2 == 0 { Side::A } else { Side::B };
     let channel = if number & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
     (number / SOCKETS, side, channel)
+}
+
+/// The number of a line.
+fn line_number(seat: usize, side: Side) -> usize {
+    2 * seat + side.index()
+}
+
+/// The line of that number.
+fn of_line_number(number: usize) -> (usize, Side) {
+    (number / 2, Side::BOTH[number % 2])
 }
 
 /// Reports on their way to signalling. When its channel is full, counters are dropped, for newer ones will
@@ -331,6 +407,7 @@ mod tests {
             [(0, Side::A, Channel::Rtp), (0, Side::B, Channel::Rtcp), (9999, Side::B, Channel::Rtp)]
         {
             assert_eq!(of_number(number(seat, side, channel)), (seat, side, channel));
+            assert_eq!(of_line_number(line_number(seat, side)), (seat, side));
         }
     }
 

@@ -34,7 +34,7 @@ use crate::leg::{Terms, Wish};
 use crate::private::Secret;
 use crate::random::Random;
 use crate::session::{
-    Codec, Credentials, Digits, Direction, Ice, Keys, Remote, Srtp, Stream, Suites, TelephoneEvent, Watch,
+    Addresses, Codec, Credentials, Digits, Direction, Ice, Keys, Remote, Srtp, Stream, Suites, TelephoneEvent, Watch,
 };
 use crate::wire::sdp::{self, AddressFault, Audio, Candidate, Crypto, Description, Encryption, Profile, Text};
 
@@ -625,7 +625,7 @@ fn remote(audio: &Audio<'_>, local: IpAddr, may_share: bool) -> Result<Remote, R
     let apart = audio.rtcp().map_err(Reason::Address)?;
     let rtcp = if may_share && audio.rtcp_mux() { rtp } else { apart };
     let foreign = rtp.is_ipv4() != local.is_ipv4() || rtcp.is_ipv4() != local.is_ipv4();
-    if foreign { Err(Reason::Address(AddressFault::Family)) } else { Ok(Remote { rtp, rtcp }) }
+    if foreign { Err(Reason::Address(AddressFault::Family)) } else { Ok(Remote::Rtp(Addresses { rtp, rtcp })) }
 }
 
 /// The codecs that the media plane knows, with the peer's numbers, in the peer's order.

@@ -360,10 +360,32 @@ mod tests {
     fn a_caller_follows_previews_until_one_is_firm() {
         let mut caller = OfferAnswer::new(policy(), &mut Random::test(1), None);
         caller.offer(&terms());
-        assert_eq!(caller.answered(&message(5000, "0", "sendrecv"), false).unwrap().unwrap().remote.rtp.port(), 5000);
-        assert_eq!(caller.answered(&message(6000, "8", "sendrecv"), false).unwrap().unwrap().remote.rtp.port(), 6000);
+        assert_eq!(
+            caller
+                .answered(&message(5000, "0", "sendrecv"), false)
+                .unwrap()
+                .unwrap()
+                .remote
+                .addresses()
+                .unwrap()
+                .rtp
+                .port(),
+            5000
+        );
+        assert_eq!(
+            caller
+                .answered(&message(6000, "8", "sendrecv"), false)
+                .unwrap()
+                .unwrap()
+                .remote
+                .addresses()
+                .unwrap()
+                .rtp
+                .port(),
+            6000
+        );
         assert_eq!(caller.hear(sdp(1, "0", "sendrecv")), Err(OutOfTurn::Glare));
-        assert_eq!(caller.settle().unwrap().remote.rtp.port(), 6000);
+        assert_eq!(caller.settle().unwrap().remote.addresses().unwrap().rtp.port(), 6000);
         assert!(caller.answered(&message(7000, "8", "sendrecv"), true).is_err(), "nothing is open any more");
     }
 

@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::tests::{PATIENCE, packet, stream};
+use super::tests::{PATIENCE, addresses, packet, stream};
 use super::*;
 use crate::media::clock::Moment;
 use crate::private::Secret;
@@ -21,6 +21,10 @@ use crate::wire::rtcp::Writer as Report;
 use crate::wire::stun::{Class, Key, Message, Writer};
 
 const PASSWORD: &str = "a password of ours, long";
+
+fn named(session: &Session, side: Side) -> SocketAddr {
+    session.sides[side.index()].as_ref().unwrap().remote.addresses().unwrap().rtp
+}
 
 fn ice(generation: u8) -> Ice {
     let end = |name: &str| Credentials {
@@ -50,7 +54,7 @@ impl Rig {
         let now = Moment { at: Instant::START, ntp: 1 << 63 };
         let checking = session.sides[0].as_mut().unwrap();
         checking.ice = Some(Box::new(ice(1)));
-        checking.remote.rtcp = checking.remote.rtp;
+        addresses(checking).rtcp = addresses(checking).rtp;
         change(checking);
         let mut rig = Rig { bridge, session, random, now, told: Vec::new() };
         rig.apply(|_| ());
@@ -105,7 +109,7 @@ impl Rig {
 
     /// Where a packet of sound from side B goes.
     fn goes(&mut self, sequence: u16) -> Option<SocketAddr> {
-        let from = self.session.sides[1].as_ref().unwrap().remote.rtp;
+        let from = named(&self.session, Side::B);
         self.datagram(Side::B, Channel::Rtp, from, &packet(0, 8, sequence, &[1; 160])).first().map(|sent| sent.2)
     }
 
@@ -136,7 +140,7 @@ fn at(port: u16) -> SocketAddr {
 #[test]
 fn media_flows_once_a_way_is_checked_and_goes_where_it_is_nominated() {
     let mut rig = Rig::new(|_| ());
-    let named = rig.session.sides[0].as_ref().unwrap().remote.rtp;
+    let named = named(&rig.session, Side::A);
     assert_eq!((rig.heard(named, 1), rig.goes(1)), (0, None), "signalling's address is nobody's");
     assert_eq!((rig.counters().unchecked, rig.counters().stranger), (1, 0));
     assert_eq!(rig.check(Channel::Rtp, at(1), &ice(1), false), None);
@@ -150,7 +154,7 @@ fn media_flows_once_a_way_is_checked_and_goes_where_it_is_nominated() {
 
 #[test]
 fn reports_have_a_way_of_their_own_when_they_have_a_port() {
-    let mut rig = Rig::new(|a| a.remote.rtcp.set_port(9));
+    let mut rig = Rig::new(|a| addresses(a).rtcp.set_port(9));
     rig.check(Channel::Rtp, at(1), &ice(1), true);
     assert_eq!(rig.reports(20), []);
     let report = Report::report(9, None, None);
@@ -220,7 +224,7 @@ fn checks_are_nothing_to_who_did_not_agree_on_them() {
     let mut rig = Rig::new(|a| a.ice = None);
     let mut octets = [0; 200];
     let length = Writer::new(&mut octets, Class::Request, &[7; 12]).username("ours1:theirs1").finish().unwrap();
-    let named = rig.session.sides[0].as_ref().unwrap().remote.rtp;
+    let named = named(&rig.session, Side::A);
     assert_eq!(rig.datagram(Side::A, Channel::Rtp, named, &octets[..length]), []);
     assert_eq!((rig.counters().malformed, rig.counters().unproven), (1, 0));
 }

@@ -162,10 +162,7 @@ impl Judge {
     }
 
     fn remotes(&self) -> [Option<(SocketAddr, SocketAddr)>; 2] {
-        self.session
-            .sides
-            .each_ref()
-            .map(|stream| stream.as_ref().map(|stream| (stream.remote.rtp, stream.remote.rtcp)))
+        self.session.sides.each_ref().map(|stream| stream.as_ref()?.remote.addresses().map(|at| (at.rtp, at.rtcp)))
     }
 }
 

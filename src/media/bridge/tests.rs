@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::private::Secret;
-use crate::session::{Codec, Digits, Direction, Keys, Opus, Remote, Srtp, Stream, TelephoneEvent, Watch};
+use crate::session::{Addresses, Codec, Digits, Direction, Keys, Opus, Remote, Srtp, Stream, TelephoneEvent, Watch};
 use crate::wire::rtcp::{self, Block, Sender, Writer};
 use crate::wire::rtp::{Header, is_rtcp};
 
@@ -23,7 +23,7 @@ pub(super) struct Rig {
 pub(in crate::media) fn stream(side: Side) -> Stream {
     let port = 5000 + 10 * side.index() as u16;
     Stream {
-        remote: Remote { rtp: address(port), rtcp: address(port + 1) },
+        remote: Remote::Rtp(Addresses { rtp: address(port), rtcp: address(port + 1) }),
         ice: None,
         latch: false,
         direction: Direction::SendRecv,
@@ -44,6 +44,14 @@ fn events(payload_type: u8) -> Digits {
 
 pub(super) fn address(port: u16) -> SocketAddr {
     ([192, 0, 2, 1], port).into()
+}
+
+/// Where a stream's peer is said to be.
+pub(super) fn addresses(stream: &mut Stream) -> &mut Addresses {
+    match &mut stream.remote {
+        Remote::Rtp(addresses) => addresses,
+        Remote::Timeslot(_) => panic!("a timeslot"),
+    }
 }
 
 pub(super) fn packet(payload_type: u8, ssrc: u32, sequence: u16, payload: &[u8]) -> Vec<u8> {
@@ -96,6 +104,11 @@ impl Rig {
         self.wait(end.since(self.now.at).as_millis() as u64);
     }
 
+    /// Where the peer of this side was said to be.
+    pub(super) fn named(&self, side: Side) -> Addresses {
+        self.session.sides[side.index()].as_ref().unwrap().remote.addresses().unwrap()
+    }
+
     /// What a datagram on the RTP port of `side` becomes.
     fn rtp_from(&mut self, from: SocketAddr, side: Side, octets: &[u8]) -> Option<(Header, Vec<u8>, SocketAddr)> {
         let mut buffer = [0; BUFFER];
@@ -112,12 +125,12 @@ impl Rig {
     }
 
     pub(super) fn rtp(&mut self, side: Side, octets: &[u8]) -> Option<(Header, Vec<u8>)> {
-        let from = self.session.sides[side.index()].as_ref().unwrap().remote.rtp;
+        let from = self.named(side).rtp;
         self.rtp_from(from, side, octets).map(|(header, payload, _)| (header, payload))
     }
 
     pub(super) fn rtcp(&mut self, side: Side, octets: &[u8]) {
-        let from = self.session.sides[side.index()].as_ref().unwrap().remote.rtcp;
+        let from = self.named(side).rtcp;
         self.rtcp_from(from, side, octets);
     }
 
@@ -237,7 +250,7 @@ fn with_latching_the_first_good_packet_decides() {
     rig.change(Side::A, |a| a.direction = Direction::RecvOnly);
     assert_eq!(rig.rtp_from(other, Side::A, &packet(0, 9, 2, &[1])), None, "a new offer does not unlatch");
     assert!(rig.rtp_from(real, Side::A, &packet(0, 9, 3, &[1])).is_some());
-    rig.change(Side::A, |a| a.remote.rtp = other);
+    rig.change(Side::A, |a| addresses(a).rtp = other);
     assert!(rig.rtp_from(other, Side::A, &packet(0, 9, 4, &[1])).is_some(), "a new address does");
 }
 
@@ -283,7 +296,7 @@ fn half_held_sound_goes_one_way() {
 
 #[test]
 fn nothing_is_sent_to_an_address_of_nowhere() {
-    let mut rig = Rig::new(|[_, b]| b.remote.rtp = ([0, 0, 0, 0], 5010).into());
+    let mut rig = Rig::new(|[_, b]| addresses(b).rtp = ([0, 0, 0, 0], 5010).into());
     assert_eq!(rig.sound(Side::A, 9, 1), None);
 }
 
@@ -522,7 +535,7 @@ fn impossible_reports_are_no_round_trip() {
 
 #[test]
 fn rtp_and_rtcp_can_share_a_port() {
-    let mut rig = Rig::new(|[a, _]| a.remote.rtcp = a.remote.rtp);
+    let mut rig = Rig::new(|[a, _]| addresses(a).rtcp = addresses(a).rtp);
     assert_eq!(rig.rtp(Side::A, Writer::report(9, None, None).octets()), None);
     assert_eq!(rig.counters(Side::A).rtcp_received, 1);
     rig.run(4000);

@@ -6,7 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,10 @@ const EVENTS: usize = 256;
 /// The wake-up call and the alarm; sockets count from 0.
 const WAKE: u64 = u64::MAX;
 const ALARM: u64 = u64::MAX - 1;
+/// Lines count from here.
+const LINES: u64 = 1 << 32;
+/// And end here.
+const LAST_LINE: u64 = ALARM - 1;
 
 /// Sockets by epoll.
 pub struct Poll {
@@ -32,6 +36,8 @@ pub struct Poll {
     events: [EpollEvent; EVENTS],
     /// Which of the events are yet to be served.
     ready: Range<usize>,
+    /// And which of them are yet to be named, if they are lines.
+    unnamed: Range<usize>,
     batch: Batch,
     /// The socket of the batch, and which of its datagrams are yet to be seen.
     at: usize,
@@ -58,6 +64,7 @@ impl Poll {
             alarm,
             events: [EpollEvent::empty(); EVENTS],
             ready: 0..0,
+            unnamed: 0..0,
             batch: Batch::new(),
             at: 0,
             unseen: 0..0,
@@ -69,7 +76,7 @@ impl Poll {
     /// What is ready within the time; how much.
     fn look(&mut self, timeout: EpollTimeout) -> usize {
         let count = self.epoll.wait(&mut self.events, timeout).unwrap_or(0);
-        self.ready = 0..count;
+        (self.ready, self.unnamed) = (0..count, 0..count);
         count
     }
 
@@ -103,6 +110,24 @@ impl Sockets for Poll {
         self.direct.sockets.get_mut(at).map(Option::take);
     }
 
+    fn attend(&mut self, line: usize, ready: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(self.epoll.add(ready, EpollEvent::new(EpollFlags::EPOLLIN, LINES + line as u64))?)
+    }
+
+    fn leave(&mut self, _line: usize, ready: BorrowedFd<'_>) {
+        // It fails for what was never attended.
+        let _ = self.epoll.delete(ready);
+    }
+
+    fn ready(&mut self) -> Option<usize> {
+        let events = &self.events;
+        let line = |event: usize| match events[event].data() {
+            token @ LINES..=LAST_LINE => usize::try_from(token - LINES).ok(),
+            _ => None,
+        };
+        self.unnamed.find_map(line)
+    }
+
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
         self.alarm.within(most);
         let mut count = 0;
@@ -122,7 +147,8 @@ impl Sockets for Poll {
         if rang {
             self.alarm.rang();
         }
-        Woken { packets: count - usize::from(called) - usize::from(rang), called }
+        let others = self.events[..count].iter().filter(|event| event.data() >= LINES).count();
+        Woken { packets: count - others, called }
     }
 
     fn next(&mut self) -> Option<Arrival<'_, Direct>> {

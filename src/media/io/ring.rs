@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -55,6 +55,9 @@ pub struct Ring {
     alarm: Alarm,
     /// Receives that ended and are to be asked for again.
     ended: Vec<usize>,
+    lines: Vec<Attended>,
+    /// Lines that are readable.
+    ready: VecDeque<usize>,
     template: Box<libc::msghdr>,
 }
 
@@ -98,6 +101,16 @@ struct Parcel {
     again: bool,
 }
 
+/// A line whose descriptor is polled.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attended {
+    descriptor: Option<RawFd>,
+    /// Tells a completion of the line that had this number before.
+    generation: u16,
+    /// It is among those that are ready.
+    ready: bool,
+}
+
 /// What the kernel put into a slot.
 struct Arrived {
     at: usize,
@@ -112,6 +125,8 @@ enum Matter {
     Receive(usize, u16),
     /// Send the buffer of this number.
     Send(u16),
+    /// The line of this number and generation is readable.
+    Line(usize, u16),
     /// Somebody writes to the eventfd.
     Wake,
     Alarm,
@@ -156,6 +171,8 @@ impl Ring {
             wake: wake.clone(),
             alarm: Alarm::new()?,
             ended: Vec::with_capacity(sockets),
+            lines: Vec::new(),
+            ready: VecDeque::new(),
             template,
         };
         ring.listen(ring.wake.as_raw_fd(), Matter::Wake);
@@ -193,6 +210,7 @@ impl Ring {
                         self.slots.give(slot);
                     }
                 }
+                Matter::Line(line, generation) => self.readable(line, generation, &entry),
                 Matter::Wake => {
                     self.called = true;
                     if !cqueue::more(entry.flags()) {
@@ -230,6 +248,17 @@ impl Ring {
         }
     }
 
+    fn readable(&mut self, line: usize, generation: u16, entry: &cqueue::Entry) {
+        let Some(place) = self.lines.get_mut(line).filter(|place| place.generation == generation) else { return };
+        let Some(descriptor) = place.descriptor.filter(|_| entry.result() >= 0) else { return };
+        if !std::mem::replace(&mut place.ready, true) {
+            self.ready.push_back(line);
+        }
+        if !cqueue::more(entry.flags()) {
+            self.listen(descriptor, Matter::Line(line, generation));
+        }
+    }
+
     /// Waits for so many completions; how many datagrams there were.
     fn look(&mut self, wanted: usize, most: Option<Duration>) -> usize {
         self.mail.enter(wanted, most);
@@ -247,7 +276,7 @@ impl Ring {
     }
 
     fn is_called(&self) -> bool {
-        self.called || self.rang
+        self.called || self.rang || !self.ready.is_empty()
     }
 
     /// Gives the last datagram's buffer back, unless it was passed on.
@@ -292,6 +321,38 @@ impl Sockets for Ring {
         self.ended.retain(|ended| *ended != at);
         let place = &mut self.mail.sockets[at];
         *place = Place { generation: place.generation.wrapping_add(1), ..Place::default() };
+    }
+
+    fn attend(&mut self, line: usize, ready: BorrowedFd<'_>) -> io::Result<()> {
+        if line >= self.lines.len() {
+            self.lines.resize(line + 1, Attended::default());
+            self.ready.reserve(self.lines.len());
+        }
+        let place = &mut self.lines[line];
+        place.descriptor = Some(ready.as_raw_fd());
+        let matter = Matter::Line(line, place.generation);
+        self.listen(ready.as_raw_fd(), matter);
+        Ok(())
+    }
+
+    fn leave(&mut self, line: usize, _ready: BorrowedFd<'_>) {
+        let Some(place) = self.lines.get_mut(line).filter(|place| place.descriptor.is_some()) else { return };
+        let matter = Matter::Line(line, place.generation);
+        *place = Attended { generation: place.generation.wrapping_add(1), ..Attended::default() };
+        self.ready.retain(|ready| *ready != line);
+        let cancel = opcode::AsyncCancel::new(matter.write()).build();
+        // SAFETY: it points to nothing.
+        unsafe { self.mail.ask(cancel, Matter::Cancel) };
+        // The descriptor's number may soon be another's.
+        let _ = self.mail.ring.submit();
+    }
+
+    fn ready(&mut self) -> Option<usize> {
+        let line = self.ready.pop_front()?;
+        if let Some(place) = self.lines.get_mut(line) {
+            place.ready = false;
+        }
+        Some(line)
     }
 
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
@@ -498,6 +559,7 @@ impl Matter {
             Matter::Wake => 2,
             Matter::Cancel => 3,
             Matter::Alarm => 4,
+            Matter::Line(line, generation) => (line as u64) << 24 | u64::from(generation) << 8 | 5,
         }
     }
 
@@ -507,6 +569,7 @@ impl Matter {
             1 => Matter::Send((number >> 8) as u16),
             2 => Matter::Wake,
             4 => Matter::Alarm,
+            5 => Matter::Line((number >> 24) as usize, (number >> 8) as u16),
             _ => Matter::Cancel,
         }
     }
@@ -620,6 +683,7 @@ mod tests {
             Matter::Wake,
             Matter::Alarm,
             Matter::Cancel,
+            Matter::Line(40_000, u16::MAX),
         ];
         assert_eq!(matters.map(|matter| Matter::read(matter.write())), matters);
     }

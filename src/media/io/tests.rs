@@ -1,5 +1,6 @@
 //! Both forms of [`Sockets`] do the same.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -167,6 +168,42 @@ on_both! {
         assert_eq!(sockets.wait(None, Some(Duration::from_millis(2))), Woken::default());
         wake.write(1).unwrap();
         assert!(sockets.wait(None, None).called, "and again");
+    }
+
+    fn lines_that_are_ready_are_named(sockets, _wake) {
+        let lines = [wake(), wake()];
+        lines.iter().zip([5, 2]).for_each(|(line, number)| sockets.attend(number, line.as_fd()).unwrap());
+        let peer = socket("127.0.0.1:0");
+        let local = watched(&mut sockets, 2, "127.0.0.1:0");
+        let short = Some(Duration::from_millis(20));
+        for round in 0..3 {
+            lines[1].write(1).unwrap();
+            assert_eq!(sockets.wait(None, Some(PATIENCE)), Woken::default(), "a line is no packet");
+            assert_eq!((sockets.ready(), sockets.ready()), (Some(2), None), "round {round}");
+            lines[1].read().unwrap();
+            sockets.wait(None, short);
+            assert_eq!(sockets.ready(), None);
+        }
+        lines.iter().for_each(|line| assert_eq!(line.write(1).unwrap(), 8));
+        send(&peer, local, &[b"x"]);
+        let (mut named, mut packets) = (Vec::new(), 0);
+        while named.len() < 2 || packets < 1 {
+            sockets.wait(None, Some(PATIENCE));
+            while let Some(line) = sockets.ready() {
+                lines[usize::from(line == 2)].read().unwrap();
+                named.push(line);
+            }
+            packets += std::iter::from_fn(|| sockets.next().map(drop)).count();
+        }
+        named.sort();
+        assert_eq!(named, [2, 5]);
+        sockets.leave(5, lines[0].as_fd());
+        lines[0].write(1).unwrap();
+        sockets.wait(None, short);
+        assert_eq!(sockets.ready(), None, "it is left");
+        sockets.attend(5, lines[0].as_fd()).unwrap();
+        sockets.wait(None, Some(PATIENCE));
+        assert_eq!(sockets.ready(), Some(5), "and is there again");
     }
 
     fn packets_gather(sockets, _wake) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::media::codec::{Decoder, Encoder, MOST_SAMPLES, ticks};
 use crate::media::packetize::Packet;
 use crate::media::peer::{Heard, Kind};
-use crate::session::{Digits, Direction, Opus, Remote};
+use crate::session::{Addresses, Digits, Direction, Opus, Remote};
 use crate::wire::rtp::Header;
 
 /// A packet that was said: when (ms), marker, sequence, timestamp, sound in ms at the other end's rate.
@@ -28,7 +28,7 @@ fn only(said: super::Said<'_>) -> Packet<'_> {
 fn stream(codec: Codec, ptime_ms: u8) -> Stream {
     let address = ([192, 0, 2, 1], 5000).into();
     Stream {
-        remote: Remote { rtp: address, rtcp: address },
+        remote: Remote::Rtp(Addresses { rtp: address, rtcp: address }),
         ice: None,
         latch: false,
         direction: Direction::SendRecv,

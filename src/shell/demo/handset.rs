@@ -90,13 +90,14 @@ impl Handset {
     /// Lifts it: from now on it is heard and hears.
     pub fn connect(self, stream: &Stream, part: Part, clock: Clock, random: &mut Random) -> io::Result<Conversation> {
         self.rtp.set_nonblocking(true)?;
+        let remote = stream.remote.addresses().ok_or(io::ErrorKind::AddrNotAvailable)?.rtp;
         let switches = Arc::new(Switches::default());
         let call = Call {
             socket: self.rtp,
             _rtcp: self.rtcp,
             clock,
             switches: switches.clone(),
-            remote: stream.remote.rtp,
+            remote,
             payload_type: stream.payload_type,
             keys: stream.srtp.map(|srtp| (Outbound::new(&srtp.send), Inbound::new(&srtp.receive))),
             next: Header {

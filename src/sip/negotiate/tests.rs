@@ -185,8 +185,8 @@ fn the_mediation_server_with_srtp_optional() {
     assert_eq!(line(&text, "a=acfg"), Some("a=acfg:1 t=1"));
     assert!(line(&text, "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:").unwrap().ends_with("|2^31"), "the plain line");
     assert_eq!(lines(&text).last(), Some(&"a=inactive"));
-    assert_eq!(stream.remote.rtp, "10.1.1.5:53018".parse().unwrap());
-    assert_eq!(stream.remote.rtcp, "10.1.1.5:53019".parse().unwrap());
+    assert_eq!(stream.remote.addresses().unwrap().rtp, "10.1.1.5:53018".parse().unwrap());
+    assert_eq!(stream.remote.addresses().unwrap().rtcp, "10.1.1.5:53019".parse().unwrap());
     assert_eq!((stream.codec, stream.payload_type, stream.digits), (Codec::Pcma, 8, events(101)));
     assert_eq!(stream.direction, Direction::Inactive);
     assert_eq!(stream.watch, None, "a held call is not watched under this policy");
@@ -207,7 +207,7 @@ fn the_skype_for_business_client() {
     let refused = ["m=video 0 RTP/AVP 122", "m=application 0 TCP/SAVP x-data"];
     assert_eq!(media, ["m=audio 40000 RTP/AVP 0 101", refused[0], refused[1]]);
     assert!(line(&text, "a=rtcp-mux").is_some() && line(&text, "a=rtcp:").is_none());
-    assert_eq!(stream.remote.rtcp, stream.remote.rtp);
+    assert_eq!(stream.remote.addresses().unwrap().rtcp, stream.remote.addresses().unwrap().rtp);
     assert_eq!((stream.comfort_noise, stream.digits, stream.srtp), (None, events(101), None));
     assert!(stream.watch.is_some());
 }
@@ -222,7 +222,7 @@ fn media_lines_outlive_the_streams_they_refused() {
     let media: Vec<_> = lines(&hold.text).into_iter().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(media, ["m=video 0 RTP/AVP 122", "m=audio 40000 RTP/AVP 0 8 101"]);
     let reply = says("m=video 0 RTP/AVP 122", "m=audio 5370 RTP/AVP 0\r\na=inactive\r\n");
-    assert_eq!(accept(&policy, &hold, &reply).unwrap().remote.rtp.port(), 5370);
+    assert_eq!(accept(&policy, &hold, &reply).unwrap().remote.addresses().unwrap().rtp.port(), 5370);
 }
 
 #[test]
@@ -236,11 +236,11 @@ fn numbers_and_ports_last_as_long_as_the_dialog() {
     assert_eq!(line(&again.text, "m="), Some("m=audio 40000 RTP/AVP 0 8 126"));
     assert!(line(&again.text, "a=rtcp:40001").is_some() && line(&again.text, "a=rtcp-mux").is_some());
     let shared = accept(&policy, &again, &theirs).unwrap();
-    assert_eq!(shared.remote.rtcp, shared.remote.rtp);
+    assert_eq!(shared.remote.addresses().unwrap().rtcp, shared.remote.addresses().unwrap().rtp);
     let apart = accept(&policy, &again, &says("m=audio 4000 RTP/AVP 0", "")).unwrap();
-    assert_eq!(apart.remote.rtcp.port(), 4001);
+    assert_eq!(apart.remote.addresses().unwrap().rtcp.port(), 4001);
     let never_asked = offer(&policy, &mut super::tests::local(2), &terms());
-    assert_eq!(accept(&policy, &never_asked, &theirs).unwrap().remote.rtcp.port(), 4001);
+    assert_eq!(accept(&policy, &never_asked, &theirs).unwrap().remote.addresses().unwrap().rtcp.port(), 4001);
 }
 
 // --- ICE ---
@@ -321,7 +321,7 @@ fn every_offer_to_teams_lets_it_check() {
     assert_eq!(ice_of(&again.stream), ice_of(&right), "the same credentials are no restart");
 
     let plain = accept(&policy, &offered, &says("m=audio 4000 RTP/SAVP 0", &crypto(1, ""))).unwrap();
-    assert_eq!((plain.ice, plain.remote.rtcp.port()), (None, 4001), "its servers stay between");
+    assert_eq!((plain.ice, plain.remote.addresses().unwrap().rtcp.port()), (None, 4001), "its servers stay between");
     let offered = offer(&microsoft(SrtpMode::Required), &mut super::tests::local(2), &terms());
     assert_eq!((line(&offered.text, "a=ice"), line(&offered.text, "a=candidate")), (None, None));
 }
@@ -532,7 +532,7 @@ fn the_first_stream_that_can_be_spoken_is_taken() {
     let Answered { text, stream } = answered(&gateway(SrtpMode::NotSupported), &offer);
     let media: Vec<_> = lines(&text).into_iter().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(media, ["m=audio 0 RTP/SAVP 0", "m=audio 0 RTP/AVP 18", "m=audio 40000 RTP/AVP 0"]);
-    assert_eq!(stream.remote.rtp.port(), 4004);
+    assert_eq!(stream.remote.addresses().unwrap().rtp.port(), 4004);
 }
 
 #[test]
@@ -912,7 +912,10 @@ fn whatever_one_policy_answers_the_other_accepts() {
                 );
                 let expected = asking.srtp != SrtpMode::NotSupported && asked.srtp != SrtpMode::NotSupported;
                 assert_eq!(ours.srtp.is_some(), expected, "encrypted wherever both can");
-                assert_eq!((ours.remote.rtp, theirs.remote.rtp), (allowed.local, terms().local));
+                assert_eq!(
+                    (ours.remote.addresses().unwrap().rtp, theirs.remote.addresses().unwrap().rtp),
+                    (allowed.local, terms().local)
+                );
             }
         }
     }

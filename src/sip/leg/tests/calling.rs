@@ -55,7 +55,7 @@ fn early_media_is_heard_and_stands_when_the_answer_repeats_nothing() {
     assert_eq!(bench.seen(), "INVITE+sdp [InBand 0 media] [InBand 0 media]");
     bench.reply(Method::Invite, 200, "far", "", "");
     assert_eq!(bench.seen(), "ACK [Answer 0]");
-    assert_eq!(bench.stream().remote.rtp.port(), 6000);
+    assert_eq!(bench.stream().remote.addresses().unwrap().rtp.port(), 6000);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn reliable_progress_is_confirmed_once_and_in_order() {
     // What the 183 agreed on is firm: another description in the 2xx is none of ours.
     bench.reply(Method::Invite, 200, "far", "", &sdp(6000, "8", "sendrecv"));
     assert_eq!(bench.seen(), "ACK [Answer 0]");
-    assert_eq!(bench.stream().remote.rtp.port(), 5000);
+    assert_eq!(bench.stream().remote.addresses().unwrap().rtp.port(), 5000);
 }
 
 #[test]

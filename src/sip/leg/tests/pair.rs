@@ -222,8 +222,8 @@ fn a_call_is_set_up_held_and_released_whatever_is_lost() {
             };
             let [a, b] = [stream(&pair.ends[0]), stream(&pair.ends[1])];
             assert_eq!((a.codec, a.direction, b.direction), (b.codec, Direction::Inactive, Direction::Inactive));
-            assert_eq!(a.remote.rtp, "192.0.2.2:40000".parse().unwrap());
-            assert_eq!(b.remote.rtp, "192.0.2.1:40000".parse().unwrap());
+            assert_eq!(a.remote.addresses().unwrap().rtp, "192.0.2.2:40000".parse().unwrap());
+            assert_eq!(b.remote.addresses().unwrap().rtp, "192.0.2.1:40000".parse().unwrap());
         }
     }
     assert!(held > 190, "timers carry nearly every call through: {held} of 200");
