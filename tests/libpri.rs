@@ -66,7 +66,8 @@ impl Ours for Line {
     type Output = Output;
 
     fn start(&mut self, now: Instant, out: &mut Vec<Output>) {
-        self.span_up(now, 0, out);
+        let spans = self.timeslots().map(|(slot, _)| slot.span).max().map_or(0, |last| last + 1);
+        (0..spans).for_each(|span| self.span_up(now, span, out));
     }
 
     fn timeout(&self) -> Option<Instant> {
@@ -283,15 +284,16 @@ const SWITCHES: [(&str, Dialect); 7] = [
     ("qsig", Dialect::Qsig),
 ];
 
-/// A T1, or an E1 where the dialect is Europe's.
-fn line(side: Side, dialect: Dialect) -> Line {
+/// T1s, or E1s where the dialect is Europe's; the first one has the D channel.
+fn line(side: Side, dialect: Dialect, spans: u8) -> Line {
     let (carrier, law) = match dialect {
         Dialect::EuroIsdn | Dialect::Qsig => (Carrier::E1, Codec::Pcma),
         _ => (Carrier::T1, Codec::Pcmu),
     };
+    let span = |interface| Span { carrier, interface, signalling: interface == 0, numbering: Numbering::Timeslot };
     Line::new(Terms {
         access: Arc::new(Access::new(side, dialect, law)),
-        spans: vec![Span { carrier, interface: 0, signalling: true, numbering: Numbering::Timeslot }],
+        spans: (0..spans).map(span).collect(),
         link: Parameters::default(),
         hunt: Hunt::Opposite,
         exclusive: false,
@@ -299,8 +301,12 @@ fn line(side: Side, dialect: Dialect) -> Line {
 }
 
 impl Cable<Line> {
-    fn up(side: Side, (switch, dialect): (&str, Dialect), loss: u64, seed: u64) -> Option<Cable<Line>> {
-        let mut cable = Cable::new(line(side, dialect), side, switch, loss, seed)?;
+    fn up(side: Side, switch: (&str, Dialect), loss: u64, seed: u64) -> Option<Cable<Line>> {
+        Cable::group(side, switch, 1, loss, seed)
+    }
+
+    fn group(side: Side, (switch, dialect): (&str, Dialect), spans: u8, loss: u64, seed: u64) -> Option<Cable<Line>> {
+        let mut cable = Cable::new(line(side, dialect, spans), side, switch, loss, seed)?;
         assert!(cable.comes(60_000, |cable| cable.ours.is_up() && cable.libpri_is_up));
         Some(cable)
     }
@@ -528,5 +534,67 @@ fn a_call_outlives_an_interruption_of_the_data_link() {
         cable.run(cable.now + 1000);
         assert!(cable.all_idle(), "{:?} {:?}", cable.ours.timeslots().collect::<Vec<_>>(), cable.events);
         assert!(!cable.reported(|report| matches!(report, Report::Call { .. })), "{:?}", cable.told);
+    }
+}
+
+#[test]
+fn a_box_that_starts_anew_in_the_midst_of_calls_finds_every_timeslot_usable() {
+    for side in [Side::User, Side::Network] {
+        for switch @ (_, dialect) in SWITCHES {
+            let Some(mut cable) = Cable::up(side, switch, 0, 1) else { return };
+            cable.run(cable.now + 1000);
+            let call = cable.calls();
+            cable.run(cable.now + 50);
+            let theirs = cable.last("ring", "call").unwrap().to_owned();
+            let slot = cable.ours.slot_of(call).unwrap().timeslot;
+            cable.orders(&format!("answer {theirs}"));
+            cable.run(cable.now + 50);
+            assert!(cable.answered(call));
+            cable.ours = line(side, dialect, 1);
+            (cable.told, cable.events) = (Vec::new(), Vec::new());
+            cable.act(Ours::start);
+            assert!(cable.comes(10_000, |cable| cable.last("restart", "channel") == Some("-1")), "{:?}", cable.events);
+            cable.run(cable.now + 10_000);
+            let call = cable.calls();
+            assert_eq!(cable.ours.slot_of(call).unwrap().timeslot, slot);
+            assert!(cable.comes(1000, |cable| cable.last("ring", "call").is_some()), "{:?}", cable.events);
+            cable.hangs_up(call);
+            cable.run(cable.now + 1000);
+            for by_us in [true, false] {
+                assert!(cable.out_and_down(by_us, 1000), "{side:?} {switch:?}: {:?}", cable.events);
+                assert!(cable.in_and_down(by_us, 1000), "{side:?} {switch:?}: {:?}", cable.events);
+            }
+        }
+    }
+}
+
+#[test]
+fn timeslots_of_several_spans_are_told_apart_on_one_d_channel() {
+    for side in [Side::User, Side::Network] {
+        for switch in SWITCHES.into_iter().filter(|(_, dialect)| !dialect.is_private()) {
+            let Some(mut cable) = Cable::group(side, switch, 2, 0, 1) else { return };
+            cable.run(cable.now + 1000);
+            let restarted = |report: &Report| matches!(report, Report::Restarted { by: End::Near, .. });
+            let count = |told: &&Output| matches!(told, Output::Report(report) if restarted(report));
+            assert_eq!(cable.told.iter().filter(count).count(), 2, "{side:?} {switch:?}: {:?}", cable.events);
+            // The user's end hunts from above.
+            let last = cable.ours.timeslots().last().unwrap().0.timeslot;
+            let expected = if side == Side::User { format!("1.{last}") } else { "0.1".to_owned() };
+            let ours = cable.calls();
+            cable.orders("dial 1.7 exclusive 3125550199 3125550100");
+            cable.run(cable.now + 100);
+            assert_eq!(cable.last("ring", "channel"), Some(&expected[..]), "{side:?} {switch:?}");
+            let theirs = cable.incoming().unwrap();
+            assert_eq!(cable.ours.slot_of(theirs), Some(Slot { span: 1, timeslot: 7 }));
+            let rang = cable.last("ring", "call").unwrap().to_owned();
+            cable.orders(&format!("answer {rang}"));
+            cable.order(theirs, Order::Answer(Box::default()));
+            cable.run(cable.now + 100);
+            assert!(cable.answered(ours) && cable.last("answer", "call").is_some(), "{side:?} {switch:?}");
+            cable.hangs_up(ours);
+            cable.hangs_up(theirs);
+            cable.run(cable.now + 1000);
+            assert!(cable.all_idle());
+        }
     }
 }

@@ -206,6 +206,13 @@ impl Line {
         }
     }
 
+    /// The same with call references that follow `last`. Chosen at random, none is likely to be one that a far end
+    /// still holds for a call of before our start: it would take our SETUP for a repeated one.
+    #[must_use]
+    pub fn with_references_after(self, last: u16) -> Line {
+        Line { last_reference: last, ..self }
+    }
+
     /// Can calls be made?
     pub fn is_up(&self) -> bool {
         self.signalling.is_up()

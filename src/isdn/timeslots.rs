@@ -109,6 +109,27 @@ pub enum Hunt {
     MostRecent,
 }
 
+impl Hunt {
+    /// All, in the order of the manual.
+    pub const ALL: [Hunt; 5] = [Hunt::Opposite, Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
+
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hunt::Opposite => "opposite",
+            Hunt::Ascending => "ascending",
+            Hunt::Descending => "descending",
+            Hunt::LeastRecent => "least-recent",
+            Hunt::MostRecent => "most-recent",
+        }
+    }
+
+    /// The order that the configuration names.
+    pub fn named(name: &str) -> Option<Hunt> {
+        Hunt::ALL.into_iter().find(|hunt| hunt.name().eq_ignore_ascii_case(name))
+    }
+}
+
 /// What a timeslot is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -470,6 +491,12 @@ mod tests {
                 slots.take(slot, CallId(place as u32));
             }
         }
+    }
+
+    #[test]
+    fn orders_of_hunting_are_named_as_in_the_configuration() {
+        Hunt::ALL.into_iter().for_each(|hunt| assert_eq!(Hunt::named(hunt.name()), Some(hunt)));
+        assert_eq!([Hunt::named("Ascending"), Hunt::named("up")], [Some(Hunt::Ascending), None]);
     }
 
     #[test]

@@ -9,6 +9,7 @@
  *   timer NAME VALUE                   as libpri names it: T200, N200, T309 (ms)
  *   frame HEX                          came from the far end, without FCS
  *   dial CHANNEL exclusive|any CALLED CALLING
+ *                                      CHANNEL may be INTERFACE.TIMESLOT, also in what it says
  *   proceeding|alerting|progress|answer CALL [CHANNEL]
  *   hangup CALL CAUSE
  *   restart CHANNEL
@@ -28,7 +29,7 @@
 
 #include <libpri.h>
 
-enum { FCS = 2, LONGEST = 1024, CALLS = 4096 };
+enum { FCS = 2, LONGEST = 1024, CALLS = 4096, EXPLICIT = 1 << 16 };
 
 static struct pri *pri;
 static long clock_ms;
@@ -96,9 +97,30 @@ static void forget(q931_call *call)
 	calls[number_of(call)] = NULL;
 }
 
+/* INTERFACE.TIMESLOT where the interface was named. */
+static const char *slot(int channel)
+{
+	static char text[24];
+
+	if (channel < 0 || !(channel & EXPLICIT))
+		snprintf(text, sizeof text, "%d", channel < 0 ? -1 : channel & 0xff);
+	else
+		snprintf(text, sizeof text, "%d.%d", channel >> 8 & 0xff, channel & 0xff);
+	return text;
+}
+
+static int slot_of(const char *text)
+{
+	int interface, timeslot;
+
+	if (sscanf(text, "%d.%d", &interface, &timeslot) == 2)
+		return EXPLICIT | interface << 8 | timeslot;
+	return atoi(text);
+}
+
 static void tell_call(const char *name, q931_call *call, int channel)
 {
-	printf("event %s call=%d channel=%d\n", name, number_of(call), channel & 0xff);
+	printf("event %s call=%d channel=%s\n", name, number_of(call), slot(channel));
 }
 
 static void tell(const pri_event *event)
@@ -114,8 +136,8 @@ static void tell(const pri_event *event)
 		printf("event down\n");
 		break;
 	case PRI_EVENT_RING:
-		printf("event ring call=%d channel=%d flexible=%d called=%s calling=%s name=%s complete=%d\n",
-		       number_of(event->ring.call), event->ring.channel & 0xff, event->ring.flexible,
+		printf("event ring call=%d channel=%s flexible=%d called=%s calling=%s name=%s complete=%d\n",
+		       number_of(event->ring.call), slot(event->ring.channel), event->ring.flexible,
 		       event->ring.callednum, event->ring.callingnum, event->ring.callingname, event->ring.complete);
 		break;
 	case PRI_EVENT_SETUP_ACK:
@@ -141,8 +163,8 @@ static void tell(const pri_event *event)
 		break;
 	case PRI_EVENT_HANGUP_REQ:
 	case PRI_EVENT_HANGUP:
-		printf("event %s call=%d channel=%d cause=%d\n", event->e == PRI_EVENT_HANGUP ? "hangup" : "disconnect",
-		       number_of(event->hangup.call), event->hangup.channel & 0xff, event->hangup.cause);
+		printf("event %s call=%d channel=%s cause=%d\n", event->e == PRI_EVENT_HANGUP ? "hangup" : "disconnect",
+		       number_of(event->hangup.call), slot(event->hangup.channel), event->hangup.cause);
 		/* Either wants an answer, else the call stays half alive; after the last word there is no call any more. */
 		call = event->hangup.call;
 		cause = event->hangup.cause;
@@ -155,16 +177,22 @@ static void tell(const pri_event *event)
 		forget(event->hangup.call);
 		break;
 	case PRI_EVENT_RESTART:
-		printf("event restart channel=%d\n", event->restart.channel == -1 ? -1 : event->restart.channel & 0xff);
+		/* libpri leaves it to its user to forget the calls of a whole interface. */
+		for (int at = 0; event->restart.channel == -1 && at < call_count; at++)
+			if (calls[at]) {
+				pri_destroycall(pri, calls[at]);
+				calls[at] = NULL;
+			}
+		printf("event restart channel=%s\n", slot(event->restart.channel));
 		break;
 	case PRI_EVENT_RESTART_ACK:
-		printf("event restart-ack channel=%d\n", event->restartack.channel & 0xff);
+		printf("event restart-ack channel=%s\n", slot(event->restartack.channel));
 		break;
 	case PRI_EVENT_SERVICE:
-		printf("event status channel=%d status=%d\n", event->service.channel & 0xff, event->service.changestatus);
+		printf("event status channel=%s status=%d\n", slot(event->service.channel), event->service.changestatus);
 		break;
 	case PRI_EVENT_SERVICE_ACK:
-		printf("event status-ack channel=%d status=%d\n", event->service_ack.channel & 0xff,
+		printf("event status-ack channel=%s status=%d\n", slot(event->service_ack.channel),
 		       event->service_ack.changestatus);
 		break;
 	default:
@@ -212,7 +240,7 @@ static q931_call *call_at(int number)
 
 static void order(const char *word, const char *rest)
 {
-	char first[2 * LONGEST], second[64], third[64];
+	char first[2 * LONGEST], second[64], third[64], choice[16];
 	int number = atoi(rest), value = 0, failed = 0;
 	q931_call *call;
 
@@ -223,10 +251,10 @@ static void order(const char *word, const char *rest)
 		failed = pri_set_timer(pri, pri_timer2idx(second), value);
 	else if (strcmp(word, "frame") == 0 && sscanf(rest, "%2047s", first) == 1)
 		take(first);
-	else if (strcmp(word, "dial") == 0 && sscanf(rest, "%d %2047s %63s %63s", &number, first, second, third) == 4)
-		failed = dial(number, first, second, third);
+	else if (strcmp(word, "dial") == 0 && sscanf(rest, "%63s %15s %2047s %63s", second, choice, first, third) == 4)
+		failed = dial(slot_of(second), choice, first, third);
 	else if (strcmp(word, "restart") == 0)
-		failed = pri_reset(pri, number);
+		failed = pri_reset(pri, slot_of(rest));
 	else if (strcmp(word, "status") == 0)
 		failed = pri_maintenance_service(pri, 0, number, value);
 	else if (!(call = call_at(number)))

@@ -5,6 +5,7 @@
 //! 2. Theirs: the timeslot that is asked for, or else an idle one, or cause 44, or cause 34.
 //! 3. Theirs asks for the one that an unanswered call of ours asked for: the exchange's call has it. As a user we wait what
 //!    else the exchange gives ours.
+//!    A call that is being ended gives way: for the far end it has ended.
 //! 4. Ours is refused with cause 44: the far end holds that timeslot for busy. The call is placed on another.
 
 use super::{Entry, Line, Output, Report, Unanswered, Unplaced};
@@ -64,6 +65,7 @@ impl Line {
             Ok(call) => {
                 let id = self.next_call();
                 self.slots.take(slot, id);
+                self.slots.doubt(slot, false);
                 self.keep(id, Entry { call, slot: Some(slot), unanswered: None, heard: now });
                 out.push(Output::Bearer { call: id, slot });
                 self.said(now, id, said, out);
@@ -76,6 +78,11 @@ impl Line {
     fn collide(&mut self, now: Instant, slot: Slot, out: &mut Vec<Output>) {
         let Some(id) = self.slots.call(slot) else { return };
         let Some(entry) = self.calls.get_mut(&id) else { return };
+        if entry.call.is_clearing() {
+            // The last word of the old call was lost.
+            let why = "the far end uses the timeslot anew";
+            return self.with(now, id, out, |call, said| call.abort(Cause::NORMAL, why, said));
+        }
         if entry.unanswered.is_none() {
             // It holds a timeslot for idle that is not: does it still know the call?
             return self.with(now, id, out, |call, said| call.enquire(now, said));
@@ -230,7 +237,7 @@ impl Line {
     }
 
     /// There are more references than timeslots: one is free.
-    fn next_reference(&mut self) -> u16 {
+    pub(super) fn next_reference(&mut self) -> u16 {
         loop {
             self.last_reference = self.last_reference % LAST_REFERENCE + 1;
             let reference = Reference { value: self.last_reference, to_origin: false };

@@ -322,6 +322,14 @@ fn a_call_of_ours_takes_a_timeslot_and_gives_it_back() {
 }
 
 #[test]
+fn call_references_begin_anywhere_begin_anew_and_pass_over_those_in_use() {
+    let mut line = Line::new(terms(Side::User, Dialect::Ni2, &[T1])).with_references_after(32_765);
+    assert_eq!([line.next_reference(), line.next_reference(), line.next_reference()], [32_766, 32_767, 1]);
+    line.references.insert(Reference { value: 2, to_origin: false }, CallId(7));
+    assert_eq!([line.next_reference(), line.next_reference()], [3, 4]);
+}
+
+#[test]
 fn the_far_end_gives_another_timeslot_where_ours_was_a_wish() {
     let mut t = Ladder::t1(Side::User);
     t.place();
@@ -354,6 +362,20 @@ fn calls_of_the_far_end_get_what_they_ask_for_or_another_or_are_refused() {
     t.orders(2, Order::Answer(Box::default()));
     t.sees(0, "1: released 16; CONNECT 3*");
     assert_eq!([t.view(5), t.view(1), t.view(24)], ["idle", "in", "dchannel"]);
+}
+
+#[test]
+fn a_call_whose_last_word_was_lost_gives_way_to_the_next_one() {
+    let mut t = Ladder::t1(Side::User);
+    t.far("SETUP 1 slot 5!");
+    t.hangs_up(1);
+    t.told.clear();
+    t.far("SETUP 2 slot 5!");
+    t.sees(0, "2: has 0.5; CALL PROCEEDING 2* slot 5!; 2: setup");
+    t.far("RELEASE 1");
+    t.far("RELEASE COMPLETE 2");
+    t.sees(0, "RELEASE COMPLETE 1* cause 81; 2: released 31");
+    assert_eq!((t.view(5), t.line.free()), ("idle", 23));
 }
 
 #[test]
@@ -629,6 +651,8 @@ struct Cable {
     open: [BTreeSet<CallId>; 2],
     answered: usize,
     healed: usize,
+    /// Nothing passes on the D channel of this span.
+    cut: Option<usize>,
 }
 
 impl Cable {
@@ -643,6 +667,7 @@ impl Cable {
             open: Default::default(),
             answered: 0,
             healed: 0,
+            cut: None,
         };
         (0..spans.len()).for_each(|span| cable.line(span, true));
         cable
@@ -663,6 +688,7 @@ impl Cable {
         act(&mut self.ends[end], self.now, &mut out);
         for output in out {
             match output {
+                Output::Frame { span, .. } if self.cut == Some(span) => {}
                 Output::Frame { .. } if self.random.below(100) < self.loss => {}
                 Output::Frame { span, octets } => {
                     self.under_way.push_back((self.now + Duration::from_millis(5), 1 - end, span, octets));
@@ -746,6 +772,30 @@ impl Cable {
             _ => {}
         }
     }
+}
+
+#[test]
+fn both_ends_leave_a_d_channel_that_died_without_an_alarm_and_calls_go_on() {
+    let mut cable = Cable::new(Dialect::Ni2, Hunt::Opposite, &nfas(), 0, 1);
+    cable.run(Duration::from_secs(10));
+    cable.place(0);
+    cable.run(Duration::from_secs(1));
+    let [ours, theirs] = [0, 1].map(|end| cable.some_call(end).unwrap());
+    cable.act(1, |line, now, out| line.order(now, theirs, Order::Answer(Box::default()), out));
+    cable.run(Duration::from_secs(1));
+    for (cut, left) in [(0, 1), (1, 0)] {
+        cable.cut = Some(cut);
+        cable.run(Duration::from_secs(40));
+        assert_eq!(cable.ends.each_ref().map(|end| end.signalling.active()), [Some(left); 2]);
+        assert_eq!((cable.open[0].contains(&ours), cable.open[1].contains(&theirs)), (true, true));
+        cable.place(1);
+        cable.run(Duration::from_secs(1));
+        let news = cable.open[0].last().copied().unwrap();
+        cable.act(0, |line, now, out| line.order(now, news, Order::Answer(Box::default()), out));
+        cable.cut = None;
+        cable.run(Duration::from_secs(10));
+    }
+    assert_eq!((cable.answered, cable.open[0].len()), (3, 3));
 }
 
 #[test]

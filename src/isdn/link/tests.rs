@@ -216,6 +216,36 @@ fn t200_asks_and_what_the_far_end_lacks_is_sent_again() {
 }
 
 #[test]
+fn what_is_acknowledged_in_part_gets_its_t200_anew() {
+    let mut t = Ladder::up();
+    t.says("a");
+    t.says("b");
+    t.sees(600, "I 0,0 a; I 1,0 b");
+    t.hears("RR 1");
+    t.hears("RR 1");
+    t.sees(1599, "");
+    t.sees(1600, "RR 0 P");
+}
+
+#[test]
+fn only_the_answer_to_the_question_ends_the_recovery() {
+    let mut t = Ladder::up();
+    for payload in ["a", "b", "c"] {
+        t.says(payload);
+    }
+    t.sees(1000, "I 0,0 a; I 1,0 b; I 2,0 c; RR 0 P");
+    for frame in ["RR 1", "REJ 1", "RNR 1", "RR 1 P"] {
+        t.hears(frame);
+        assert_eq!(t.link.condition(), Condition::Recovering, "{frame}");
+    }
+    t.sees(2000, "RR 0 F; RR 0 P");
+    t.hears("REJ 2 F");
+    t.sees(2000, "I 2,0 c");
+    t.hears("RR 3");
+    t.sees(11_999, "");
+}
+
+#[test]
 fn t203_asks_a_silent_far_end_and_t200_asks_n200_times_more() {
     let mut t = Ladder::up();
     t.sees(9_999, "");
