@@ -14,7 +14,7 @@ impl TrunkId {
 }
 
 /// A T1 or E1 line: `[Span3]` is 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub u16);
 
 /// A transport of SIP (RFC 3261 section 18).

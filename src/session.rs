@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::hop::SpanId;
 use crate::private::Secret;
 use crate::tone::Cadence;
 
@@ -475,6 +476,10 @@ pub struct Addresses {
 /// What is done with the sound of a timeslot; nothing of it while a modem or a fax is heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeslot {
+    /// The line.
+    pub span: SpanId,
+    /// Its number, as the line counts: 1 to 24 on a T1, 1 to 31 on an E1.
+    pub number: u8,
     /// By how much what comes from the line is made louder, dB.
     pub receive_gain: i8,
     /// By how much what goes to the line is made louder, dB.

@@ -15,20 +15,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::change::Change;
+use super::leg::{Heard, Leg, Output as LegOutput};
 use super::report::{CallEnd, CallView, Heading, Progress, Report, masked};
 use super::terms;
 use super::transfer::Transfer;
 use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{Config, Switches, Trunk};
-use crate::hop::{Flow, Hop, TrunkId};
+use crate::hop::TrunkId;
 use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
 use crate::private::Private;
 use crate::random::Random;
 use crate::route::Attempt;
 use crate::session::{Counters, Digit, MediaOrder, Play, SessionId, Side, Sound, Stream};
-use crate::sip::leg::{Leg, Output as LegOutput, RequestId};
-use crate::sip::transaction::{Failure, ServerId};
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Message, Name, Replaces};
 
@@ -71,15 +70,6 @@ pub(super) enum Act {
     Report(Report),
 }
 
-/// What happened to one of the call's legs.
-pub(super) enum Heard {
-    Request(Flow, ServerId, Message),
-    Ack(Message),
-    Cancelled(Message),
-    Response(Flow, RequestId, Message),
-    Failed(RequestId, Failure),
-}
-
 #[derive(Debug)]
 pub(super) enum State {
     Opening { until: Instant },
@@ -113,7 +103,7 @@ pub struct Call {
     heading: Heading,
     pub(super) parties: Parties,
     wish: Option<Wish>,
-    invite: Message,
+    invite: Option<Message>,
     /// Who sits on both sides, a transfer's target, and legs that are still saying goodbye.
     legs: Vec<Half>,
     /// Who sits on each side: the caller and the attempt that counts, until a transfer puts somebody else there.
@@ -130,14 +120,14 @@ pub struct Call {
     words: VecDeque<(LegKey, Word)>,
 }
 
-/// A caller's INVITE that became a leg.
+/// A caller's INVITE or SETUP that became a leg.
 pub(super) struct Caller {
     pub trunk: Arc<Trunk>,
     pub leg: Leg,
     pub parties: Parties,
     pub wish: Option<Wish>,
-    /// The INVITE, to know the same one by another way.
-    pub invite: Message,
+    /// The INVITE, to know the same one by another way; none on a line.
+    pub invite: Option<Message>,
 }
 
 impl Call {
@@ -187,13 +177,7 @@ impl Call {
 
     /// Something happened to one of our legs.
     pub(super) fn hear(&mut self, key: LegKey, heard: Heard, around: &mut Around<'_>) {
-        self.with_leg(key, around, |leg, now, random, out| match heard {
-            Heard::Request(flow, id, message) => leg.request(now, random, flow, id, message, out),
-            Heard::Ack(message) => leg.ack(now, random, &message, out),
-            Heard::Cancelled(message) => leg.cancelled(now, random, &message, out),
-            Heard::Response(flow, id, message) => leg.response(now, random, flow, id, &message, out),
-            Heard::Failed(id, why) => leg.failed(now, random, id, why, out),
-        });
+        self.with_leg(key, around, |leg, now, random, out| leg.hear(now, random, heard, out));
         self.settle(around);
     }
 
@@ -305,7 +289,7 @@ impl Call {
     /// CSeq number (RFC 3261 sections 8.2.2.2 and 9.1)?
     pub(super) fn began_with(&self, message: &Message) -> bool {
         let number = |message: &Message| message.cseq().map(|cseq| cseq.number);
-        let mine = &self.invite;
+        let Some(mine) = &self.invite else { return false };
         mine.call_id() == message.call_id()
             && mine.tag(Name::From) == message.tag(Name::From)
             && number(mine) == number(message)
@@ -323,7 +307,7 @@ impl Call {
 
     /// The Call-IDs of all legs.
     pub(super) fn call_ids(&self) -> impl Iterator<Item = &str> {
-        self.legs.iter().map(|half| half.leg.call_id())
+        self.legs.iter().filter_map(|half| half.leg.call_id())
     }
 
     /// The trunks that carry this call, for the limits.
@@ -377,7 +361,7 @@ impl Call {
             match self.place(&attempt, around) {
                 Ok(()) => return,
                 Err(failure) => {
-                    self.note(format!("{} is passed over: {}", attempt.hop, failure.why), around);
+                    self.note(format!("{} is passed over: {}", attempt.egress, failure.why), around);
                     self.last_failure = Some(failure);
                 }
             }
@@ -415,10 +399,10 @@ impl Call {
         let key = LegKey(self.next_leg);
         self.next_leg += 1;
         let fast = trunk.switches.enable_fast_failover_timer.then_some(trunk.switches.fast_failover_timeout);
-        let hop = Hop::Target(attempt.hop.clone());
-        self.note(format!("trying {} at {}{}", trunk.name, attempt.hop, by_route(&attempt.route)), around);
+        self.note(format!("trying {} at {}{}", trunk.name, attempt.egress, by_route(&attempt.route)), around);
         let mut said = Vec::new();
-        let leg = Leg::outgoing(around.now, around.random, trunk.clone(), hop, parties, &terms, &mut said);
+        let way = (&*self.config, trunk.clone(), &attempt.egress);
+        let leg = Leg::outgoing(around.now, around.random, way, parties, &terms, &mut said)?;
         self.legs.push(Half { key, trunk, leg });
         self.say(key, said, around);
         Ok((key, fast.map(|fast| around.now.mono + fast)))

@@ -6,6 +6,7 @@
 
 mod b2bua;
 mod change;
+mod leg;
 mod peer_clock;
 mod register;
 mod replace;
@@ -19,7 +20,8 @@ mod trunk;
 
 pub use b2bua::{Call, CallKey};
 pub use report::{
-    CallEnd, CallView, Heading, Progress, Report, Snapshot, TransferMode, TransferResult, TrunkView, Way,
+    CallEnd, CallView, Heading, Progress, Report, Snapshot, SpanCounters, SpanView, TimeslotView, TransferMode,
+    TransferResult, TrunkView, Way,
 };
-pub use switch::{Event, Output, Switch};
+pub use switch::{Event, FromSpan, Output, SpanOrder, Switch};
 pub use trunk::Reachability;

@@ -24,8 +24,8 @@ pub(super) struct Asked {
 /// A call with what it is indexed by.
 pub(super) struct Entry {
     pub call: Call,
-    /// The INVITE that began it, for when the call cannot answer it any more.
-    pub asked: Asked,
+    /// The INVITE that began it, if one did, for when the call cannot answer it any more.
+    pub asked: Option<Asked>,
     call_ids: Vec<String>,
     deadline: Option<Instant>,
     /// The trunks whose live calls it counts among.
@@ -39,7 +39,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub fn new(call: Call, asked: Asked) -> Entry {
+    pub fn new(call: Call, asked: Option<Asked>) -> Entry {
         let (call_ids, carriers, invites, clocks_told) = Default::default();
         Entry { call, asked, call_ids, deadline: None, carriers, invites, referrer: None, clocks_told }
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::alarm::Alarm;
 use crate::cause::{Cause, Guilty, Release};
 use crate::gateway;
-use crate::hop::{Transport, TrunkId};
+use crate::hop::{SpanId, Transport, TrunkId};
 use crate::identity::Verdict;
 use crate::private::Private;
 use crate::session::{Counters, Mos};
@@ -130,6 +130,15 @@ pub enum Report {
         trunk: TrunkId,
         /// The verdict.
         verdict: Verdict,
+    },
+    /// Something happened on a line.
+    Line {
+        /// By the span of its D channel.
+        line: SpanId,
+        /// Is it as it should be?
+        good: bool,
+        /// What.
+        text: String,
     },
     /// A request was refused before it became a call.
     Refused {
@@ -295,6 +304,59 @@ pub struct TrunkView {
     pub gateway: gateway::View,
 }
 
+/// A span as operators see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpanView {
+    /// Its section in the configuration.
+    pub name: String,
+    /// The gateway whose line it is.
+    pub trunk: Option<String>,
+    /// `T1` or `E1`.
+    pub line: &'static str,
+    /// The exchange's dialect.
+    pub switch: &'static str,
+    /// Is it there and without alarm?
+    pub up: bool,
+    /// LOS, LOF, AIS, RAI.
+    pub alarms: Vec<&'static str>,
+    /// For how long it has been so.
+    pub since_seconds: f64,
+    /// Why it is not there; empty otherwise.
+    pub why: String,
+    /// How the data link of its D channel is; none without a D channel.
+    pub d_channel: Option<&'static str>,
+    /// What went wrong there last.
+    pub d_channel_fault: Option<String>,
+    /// Every timeslot, in order.
+    pub timeslots: Vec<TimeslotView>,
+    /// What went wrong on it so far, as its driver counts; none while it is not there.
+    pub counters: Option<SpanCounters>,
+}
+
+/// A timeslot as operators see it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TimeslotView {
+    /// By the line's own count.
+    pub timeslot: u8,
+    /// `idle`, `in`, `out`, `setup`, `blocked-near`, `blocked-far`, `dchannel`.
+    pub state: &'static str,
+}
+
+/// What went wrong on a span since it was opened.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SpanCounters {
+    /// Seconds with an error of any kind.
+    pub errored_seconds: u64,
+    /// Pulses against the line code.
+    pub code_violations: u64,
+    /// Framing bits and CRC blocks that were wrong.
+    pub frame_errors: u64,
+    /// Frames of 125 µs that were repeated or left out.
+    pub slips: u64,
+    /// D channel frames that were broken.
+    pub bad_hdlc_frames: u64,
+}
+
 /// Everything an operator may ask, at one moment.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Snapshot {
@@ -302,6 +364,8 @@ pub struct Snapshot {
     pub calls: Vec<CallView>,
     /// Trunks in the order of the configuration.
     pub trunks: Vec<TrunkView>,
+    /// Lines in the order of the configuration.
+    pub spans: Vec<SpanView>,
     /// What breaks calls, trunk by trunk.
     pub alarms: Vec<Alarm>,
     /// Running SIP transactions.

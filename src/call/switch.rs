@@ -2,6 +2,7 @@
 //! out as an [`Output`]. It owns the transactions, the calls and the watch over the trunks, and
 //! finds for each message the one that it belongs to.
 
+pub(super) mod line;
 mod referral;
 
 use std::borrow::Cow;
@@ -9,21 +10,22 @@ use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::b2bua::{Act, Around, CALLER, Call, CallKey, Caller, Half, Heard, LegKey};
+use super::b2bua::{Act, Around, CALLER, Call, CallKey, Caller, Half, LegKey};
+use super::leg::{Heard, Leg, Output as LegOutput};
 use super::register::{Asked, Entry, Register};
 use super::report::{Report, Snapshot, TrunkView, Way};
 use super::trunk::{Reachability, TrunkWatch};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
 use crate::config::{Config, Trunk};
 use crate::gateway::{Voice, Word};
-use crate::hop::{Flow, Hop, Transport, TrunkId};
+use crate::hop::{Flow, Hop, SpanId, Transport, TrunkId};
 use crate::identity::window::Window;
 use crate::leg::Parties;
 use crate::random::Random;
 use crate::route;
 use crate::session::{MediaOrder, MediaReport, SessionId};
 use crate::sip::invite;
-use crate::sip::leg::{Incoming, Leg, Output as LegOutput, RequestId};
+use crate::sip::leg::{self, Incoming, RequestId};
 use crate::sip::options;
 use crate::sip::reason::excused;
 use crate::sip::response::response_to;
@@ -31,6 +33,8 @@ use crate::sip::transaction::{self, Failure, Ticket, Transactions};
 use crate::sip::uas;
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Builder, Message, Method, Name, Replaces, Uri};
+use line::Lines;
+pub use line::{FromSpan, SpanOrder};
 
 /// Seconds after which a peer may try again when this box is full or draining.
 const RETRY_AFTER: u32 = 20;
@@ -61,6 +65,10 @@ pub enum Event {
         /// What was seen.
         window: Window,
     },
+    /// Something came from a line.
+    Span(SpanId, FromSpan),
+    /// An operator wants something of a line.
+    SpanOrder(SpanId, SpanOrder),
     /// Word from the media plane.
     Media(MediaReport),
     /// Word from a gateway of itself.
@@ -94,6 +102,8 @@ pub enum Output {
         /// What to say in [`Event::Unsent`] when it cannot be sent; `None`: nobody cares.
         ticket: Option<Ticket>,
     },
+    /// Send a frame on a line's D channel.
+    Frame(SpanId, Vec<u8>),
     /// Tell the media plane.
     Media(MediaOrder),
     /// Tell the operators.
@@ -122,6 +132,7 @@ pub struct Switch {
     transactions: Transactions<Asker>,
     calls: Register,
     trunks: Vec<TrunkWatch>,
+    lines: Lines,
     draining: bool,
     /// What the transport said last: the reason behind [`Failure::Transport`].
     last_unsent: Cow<'static, str>,
@@ -132,6 +143,7 @@ impl Switch {
     pub fn new(now: Now, config: Arc<Config>, random: Random) -> Switch {
         let trunks = config.trunks.iter().map(|trunk| TrunkWatch::new(now, trunk.clone())).collect();
         Switch {
+            lines: Lines::new(now, &config),
             config,
             random,
             transactions: Transactions::default(),
@@ -153,9 +165,11 @@ impl Switch {
                 self.transactions.unsent(now, ticket, &mut turn.said);
             }
             Event::Window { trunk, remote, window } => self.watch_window(trunk, remote, window, &mut turn),
+            Event::Span(span, came) => self.span_says(span, came, &mut turn),
+            Event::SpanOrder(span, order) => self.order_span(span, order, &mut turn),
             Event::Media(report) => self.media(report, &mut turn),
             Event::Told { trunk, voice, word } => self.told(trunk, voice, word, &mut turn),
-            Event::Reload(config) => self.reload(now, config),
+            Event::Reload(config) => self.reload(config, &mut turn),
             Event::Drain => self.draining = true,
             Event::ReleaseAll => self.release_all(&mut turn),
             Event::Tick => {}
@@ -166,7 +180,8 @@ impl Switch {
     /// When [`Event::Tick`] is due.
     pub fn timeout(&self) -> Option<Instant> {
         let trunks = self.trunks.iter().map(TrunkWatch::timeout).fold(None, soonest);
-        soonest(self.transactions.timeout(), soonest(trunks, self.calls.timeout()))
+        let lines = self.lines.timeout();
+        soonest(soonest(self.transactions.timeout(), lines), soonest(trunks, self.calls.timeout()))
     }
 
     /// Live calls, ending ones included until their ports are home.
@@ -179,7 +194,8 @@ impl Switch {
         Snapshot {
             calls: self.calls.live().iter().map(|call| call.view(now)).collect(),
             trunks: self.trunks.iter().map(|watch| trunk_view(watch, now)).collect(),
-            alarms: self.trunks.iter().flat_map(|watch| watch.alarms(now)).collect(),
+            spans: self.lines.views(now, &self.config),
+            alarms: self.trunks.iter().flat_map(|watch| watch.alarms(now)).chain(self.lines.alarms(now)).collect(),
             transactions: self.transactions.len(),
             draining: self.draining,
         }
@@ -269,30 +285,38 @@ impl Switch {
         if asked.message.value(Name::Replaces).is_some() {
             return self.replace(asked, turn);
         }
-        let Some(watch) = self.watch(asked.flow.trunk) else {
-            return self.refuse(&asked, 403, "the trunk was removed by a reload", turn);
+        let trunk = match self.takes_call(asked.flow.trunk) {
+            Ok(trunk) => trunk,
+            Err(release) => return self.refuse_for(&asked, release, turn),
         };
-        if self.draining {
-            return self.refuse(&asked, 503, "the box is draining and takes no new calls", turn);
-        }
-        if !watch.has_room() {
-            let release = Release::new(Guilty::Us, Cause::NO_CIRCUIT, "the trunk carries MaxCalls calls already");
-            return self.refuse_for(&asked, release, turn);
-        }
         if self.begun_by(&asked.message).is_some() {
             return self.refuse(&asked, 482, "the same INVITE came twice by different ways", turn);
         }
-        let trunk = watch.trunk.clone();
         let invite = asked.message.clone();
-        match Leg::incoming(turn.now, &mut self.random, trunk.clone(), asked.flow, asked.id, invite.clone()) {
+        match leg::Leg::incoming(turn.now, &mut self.random, trunk.clone(), asked.flow, asked.id, invite.clone()) {
             Ok((leg, Incoming { parties, wish })) => {
-                self.begin(asked, Caller { trunk, leg, parties, wish, invite }, turn);
+                let caller = Caller { trunk, leg: Leg::Sip(Box::new(leg)), parties, wish, invite: Some(invite) };
+                let key = self.calls.next_key();
+                self.begin(key, Some(asked), caller, turn);
             }
             Err(rejection) => {
                 turn.out.push(refused(asked.flow.trunk, rejection.release.final_status(), rejection.release.why));
                 self.transactions.respond(turn.now, asked.id, rejection.response, &mut turn.said);
             }
         }
+    }
+
+    /// The trunk, if it may call now.
+    fn takes_call(&self, trunk: TrunkId) -> Result<Arc<Trunk>, Release> {
+        let refused = |status, why| Release::new(Guilty::Us, Cause::from_status(status), why).with_status(status);
+        let watch = self.watch(trunk).ok_or_else(|| refused(403, "the trunk was removed by a reload"))?;
+        if self.draining {
+            return Err(refused(503, "the box is draining and takes no new calls"));
+        }
+        if !watch.has_room() {
+            return Err(Release::new(Guilty::Us, Cause::NO_CIRCUIT, "the trunk carries MaxCalls calls already"));
+        }
+        Ok(watch.trunk.clone())
     }
 
     /// An INVITE with Replaces (RFC 3891 section 3). Who replaces a leg must come by the same trunk: nobody else may
@@ -317,9 +341,10 @@ impl Switch {
         let (Some(side), Some(trunk)) = (call(key).and_then(|call| call.replaceable(leg)), trunk) else {
             return self.refuse(&asked, 491, "the call is being transferred, or over", turn);
         };
-        match Leg::incoming(turn.now, &mut self.random, trunk.clone(), asked.flow, asked.id, asked.message.clone()) {
+        match leg::Leg::incoming(turn.now, &mut self.random, trunk.clone(), asked.flow, asked.id, asked.message.clone())
+        {
             Ok((leg, Incoming { parties, .. })) => {
-                let half = Half { key: CALLER, trunk, leg };
+                let half = Half { key: CALLER, trunk, leg: Leg::Sip(Box::new(leg)) };
                 self.step(key, turn, |call, around| call.replace(side, half, parties.calling, around));
             }
             Err(rejection) => {
@@ -350,25 +375,25 @@ impl Switch {
         });
         if let Some(after) = after {
             self.calls.hand_over((other, before), (key, after));
+            self.lines.hand_over((other, before), (key, after));
         }
     }
 
-    fn begin(&mut self, asked: Asked, mut caller: Caller, turn: &mut Turn<'_>) {
-        let flow = asked.flow;
+    fn begin(&mut self, key: CallKey, asked: Option<Asked>, mut caller: Caller, turn: &mut Turn<'_>) {
         // Few INVITEs carry a token, so nobody keeps an index of them.
-        let referred = invite::passage_token(&caller.invite).and_then(|token| self.calls.referred(token));
+        let token = caller.invite.as_ref().and_then(invite::passage_token);
+        let referred = token.and_then(|token| self.calls.referred(token));
         if let Some(Parties { called, referral, .. }) = referred {
             caller.parties = Parties { called, referral, ..caller.parties };
         }
-        let key = self.calls.next_key();
         let id: Arc<str> = self.random.token().into();
         let (called, calling) = (caller.parties.called.clone(), caller.parties.calling.clone());
-        let (trunk, transport, way) = (flow.trunk, flow.transport, Way::Received);
-        let message = caller.invite.clone();
-        turn.out.extend([
-            Output::Report(Report::Began { call: id.clone(), from: trunk, called: called.clone(), calling }),
-            Output::Report(Report::Message { call: id.clone(), trunk, transport, way, message }),
-        ]);
+        let (trunk, way) = (caller.trunk.id, Way::Received);
+        turn.out.push(Output::Report(Report::Began { call: id.clone(), from: trunk, called: called.clone(), calling }));
+        if let Some(Asked { flow, message, .. }) = &asked {
+            let (transport, message) = (flow.transport, message.clone());
+            turn.out.push(Output::Report(Report::Message { call: id.clone(), trunk, transport, way, message }));
+        }
         let is_up = |id| self.watch(id).is_none_or(TrunkWatch::is_up);
         let referral = caller.parties.referral.as_ref();
         let attempts = match referral.and_then(|referral| Uri::parse(referral.target.get().as_bytes())) {
@@ -466,6 +491,7 @@ impl Switch {
 
     fn tick(&mut self, turn: &mut Turn<'_>) {
         self.transactions.tick(turn.now, &mut turn.said);
+        self.tick_lines(turn);
         self.probe(turn);
         while let Some(key) = self.calls.due(turn.now) {
             self.step(key, turn, |call, around| call.tick(around));
@@ -516,14 +542,16 @@ impl Switch {
     }
 
     /// Trunks are recognised by number; one whose hops changed is asked anew, its calls still count.
-    fn reload(&mut self, now: Now, config: Arc<Config>) {
+    fn reload(&mut self, config: Arc<Config>, turn: &mut Turn<'_>) {
+        let now = turn.now;
         let old = std::mem::take(&mut self.trunks);
         let watch = |trunk: &Arc<Trunk>| match old.iter().find(|watch| watch.id() == trunk.id) {
             Some(watch) => watch.renewed(now, trunk.clone()),
             None => TrunkWatch::new(now, trunk.clone()),
         };
         self.trunks = config.trunks.iter().map(watch).collect();
-        self.config = config;
+        self.config = config.clone();
+        self.reload_lines(&config, turn);
     }
 
     fn release_all(&mut self, turn: &mut Turn<'_>) {
@@ -556,7 +584,10 @@ impl Switch {
             acts.push(Act::Report(Report::Note { call: entry.call.id.clone(), text }));
             acts.push(Act::Media(MediaOrder::Close(SessionId(key.0))));
             // Of no effect where the caller has its final answer.
-            self.refuse(&entry.asked, 500, "a fault in our own program", turn);
+            if let Some(asked) = &entry.asked {
+                self.refuse(asked, 500, "a fault in our own program", turn);
+            }
+            self.abandon_on_lines(key, turn);
         }
         self.perform(key, acts, turn);
     }
@@ -573,11 +604,18 @@ impl Switch {
     }
 
     fn leg_sends(&mut self, key: CallKey, leg: LegKey, output: LegOutput, turn: &mut Turn<'_>) {
-        let (now, random, said) = (turn.now, &mut self.random, &mut turn.said);
         let sent_by =
             self.calls.get(key).and_then(|entry| entry.call.trunk_of(leg)).map(Trunk::sent_by).unwrap_or_default();
+        let output = match output {
+            LegOutput::Sip(output) => output,
+            LegOutput::Place(line, setup) => return self.place_on_line((key, leg), line, *setup, turn),
+            LegOutput::Line(order) => return self.order_line((key, leg), order, turn),
+            // The call keeps its legs' words and notes to itself.
+            LegOutput::Word(_) | LegOutput::Note(_) => return,
+        };
+        let (now, random, said) = (turn.now, &mut self.random, &mut turn.said);
         match output {
-            LegOutput::Request { id, hop, message } => {
+            leg::Output::Request { id, hop, message } => {
                 let asker = Asker::Leg(key, leg, id);
                 let client = self.transactions.request(now, asker, hop, &sent_by, &message, random, said);
                 let entry = self.calls.get_mut(key).filter(|_| message.is(Method::Invite));
@@ -585,18 +623,17 @@ impl Switch {
                     entry.invited(leg, id, client);
                 }
             }
-            LegOutput::Cancel { id, reason } => {
+            leg::Output::Cancel { id, reason } => {
                 let invites = self.calls.get(key).map_or(&[][..], |entry| &entry.invites);
                 if let Some((.., client)) = invites.iter().find(|(of, request, _)| (*of, *request) == (leg, id)) {
                     self.transactions.cancel(now, *client, &[(Name::Reason, &reason)], said);
                 }
             }
-            LegOutput::Ack { hop, message } => {
+            leg::Output::Ack { hop, message } => {
                 Transactions::<Asker>::acknowledge(hop, &sent_by, &message, random, said);
             }
-            LegOutput::Respond { transaction, message } => self.transactions.respond(now, transaction, message, said),
-            // The call keeps its legs' words and notes to itself.
-            LegOutput::Word(_) | LegOutput::Note(_) => {}
+            leg::Output::Respond { transaction, message } => self.transactions.respond(now, transaction, message, said),
+            leg::Output::Word(_) | leg::Output::Note(_) => {}
         }
     }
 

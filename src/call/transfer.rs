@@ -287,7 +287,7 @@ impl Call {
             match self.dial_target(&attempt, around) {
                 Ok(()) => return,
                 Err(why) => {
-                    self.note(format!("{} is passed over: {}", attempt.hop, why.why), around);
+                    self.note(format!("{} is passed over: {}", attempt.egress, why.why), around);
                     failure = why;
                 }
             }

@@ -160,6 +160,19 @@ impl TrunkWatch {
         news.then(|| self.why.clone())
     }
 
+    /// A D channel of its lines came up or went down; `up`: one of them is up. The sentence to report when this changes
+    /// the verdict.
+    pub fn line(&mut self, now: Now, up: bool, why: String) -> Option<Cow<'static, str>> {
+        self.why = why.into();
+        let news = match (self.state, up) {
+            (Reachability::Up { .. }, true) | (Reachability::Down { .. }, false) => return None,
+            (_, true) => Reachability::Up { since: now.mono, misses: 0 },
+            (_, false) => Reachability::Down { since: now.mono },
+        };
+        self.state = news;
+        Some(self.why.clone())
+    }
+
     /// The OPTIONS that was out found no answer. The sentence to report when this takes it down.
     pub fn missed(&mut self, now: Now, why: &str) -> Option<Cow<'static, str>> {
         let misses = match self.state {

@@ -394,6 +394,7 @@ pub static KEYS: &[Key] = &[
     key(Span, "DChannel", DChannel, "own", Spans, "Where the calls of this line are set up. own: in its own D timeslot; Span1: in that of [Span1], and this line has a bearer more (NFAS); backup Span1: in that of [Span1], and when it fails in its own."),
     key(Span, "Interface", Number(0, 127), "", Spans, "The line's number where one D channel serves several, as the carrier counts them."),
     key(Span, "Hunt", Choice(HUNTS), "descending", Spans, "In which order timeslots are taken. The far end should begin at the other end of the line: then both seldom want the same one at once."),
+    key(Span, "CountryCode", Number(1, 999), "", Spans, "The country whose national numbers this line knows: with 1, +13125556789 is called as the national number 3125556789, and a national caller is shown with +1. Without this key numbers with + are called as international ones."),
     key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", Spans, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
 
     key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),

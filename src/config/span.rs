@@ -38,6 +38,8 @@ pub struct Span {
     pub interface: Option<u8>,
     /// In which order timeslots are taken.
     pub hunt: Hunt,
+    /// The country code whose national numbers the line knows; empty where national numbers stay as they are.
+    pub country: String,
     /// The longest echo that is taken out of what the line says, milliseconds; 0 leaves it in.
     pub echo_tail_ms: u16,
 }
@@ -134,6 +136,9 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
         d_channel,
         interface: interface.and_then(|number| u8::try_from(number).ok()),
         hunt: HUNT_VALUES[choice("Hunt", HUNTS)],
+        country: known
+            .value("CountryCode", |text| value::number(text, 1, 999))
+            .map_or_else(String::new, |code| code.to_string()),
         echo_tail_ms: [0, 64, 128][choice("EchoTail", super::keys::ECHO_TAILS)],
     })
 }

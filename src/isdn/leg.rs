@@ -11,9 +11,7 @@ use crate::cause::{Cause, Guilty, Release};
 use crate::leg::{Fork, Order, Outcome, Parties, Stage, Wish, Word};
 use crate::private::Private;
 use crate::session::{Digit, Direction, Stream};
-use crate::wire::q931::{
-    Bearer, Calling, Channel, Name, Number, NumberType, Party, Plan, Presentation, Screening, Shown, Side,
-};
+use crate::wire::q931::{Bearer, Calling, Name, Number, NumberType, Party, Plan, Presentation, Screening, Shown, Side};
 
 /// How long a digit is pressed of which only the name is told.
 const DIGIT: Duration = Duration::from_millis(160);
@@ -64,35 +62,18 @@ fn printable(name: Private<String>) -> Private<String> {
     Private(name.0.chars().filter(|c| !c.is_control()).collect())
 }
 
-/// Which way the call goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// The line called.
-    In,
-    /// The line was called.
-    Out,
-}
-
 /// One leg on a line.
 #[derive(Debug)]
 pub struct Leg {
-    way: Way,
-    channel: Channel,
-    /// How sound goes through a timeslot.
-    through: fn(&Channel) -> Stream,
+    /// How its sound goes: known before the far end says anything that is heard.
+    bearer: Option<Stream>,
     told: Option<Stream>,
     over: bool,
 }
 
 impl Leg {
     /// A leg that calls `parties`, and the SETUP that its call begins with; or why nobody can be called under that number.
-    pub fn outgoing(
-        access: &Access,
-        numbering: &Numbering,
-        parties: &Parties,
-        channel: Channel,
-        through: fn(&Channel) -> Stream,
-    ) -> Result<(Leg, Setup), Release> {
+    pub fn outgoing(access: &Access, numbering: &Numbering, parties: &Parties) -> Result<(Leg, Setup), Release> {
         let called = numbering.number(parties.called.get());
         if !(1..=MOST_DIGITS).contains(&called.digits.get().len()) {
             let why = "the called number is none that a telephone line takes";
@@ -113,17 +94,11 @@ impl Leg {
             text: parties.name.clone(),
             restricted: parties.withheld,
         });
-        Ok((Leg { way: Way::Out, channel, through, told: None, over: false }, setup))
+        Ok((Leg { bearer: None, told: None, over: false }, setup))
     }
 
-    /// The leg of a SETUP that came: who calls whom, and what can be spoken.
-    pub fn incoming(
-        access: &Access,
-        numbering: &Numbering,
-        setup: &Setup,
-        channel: Channel,
-        through: fn(&Channel) -> Stream,
-    ) -> (Leg, Parties, Wish) {
+    /// The leg of a SETUP that came with a timeslot whose sound goes by `bearer`: who calls whom, and what can be spoken.
+    pub fn incoming(access: &Access, numbering: &Numbering, setup: &Setup, bearer: Stream) -> (Leg, Parties, Wish) {
         let presentation = setup.calling.as_ref().map(|calling| calling.shown.unwrap_or_default().presentation);
         let withheld = presentation == Some(Presentation::Restricted);
         let calling = setup.calling.as_ref().filter(|_| !withheld).map(|calling| numbering.user(&calling.number));
@@ -136,7 +111,7 @@ impl Leg {
             referral: None,
         };
         let wish = Wish { codecs: vec![access.law], direction: Direction::SendRecv, comfort_noise: false };
-        (Leg { way: Way::In, channel, through, told: None, over: false }, parties, wish)
+        (Leg { bearer: Some(bearer), told: None, over: false }, parties, wish)
     }
 
     /// What the call says: orders for the line, and what can be answered at once.
@@ -162,9 +137,8 @@ impl Leg {
                 line.push(call::Order::Release { cause: release.cause, tones: false });
             }
             Order::Change(terms) => {
-                let stream = self.stream(terms.direction);
-                self.told = Some(stream.clone());
-                words.push(Word::Changed(stream));
+                self.told = self.stream(terms.direction);
+                words.extend(self.told.clone().map(Word::Changed));
             }
             Order::Refer(_) => {
                 let why = "this line cannot transfer calls by itself";
@@ -185,14 +159,13 @@ impl Leg {
         match word {
             call::Word::Progress { ringing, audible } => {
                 let stage = if ringing { Stage::Ringing } else { Stage::InBand };
-                let media = audible.then(|| self.stream(Direction::SendRecv));
+                let media = self.stream(Direction::SendRecv).filter(|_| audible);
                 self.told = media.clone().or(self.told.take());
                 words.push(Word::Progress { stage, fork, media });
             }
             call::Word::Answer(_) => {
-                let media = self.stream(Direction::SendRecv);
-                self.told = Some(media.clone());
-                words.push(Word::Answer { fork, media });
+                self.told = self.stream(Direction::SendRecv);
+                words.extend(self.told.clone().map(|media| Word::Answer { fork, media }));
             }
             call::Word::Digits(digits) => {
                 words.extend(digits.0.chars().filter_map(Digit::of).map(|digit| Word::Digit(digit, DIGIT)));
@@ -210,26 +183,28 @@ impl Leg {
         }
     }
 
-    /// Both ends agreed on this timeslot.
-    pub fn agreed(&mut self, channel: Channel) {
-        self.channel = channel;
+    /// Its sound goes this way from now on.
+    pub fn agreed(&mut self, bearer: Stream, words: &mut Vec<Word>) {
+        let direction = self.told.as_ref().map(|told| told.direction);
+        self.bearer = Some(bearer);
+        words.extend(direction.and_then(|direction| self.media(direction)));
     }
 
-    /// Did the line call?
-    pub fn is_caller(&self) -> bool {
-        self.way == Way::In
+    /// Is it over? The line may still have to say goodbye.
+    pub fn is_over(&self) -> bool {
+        self.over
     }
 
-    fn stream(&self, direction: Direction) -> Stream {
-        Stream { direction, ..(self.through)(&self.channel) }
+    fn stream(&self, direction: Direction) -> Option<Stream> {
+        Some(Stream { direction, ..self.bearer.clone()? })
     }
 
     /// A caller's leg says what was agreed, once.
     fn media(&mut self, direction: Direction) -> Option<Word> {
         let stream = self.stream(direction);
-        let news = self.told.as_ref() != Some(&stream);
-        self.told = Some(stream.clone());
-        news.then_some(Word::Media(stream))
+        let news = self.told != stream;
+        self.told.clone_from(&stream);
+        stream.filter(|_| news).map(Word::Media)
     }
 }
 
@@ -237,16 +212,15 @@ impl Leg {
 mod tests {
     use super::*;
     use crate::leg::Terms;
-    use crate::session::{Addresses, Codec, Digits, Opus, Remote};
+    use crate::session::{Codec, Digits, Opus, Remote, Timeslot};
     use crate::wire::q931::Dialect;
 
-    fn through(channel: &Channel) -> Stream {
-        let port = 4000 + u16::from(channel.single().unwrap_or_default());
+    fn toward(port: u16, direction: Direction) -> Stream {
         Stream {
-            remote: Remote::Rtp(Addresses { rtp: ([127, 0, 0, 1], port).into(), rtcp: ([127, 0, 0, 1], port).into() }),
+            remote: Remote::Timeslot(Timeslot { number: port as u8, ..Timeslot::default() }),
             ice: None,
             latch: false,
-            direction: Direction::SendRecv,
+            direction,
             codec: Codec::Pcmu,
             payload_type: 0,
             opus: Opus::default(),
@@ -269,12 +243,12 @@ mod tests {
 
     fn called(side: Side) -> Leg {
         let parties = Parties { called: Private("2060".into()), ..Parties::default() };
-        Leg::outgoing(&access(side), &Numbering::default(), &parties, Channel::slot(None, 3, false), through).unwrap().0
+        Leg::outgoing(&access(side), &Numbering::default(), &parties).unwrap().0
     }
 
     fn caller() -> Leg {
         let setup = Setup::new(Bearer::speech(Codec::Pcmu), Number::new(NumberType::UNKNOWN, "2060"));
-        Leg::incoming(&access(Side::User), &Numbering::default(), &setup, Channel::slot(None, 3, true), through).0
+        Leg::incoming(&access(Side::User), &Numbering::default(), &setup, toward(4003, Direction::SendRecv)).0
     }
 
     fn heard(leg: &mut Leg, word: call::Word) -> Vec<Word> {
@@ -287,11 +261,6 @@ mod tests {
         let (mut line, mut words) = (Vec::new(), Vec::new());
         leg.order(order, &mut line, &mut words);
         (line, words)
-    }
-
-    fn toward(port: u16, direction: Direction) -> Stream {
-        let address = ([127, 0, 0, 1], port).into();
-        Stream { remote: Remote::Rtp(Addresses { rtp: address, rtcp: address }), direction, ..through(&Channel::any()) }
     }
 
     #[test]
@@ -324,7 +293,7 @@ mod tests {
     fn a_number_that_no_line_takes_is_refused() {
         for called in ["", "conference;x=1", &"1".repeat(33)] {
             let parties = Parties { called: Private(called.into()), ..Parties::default() };
-            let leg = Leg::outgoing(&access(Side::User), &Numbering::default(), &parties, Channel::any(), through);
+            let leg = Leg::outgoing(&access(Side::User), &Numbering::default(), &parties);
             assert_eq!(leg.unwrap_err().final_status(), 484, "{called}");
         }
     }
@@ -342,19 +311,18 @@ mod tests {
         for (withheld, side, screening) in
             [(false, Side::User, Screening::NotScreened), (true, Side::Network, Screening::Network)]
         {
-            let channel = Channel::slot(None, 3, false);
-            let called = Leg::outgoing(&access(side), &numbering, &parties(withheld), channel.clone(), through);
-            let (_, setup) = called.unwrap();
+            let (_, setup) = Leg::outgoing(&access(side), &numbering, &parties(withheld)).unwrap();
             let shown = setup.calling.clone().unwrap().shown.unwrap();
             assert_eq!((shown.presentation == Presentation::Restricted, shown.screening), (withheld, screening));
             assert_eq!(setup.name.clone().unwrap().restricted, withheld);
-            let (leg, back, wish) = Leg::incoming(&access(side.other()), &numbering, &setup, channel, through);
+            let (_, back, wish) =
+                Leg::incoming(&access(side.other()), &numbering, &setup, toward(4003, Direction::SendRecv));
             let known = if withheld {
                 Parties { calling: Private::default(), name: Private::default(), ..parties(true) }
             } else {
                 parties(false)
             };
-            assert_eq!((back, leg.is_caller()), (known, true));
+            assert_eq!(back, known);
             assert_eq!(wish, Wish { codecs: vec![Codec::Pcmu], direction: Direction::SendRecv, comfort_noise: false });
         }
     }
@@ -362,7 +330,7 @@ mod tests {
     #[test]
     fn a_line_that_is_called_says_how_far_it_is_in_our_words() {
         let mut leg = called(Side::User);
-        leg.agreed(Channel::slot(None, 5, true));
+        leg.agreed(toward(4005, Direction::SendRecv), &mut Vec::new());
         let fork = Fork::default();
         let ringing = call::Word::Progress { ringing: true, audible: false };
         assert_eq!(heard(&mut leg, call::Word::Proceeding), []);
@@ -372,6 +340,9 @@ mod tests {
         let media = Some(stream.clone());
         assert_eq!(heard(&mut leg, audible), [Word::Progress { stage: Stage::InBand, fork, media }]);
         assert_eq!(heard(&mut leg, call::Word::Answer(Box::default())), [Word::Answer { fork, media: stream }]);
+        let mut words = Vec::new();
+        leg.agreed(toward(4006, Direction::SendRecv), &mut words);
+        assert_eq!(words, [Word::Media(toward(4006, Direction::SendRecv))]);
         let busy = Release::new(Guilty::Network, Cause::BUSY, "");
         assert_eq!(heard(&mut leg, call::Word::Released(busy.clone())), [Word::Released(busy)]);
         assert_eq!(ordered(&mut leg, Order::Change(terms(Direction::SendRecv))), (vec![], vec![]));

@@ -197,6 +197,21 @@ pub enum Condition {
     Releasing,
 }
 
+impl Condition {
+    /// As pages write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Condition::NoLine => "no-line",
+            Condition::Released => "released",
+            Condition::Establishing => "establishing",
+            Condition::Up => "up",
+            Condition::PeerBusy => "peer-busy",
+            Condition::Recovering => "recovering",
+            Condition::Releasing => "releasing",
+        }
+    }
+}
+
 /// Figure B.
 #[derive(Debug)]
 enum State {

@@ -3,8 +3,10 @@
 //! Number rules (normalization, translation) will stand here as well; so far a number is matched
 //! as it came.
 
-use crate::config::{Config, Profile, TrunkKind};
-use crate::hop::{Target, TrunkId};
+use std::fmt;
+
+use crate::config::{Config, DChannel, Profile, TrunkKind};
+use crate::hop::{SpanId, Target, TrunkId};
 use crate::wire::sip::Uri;
 
 /// One try at reaching the called number.
@@ -12,10 +14,28 @@ use crate::wire::sip::Uri;
 pub struct Attempt {
     /// The trunk to use.
     pub trunk: TrunkId,
-    /// Its hop.
-    pub hop: Target,
+    /// Where on it.
+    pub egress: Egress,
     /// The route that chose it; empty toward Microsoft.
     pub route: String,
+}
+
+/// Where a call leaves us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// At a hop of a SIP trunk.
+    Hop(Target),
+    /// On a line, or any of the lines whose calls are set up over its D channel.
+    Line(SpanId),
+}
+
+impl fmt::Display for Egress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Egress::Hop(hop) => hop.fmt(f),
+            Egress::Line(SpanId(number)) => write!(f, "Span{number}"),
+        }
+    }
 }
 
 /// All tries in order: toward Microsoft the next hops as configured; toward the telephone network
@@ -62,8 +82,25 @@ fn to_gateways(config: &Config, called: &str) -> Vec<Attempt> {
 }
 
 fn of_trunk(config: &Config, trunk: TrunkId, route: &str) -> Vec<Attempt> {
-    let hops = config.trunk(trunk).map_or(&[][..], |trunk| &trunk.hops);
-    hops.iter().map(|hop| Attempt { trunk, hop: hop.clone(), route: route.to_owned() }).collect()
+    let Some(found) = config.trunk(trunk) else { return Vec::new() };
+    let hops = found.hops.iter().cloned().map(Egress::Hop);
+    let egresses = hops.chain(lines(config, &found.spans).into_iter().map(Egress::Line));
+    egresses.map(|egress| Attempt { trunk, egress, route: route.to_owned() }).collect()
+}
+
+/// The D channels that set up calls on these spans, each once.
+fn lines(config: &Config, spans: &[SpanId]) -> Vec<SpanId> {
+    let mut lines = Vec::new();
+    for span in spans.iter().filter_map(|id| config.span(*id)) {
+        let line = match span.d_channel {
+            DChannel::Own => span.id,
+            DChannel::Of(line) | DChannel::BackupOf(line) => line,
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

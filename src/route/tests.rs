@@ -16,6 +16,14 @@ fn config(gateways: &str) -> Config {
     }
 }
 
+/// The host, or the line.
+fn host(attempt: &Attempt) -> String {
+    match &attempt.egress {
+        Egress::Hop(hop) => hop.host.to_string(),
+        line => line.to_string(),
+    }
+}
+
 const THREE: &str = "\
 [Gateway1]
 IP=192.0.2.21
@@ -35,7 +43,7 @@ Far=^\\+
 fn ways(config: &Config, from: TrunkId, called: &str, down: &[u16]) -> String {
     let down: BTreeSet<TrunkId> = down.iter().map(|id| TrunkId(*id)).collect();
     let attempts = hunt(config, from, called, |id| !down.contains(&id));
-    attempts.iter().map(|attempt| format!("{}:{}", attempt.route, attempt.hop.host)).collect::<Vec<_>>().join(" ")
+    attempts.iter().map(|attempt| format!("{}:{}", attempt.route, host(attempt))).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -69,7 +77,7 @@ fn a_target_is_microsofts_to_find_unless_it_is_a_number_of_ours() {
     let ways = |config: &Config, from, target: &str| {
         let target = Uri::parse(target.as_bytes()).unwrap();
         let attempts = refer(config, TrunkId(from), target, |id| id != TrunkId(1));
-        attempts.iter().map(|attempt| attempt.hop.host.to_string()).collect::<Vec<_>>().join(" ")
+        attempts.iter().map(host).collect::<Vec<_>>().join(" ")
     };
     let pools = "pool01.contoso.com pool02.contoso.com";
     for (from, target, expected) in [
@@ -92,7 +100,7 @@ fn a_target_is_microsofts_to_find_unless_it_is_a_number_of_ours() {
 fn without_routes_every_gateway_takes_every_number() {
     let config = config("[Gateway1]\nIP=192.0.2.21\n[Gateway2]\nIP=192.0.2.22\n");
     let ways: Vec<_> = hunt(&config, TrunkId::LYNC, "2160", |_| true);
-    let hosts: Vec<&str> = ways.iter().map(|attempt| &*attempt.hop.host).collect();
+    let hosts: Vec<String> = ways.iter().map(host).collect();
     assert_eq!(hosts, ["192.0.2.21", "192.0.2.22"]);
 }
 
@@ -101,4 +109,14 @@ fn a_pattern_that_backtracks_without_end_matches_nothing() {
     let config =
         config("[Gateway1]\nIP=192.0.2.21\nVoiceRoutes=Bad\n[HybridVoiceRoutes]\nBad=^(?=(1|11)+$)(?:(1+)+)+\\2$\n");
     assert_eq!(ways(&config, TrunkId::LYNC, &"1".repeat(64).replace("11111111", "1111111x"), &[]), "");
+}
+
+#[test]
+fn lines_are_hunted_by_their_d_channels() {
+    let config = config(
+        "[Gateway1]\nKind=isdn\nSpan=Span3 Span2 Span1\n[Span1]\n[Span2]\nDChannel=Span1\nInterface=1\n[Span3]\n\
+         [Gateway2]\nIP=192.0.2.22\n",
+    );
+    assert_eq!(ways(&config, TrunkId::LYNC, "2160", &[]), "AnyNumber:Span3 AnyNumber:Span1 AnyNumber:192.0.2.22");
+    assert_eq!(ways(&config, TrunkId::LYNC, "2160", &[1]), "AnyNumber:192.0.2.22 AnyNumber:Span3 AnyNumber:Span1");
 }

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::interval_at;
 use tracing::{info, warn};
 
+use super::bearer::Bearers;
 use super::clock::Clock;
 use super::configuration;
 use super::gateway::Voices;
@@ -27,6 +28,7 @@ use super::ntp;
 use super::observe::{News, Observer};
 use super::reactor::{Control, Reactor};
 use super::sip_reader::SipReader;
+use super::span::Spans;
 use super::transport::{self, Options, Transports};
 use super::web::{self, Order, Pages};
 use crate::call::{Event, Switch};
@@ -38,6 +40,8 @@ use crate::random::Random;
 const NETWORK_QUEUE: usize = 16_384;
 /// Reports of the media plane that may wait.
 const MEDIA_QUEUE: usize = 4_096;
+/// Frames, alarms and timeslots of lines that may wait for the reactor.
+const SPAN_QUEUE: usize = 4_096;
 /// How long the start waits for NTP servers: the first certificates deserve the true time, the first call does not wait.
 const FIRST_VERDICT: Duration = Duration::from_secs(3);
 /// How often the log names certificates that end soon.
@@ -65,6 +69,9 @@ pub enum StartFault {
         /// Why.
         fault: std::io::Error,
     },
+    /// Simulated lines.
+    #[error("no thread for simulated lines: {0}")]
+    Spans(std::io::Error),
     /// Signals of the operating system.
     #[error("signals cannot be listened to: {0}")]
     Signal(std::io::Error),
@@ -100,6 +107,10 @@ impl Daemon {
         let options = Options { clock: clock.clone(), ..Options::default() };
         let transports =
             Arc::new(Transports::start(config.clone(), SipReader::new(clock.clone()), events, options).await?);
+        let (spans_out, from_spans) = mpsc::channel(SPAN_QUEUE);
+        let (opened_out, opened) = mpsc::channel(SPAN_QUEUE);
+        let spans =
+            Spans::start(&config.spans, spans_out, opened_out, Arc::new(|_, _| ())).map_err(StartFault::Spans)?;
         let switch = Switch::new(clock.now(), config.clone(), Random::seeded(random.octets()));
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);
@@ -122,6 +133,10 @@ impl Daemon {
             control: control_in,
             transports: transports.clone(),
             engine,
+            spans,
+            from_spans,
+            opened,
+            bearers: Bearers::default(),
             observer: observer.clone(),
         };
         let reactor = tokio::spawn(reactor.run());

@@ -2,6 +2,7 @@
 //! and say what to do; this floor carries it out.
 
 mod alarms;
+mod bearer;
 pub mod clock;
 pub mod configuration;
 pub mod daemon;
@@ -15,5 +16,6 @@ mod ntp;
 mod observe;
 mod reactor;
 mod sip_reader;
+pub mod span;
 pub mod transport;
 mod web;

@@ -232,6 +232,8 @@ impl Task {
             Report::Gateway { trunk, news } if news.good => info!(trunk = self.name(trunk), "{}", news.what),
             Report::Gateway { trunk, news } => warn!(trunk = self.name(trunk), "{}", news.what),
             Report::Referrer { trunk, verdict } => self.metrics.referrer(self.name(trunk), verdict.label()),
+            Report::Line { line, good: true, text } => info!(line = line.0, "Span{}: {text}", line.0),
+            Report::Line { line, good: false, text } => warn!(line = line.0, "Span{}: {text}", line.0),
             Report::Refused { trunk, status, why } => {
                 info!(trunk = self.name(trunk), status, "request refused: {why}");
             }

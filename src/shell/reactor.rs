@@ -6,12 +6,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
+use super::bearer::Bearers;
 use super::clock::Clock;
 use super::observe::{News, Observer};
 use super::sip_reader::SipReader;
+use super::span::{Opened, Spans};
 use super::transport::{self, Transports};
-use crate::call::{Event, Output, Snapshot, Switch};
+use crate::call::{Event, FromSpan, Output, Snapshot, Switch};
+use crate::hop::SpanId;
 use crate::media::Engine;
 use crate::session::{MediaOrder, MediaReport};
 use crate::sip::transaction::Ticket;
@@ -39,12 +43,20 @@ pub struct Reactor {
     pub network: mpsc::Receiver<transport::Event<SipReader>>,
     /// Reports of the media plane.
     pub media: mpsc::Receiver<MediaReport>,
+    /// What comes from lines.
+    pub from_spans: mpsc::Receiver<(SpanId, FromSpan)>,
     /// Orders of the operator.
     pub control: mpsc::Receiver<Control>,
     /// The way out to the network.
     pub transports: Arc<Transports<SipReader>>,
     /// The way out to the media plane.
     pub engine: Engine,
+    /// The lines.
+    pub spans: Spans,
+    /// Timeslots that are open, or cannot be had.
+    pub opened: mpsc::Receiver<Opened>,
+    /// Who has which timeslot.
+    pub bearers: Bearers,
     /// The way out to the operators.
     pub observer: Observer,
 }
@@ -71,6 +83,11 @@ impl Reactor {
                     }
                     Control::Stop => return self.engine,
                 },
+                Some((span, came)) = self.from_spans.recv() => Event::Span(span, came),
+                Some(opened) = self.opened.recv() => {
+                    self.bearers.opened(opened, &mut self.engine);
+                    continue;
+                }
                 Some(report) = self.media.recv() => Event::Media(report),
                 Some(event) = self.network.recv() => match self.translate(event) {
                     Some(event) => event,
@@ -91,10 +108,27 @@ impl Reactor {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             let now = self.clock.now();
+            self.prepare(&event);
             self.switch.handle(now, event, out);
             for output in out.drain(..) {
                 events.extend(self.perform(now.wall, output));
             }
+        }
+    }
+
+    /// What the world must be like before the switch hears of it.
+    fn prepare(&mut self, event: &Event) {
+        match event {
+            Event::Reload(config) => {
+                if let Err(fault) = self.spans.renew(&config.spans) {
+                    warn!("simulated lines stand still: {fault}");
+                }
+            }
+            Event::Media(MediaReport::Closed(id, _)) => {
+                self.bearers.forget(*id);
+                Bearers::take_home(&mut self.engine);
+            }
+            _ => {}
         }
     }
 
@@ -105,12 +139,20 @@ impl Reactor {
                 let unsent = self.transports.send(&hop, message.bytes().clone(), bits).err()?;
                 Some(Event::Unsent { ticket: ticket?, why: Cow::Owned(unsent.to_string()) })
             }
+            Output::Frame(span, octets) => {
+                self.spans.send(span, octets);
+                None
+            }
             Output::Media(order) => {
                 let (MediaOrder::Open(id)
                 | MediaOrder::Apply(id, _)
                 | MediaOrder::Press(id, ..)
                 | MediaOrder::Close(id)) = &order;
                 let id = *id;
+                if let MediaOrder::Apply(_, session) = &order {
+                    self.bearers.apply(id, session, &self.spans, &mut self.engine);
+                    Bearers::take_home(&mut self.engine);
+                }
                 let behind = self.engine.order(order).err()?;
                 Some(Event::Media(MediaReport::Refused(id, behind.to_string())))
             }

@@ -4,7 +4,8 @@
 use std::net::IpAddr;
 
 use super::{Asked, Switch, Turn};
-use crate::call::b2bua::{CallKey, Heard, LegKey};
+use crate::call::b2bua::{CallKey, LegKey};
+use crate::call::leg::Heard;
 use crate::call::peer_clock::News;
 use crate::call::report::Report;
 use crate::call::switch::Output;

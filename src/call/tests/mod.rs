@@ -13,6 +13,7 @@ mod gateway;
 mod hold;
 mod hunt;
 mod ladder;
+mod line;
 mod referrer;
 mod transfer;
 mod walk;
@@ -29,7 +30,7 @@ use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
 use crate::session::{Digit, Direction, MediaOrder, MediaReport, Play, Session, SessionId, Side, Sound, Stream};
 use crate::sip::transaction::LIFETIME;
-use crate::time::{Instant, Now};
+use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Message, Method, Name, fragment_status};
 
 const LYNC: TrunkId = TrunkId::LYNC;
@@ -215,6 +216,8 @@ struct World {
     ended: usize,
     /// Does the switch send OPTIONS?
     asks: bool,
+    /// The exchange at the far end of [Span1].
+    exchange: Option<line::Exchange>,
 }
 
 fn name(trunk: TrunkId) -> String {
@@ -253,6 +256,7 @@ impl World {
         World {
             now,
             asks: asks(&config),
+            exchange: None,
             switch: Switch::new(now, config, Random::test(1)),
             random: Random::test(2),
             engine: Engine::Opens,
@@ -516,8 +520,17 @@ impl World {
     /// Lets time pass, every timer at its own moment.
     fn pass(&mut self, time: Duration) {
         let end = self.now.after(time);
-        while let Some(at) = self.switch.timeout().filter(|at| *at <= end.mono) {
-            self.tick(at);
+        loop {
+            let exchange = self.exchange.as_ref().and_then(|exchange| exchange.line.timeout());
+            match soonest(self.switch.timeout(), exchange).filter(|at| *at <= end.mono) {
+                Some(at) if exchange == Some(at) => {
+                    self.now = self.now.after(at.since(self.now.mono));
+                    self.on_line(|line, now, out| line.tick(now, out));
+                    self.run();
+                }
+                Some(at) => self.tick(at),
+                None => break,
+            }
         }
         self.now = end;
     }
@@ -540,6 +553,7 @@ impl World {
                     self.delivered(trunk, message);
                 }
             }
+            Output::Frame(_, octets) => self.on_line(|line, now, out| line.receive(now, 0, &octets, out)),
             Output::Media(order) => self.ordered(order),
             Output::Report(report) => {
                 self.began += usize::from(matches!(report, Report::Began { .. }));

@@ -538,13 +538,13 @@ fn the_echo_of_a_line_is_taken_out_and_gains_are_put_to_it() {
     assert!((plain.0 + 22.0).abs() < 2.0, "{plain:?}");
     let without = cancelling(Timeslot { canceller: Some(Tail::Ms64), ..Timeslot::default() });
     assert!(without.0 < -55.0, "{without:?}");
-    let louder = cancelling(Timeslot { receive_gain: 6, transmit_gain: -6, canceller: None });
+    let louder = cancelling(Timeslot { receive_gain: 6, transmit_gain: -6, ..Timeslot::default() });
     assert!((louder.1 - plain.1 + 6.0).abs() < 0.5 && (louder.0 - plain.0).abs() < 0.5, "{louder:?} {plain:?}");
 }
 
 #[test]
 fn a_modem_is_left_untouched_gains_pauses_and_digits_too() {
-    let timeslot = Timeslot { receive_gain: 6, transmit_gain: 6, canceller: Some(Tail::Ms64) };
+    let timeslot = Timeslot { receive_gain: 6, transmit_gain: 6, canceller: Some(Tail::Ms64), ..Timeslot::default() };
     let mut rig = Rig::new([None, Some(Law::Mu)], |[a, b]| {
         (a.comfort_noise, b.remote) = (Some(13), Remote::Timeslot(timeslot));
     });

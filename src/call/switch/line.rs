@@ -1,0 +1,512 @@
+//! The lines in the switch: each group of spans is one [`Line`], and a call on it has a leg in a call of ours.
+//!
+//! ```text
+//! frame, alarm ─▶ Line ─▶ word ────────────▶ the leg's call
+//!                         SETUP ───────────▶ a new call
+//!                         frame ───────────▶ the D channel
+//! a leg's order ─▶ Line
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use firmware_io::{Alarms, Line as LineKind};
+
+use super::super::b2bua::{CALLER, CallKey, Caller, LegKey};
+use super::super::leg::{Heard, Leg};
+use super::super::report::{Report, SpanView, TimeslotView};
+use super::super::terms;
+use super::{Output, Switch, Turn, refused};
+use crate::alarm::{Alarm, Severity, Text};
+use crate::cause::{Cause, Guilty, Release};
+use crate::config::{Config, DChannel, Hunt, Span};
+use crate::hop::{SpanId, TrunkId};
+use crate::isdn::call::{Access, Order, Setup, Word};
+use crate::isdn::leg::Numbering;
+use crate::isdn::line::{self, Line};
+use crate::isdn::link::Parameters;
+use crate::isdn::timeslots::{self, CallId, End, Slot};
+use crate::isdn::{self};
+use crate::session::Stream;
+use crate::time::{Instant, Now, soonest};
+
+/// A call's place on a line.
+type Place = (SpanId, CallId);
+/// A leg's place in a call.
+type Seat = (CallKey, LegKey);
+
+/// All lines, and which of their calls is which leg of ours.
+#[derive(Default)]
+pub(super) struct Lines {
+    groups: Vec<Group>,
+    legs: HashMap<Place, Seat>,
+    places: HashMap<Seat, Place>,
+}
+
+/// The spans of one line: the one with the D channel first.
+struct Group {
+    spans: Vec<Member>,
+    /// The gateway whose line it is; without one its calls are refused.
+    trunk: Option<TrunkId>,
+    access: Arc<Access>,
+    line: Line,
+}
+
+/// A span of a line.
+struct Member {
+    settings: Arc<Span>,
+    /// `None` while the line's card or driver is not there.
+    alarms: Option<Alarms>,
+    since: Instant,
+    why: String,
+}
+
+/// What comes from a span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FromSpan {
+    /// A frame from its D channel.
+    Frame(Vec<u8>),
+    /// The alarms that stand now.
+    Alarms(Alarms),
+    /// Its card or driver is not there; why.
+    Gone(String),
+}
+
+/// What an operator wants of a span or a timeslot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanOrder {
+    /// Give the timeslot no further call; a call on it goes on.
+    Block(u8),
+    /// Give it calls again.
+    Unblock(u8),
+    /// Restart the timeslot, or all of them: calls there end.
+    Restart(Option<u8>),
+}
+
+impl Group {
+    fn id(&self) -> SpanId {
+        self.spans[0].settings.id
+    }
+
+    fn place(&self, span: SpanId) -> Option<usize> {
+        self.spans.iter().position(|member| member.settings.id == span)
+    }
+
+    /// The sound of a timeslot.
+    fn stream(&self, slot: Slot) -> Option<Stream> {
+        let settings = &self.spans.get(slot.span)?.settings;
+        Some(terms::through(settings, slot.timeslot, self.access.law))
+    }
+
+    fn numbering(&self) -> Numbering {
+        Numbering { country: self.spans[0].settings.country.clone() }
+    }
+}
+
+/// The groups that a configuration makes, each with the trunk that has its spans.
+fn groups(config: &Config) -> impl Iterator<Item = (Vec<Arc<Span>>, Option<TrunkId>)> {
+    let first = config.spans.iter().filter(|span| span.d_channel == DChannel::Own);
+    first.map(|first| {
+        let others = config
+            .spans
+            .iter()
+            .filter(|span| matches!(span.d_channel, DChannel::Of(line) | DChannel::BackupOf(line) if line == first.id));
+        let spans: Vec<_> = std::iter::once(first).chain(others).cloned().collect();
+        let has = |trunk: &&Arc<crate::config::Trunk>| spans.iter().any(|span| trunk.spans.contains(&span.id));
+        let trunk = config.trunks.iter().find(has).map(|trunk| trunk.id);
+        (spans, trunk)
+    })
+}
+
+fn made(now: Now, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
+    let first = &spans[0];
+    let access = Arc::new(Access::new(first.side, first.dialect, terms::law(first.line)));
+    let carried = |span: &Arc<Span>| timeslots::Span {
+        carrier: carrier(span.line),
+        interface: span.interface.unwrap_or(0),
+        signalling: !matches!(span.d_channel, DChannel::Of(_)),
+        numbering: if span.dialect.is_private() {
+            timeslots::Numbering::Logical
+        } else {
+            timeslots::Numbering::Timeslot
+        },
+    };
+    let terms = line::Terms {
+        access: access.clone(),
+        spans: spans.iter().map(carried).collect(),
+        link: Parameters::default(),
+        hunt: hunt(first.hunt),
+        exclusive: true,
+    };
+    let member = |settings| Member { settings, alarms: None, since: now.mono, why: "it is being opened".to_owned() };
+    Group { line: Line::new(terms), access, trunk, spans: spans.into_iter().map(member).collect() }
+}
+
+fn carrier(line: LineKind) -> timeslots::Carrier {
+    match line {
+        LineKind::T1 => timeslots::Carrier::T1,
+        LineKind::E1 => timeslots::Carrier::E1,
+    }
+}
+
+fn hunt(hunt: Hunt) -> timeslots::Hunt {
+    match hunt {
+        Hunt::Ascending => timeslots::Hunt::Ascending,
+        Hunt::Descending => timeslots::Hunt::Descending,
+        Hunt::LeastRecent => timeslots::Hunt::LeastRecent,
+        Hunt::MostRecent => timeslots::Hunt::MostRecent,
+    }
+}
+
+impl Lines {
+    pub fn new(now: Now, config: &Config) -> Lines {
+        Lines { groups: groups(config).map(|(spans, trunk)| made(now, spans, trunk)).collect(), ..Lines::default() }
+    }
+
+    pub fn timeout(&self) -> Option<Instant> {
+        self.groups.iter().map(|group| group.line.timeout()).fold(None, soonest)
+    }
+
+    /// A leg moved to another call.
+    pub fn hand_over(&mut self, from: Seat, to: Seat) {
+        if let Some(place) = self.places.remove(&from) {
+            self.seat(place, to);
+        }
+    }
+
+    fn seat(&mut self, place: Place, seat: Seat) {
+        self.legs.insert(place, seat);
+        self.places.insert(seat, place);
+    }
+
+    fn leave(&mut self, place: Place) -> Option<Seat> {
+        let seat = self.legs.remove(&place)?;
+        self.places.remove(&seat);
+        Some(seat)
+    }
+
+    fn group(&mut self, line: SpanId) -> Option<&mut Group> {
+        self.groups.iter_mut().find(|group| group.id() == line)
+    }
+
+    fn group_of(&mut self, span: SpanId) -> Option<(&mut Group, usize)> {
+        self.groups.iter_mut().find_map(|group| group.place(span).map(|place| (group, place)))
+    }
+
+    /// How each span stands.
+    pub fn views(&self, now: Now, config: &Config) -> Vec<SpanView> {
+        let mut views: Vec<(SpanId, SpanView)> =
+            self.groups.iter().flat_map(|group| group.views(now, config)).collect();
+        views.sort_by_key(|(id, _)| config.spans.iter().position(|span| span.id == *id));
+        views.into_iter().map(|(_, view)| view).collect()
+    }
+
+    /// What operators must know of the lines.
+    pub fn alarms(&self, now: Now) -> Vec<Alarm> {
+        self.groups.iter().flat_map(|group| group.alarms(now)).collect()
+    }
+}
+
+impl Group {
+    fn views(&self, now: Now, config: &Config) -> Vec<(SpanId, SpanView)> {
+        let trunk = self.trunk.and_then(|id| config.trunk(id)).map(|trunk| trunk.name.clone());
+        let view = |(place, member): (usize, &Member)| {
+            let timeslots = self.line.timeslots().filter(|(slot, _)| slot.span == place);
+            let link = self.line.links().find(|(span, ..)| *span == place);
+            let view = SpanView {
+                name: member.settings.name.clone(),
+                trunk: trunk.clone(),
+                line: match member.settings.line {
+                    LineKind::T1 => "T1",
+                    LineKind::E1 => "E1",
+                },
+                switch: member.settings.dialect.name(),
+                up: member.alarms.is_some_and(Alarms::is_empty),
+                alarms: member.alarms.into_iter().flat_map(Alarms::names).collect(),
+                since_seconds: now.mono.since(member.since).as_secs_f64(),
+                why: member.why.clone(),
+                d_channel: link.map(|(_, condition, _)| condition.name()),
+                d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
+                timeslots: timeslots
+                    .map(|(slot, view)| TimeslotView { timeslot: slot.timeslot, state: view.name() })
+                    .collect(),
+                counters: None,
+            };
+            (member.settings.id, view)
+        };
+        self.spans.iter().enumerate().map(view).collect()
+    }
+
+    fn alarms<'a>(&'a self, now: Now) -> impl Iterator<Item = Alarm> + 'a {
+        let spans = self.spans.iter().filter(|member| member.alarms.is_none_or(|alarms| !alarms.is_empty()));
+        spans.map(move |member| {
+            let name = &member.settings.name;
+            let (what, remedy) = match member.alarms {
+                None => {
+                    (format!("{name} is not there: {}", member.why), "look at the card, its driver and Device".into())
+                }
+                Some(alarms) => (format!("{name} is in alarm: {alarms}"), remedy(name, alarms)),
+            };
+            let text = Text::new(what, "no call can use its timeslots, and those that did have ended", remedy);
+            Alarm::new(now, member.since, Severity::Major, name, text)
+        })
+    }
+}
+
+/// What to look at, by what is seen (T1.403, G.704).
+fn remedy(name: &str, alarms: Alarms) -> String {
+    match () {
+        () if alarms.contains(Alarms::LOS) => {
+            format!("nothing is received on {name}: check the cable and the far end's power")
+        }
+        () if alarms.contains(Alarms::LOF) => {
+            format!(
+                "what is received on {name} has no framing that we know: compare framing and line code with the carrier's"
+            )
+        }
+        () if alarms.contains(Alarms::AIS) => format!("the far end of {name} has nothing to send: call the carrier"),
+        () => format!("the far end of {name} does not hear us: check the transmitting pair, then call the carrier"),
+    }
+}
+
+impl Switch {
+    /// Something came from a span.
+    pub(super) fn span_says(&mut self, span: SpanId, came: FromSpan, turn: &mut Turn<'_>) {
+        let mut out = Vec::new();
+        let Some((group, place)) = self.lines.group_of(span) else { return };
+        let (line, now) = (group.id(), turn.now.mono);
+        match came {
+            FromSpan::Frame(octets) => group.line.receive(now, place, &octets, &mut out),
+            FromSpan::Alarms(alarms) => group.alarmed(turn.now, place, Some(alarms), String::new(), &mut out),
+            FromSpan::Gone(why) => group.alarmed(turn.now, place, None, why, &mut out),
+        }
+        self.heed_line(line, out, turn);
+    }
+
+    /// What an operator wants of a span.
+    pub(super) fn order_span(&mut self, span: SpanId, order: SpanOrder, turn: &mut Turn<'_>) {
+        let mut out = Vec::new();
+        let Some((group, place)) = self.lines.group_of(span) else { return };
+        let (line, now) = (group.id(), turn.now.mono);
+        let slot = |timeslot| Slot { span: place, timeslot };
+        match order {
+            SpanOrder::Block(timeslot) => group.line.block(now, slot(timeslot), true, &mut out),
+            SpanOrder::Unblock(timeslot) => group.line.block(now, slot(timeslot), false, &mut out),
+            SpanOrder::Restart(timeslot) => {
+                let what = timeslot
+                    .map_or(isdn::restart::What::Span(place), |timeslot| isdn::restart::What::Slot(slot(timeslot)));
+                group.line.restart(now, what, &mut out);
+            }
+        }
+        self.heed_line(line, out, turn);
+    }
+
+    /// Timers of lines.
+    pub(super) fn tick_lines(&mut self, turn: &mut Turn<'_>) {
+        let due = |group: &&mut Group| group.line.timeout().is_some_and(|at| at <= turn.now.mono);
+        let due: Vec<SpanId> = self.lines.groups.iter_mut().filter(due).map(|group| group.id()).collect();
+        for line in due {
+            let mut out = Vec::new();
+            if let Some(group) = self.lines.group(line) {
+                group.line.tick(turn.now.mono, &mut out);
+            }
+            self.heed_line(line, out, turn);
+        }
+    }
+
+    /// A leg calls on a line.
+    pub(super) fn place_on_line(&mut self, seat: Seat, line: SpanId, setup: Setup, turn: &mut Turn<'_>) {
+        let mut out = Vec::new();
+        let Some(group) = self.lines.group(line) else { return };
+        match group.line.place(turn.now.mono, setup, &mut out) {
+            Ok(call) => {
+                let bearer = group.line.slot_of(call).and_then(|slot| group.stream(slot));
+                self.lines.seat((line, call), seat);
+                if let Some(stream) = bearer {
+                    self.tell(seat.0, seat.1, Heard::Bearer(stream), turn);
+                }
+            }
+            Err(why) => {
+                let name = format!("Span{}: {why}", line.0);
+                let release = Release::new(Guilty::Network, Cause::NO_CIRCUIT, name);
+                self.tell(seat.0, seat.1, Heard::Line(Word::Released(release)), turn);
+            }
+        }
+        self.heed_line(line, out, turn);
+    }
+
+    /// A leg tells its call on a line.
+    pub(super) fn order_line(&mut self, seat: Seat, order: Order, turn: &mut Turn<'_>) {
+        let Some((line, call)) = self.lines.places.get(&seat).copied() else { return };
+        if let Order::Release { .. } = order {
+            self.lines.leave((line, call));
+        }
+        self.tell_line(line, call, order, turn);
+    }
+
+    /// A call of ours broke: nobody will end its legs on lines any more.
+    pub(super) fn abandon_on_lines(&mut self, key: CallKey, turn: &mut Turn<'_>) {
+        let seats: Vec<Seat> = self.lines.places.keys().filter(|(call, _)| *call == key).copied().collect();
+        for seat in seats {
+            self.order_line(seat, Order::Release { cause: Cause::TEMPORARY, tones: false }, turn);
+        }
+    }
+
+    fn tell_line(&mut self, line: SpanId, call: CallId, order: Order, turn: &mut Turn<'_>) {
+        let mut out = Vec::new();
+        if let Some(group) = self.lines.group(line) {
+            group.line.order(turn.now.mono, call, order, &mut out);
+        }
+        self.heed_line(line, out, turn);
+    }
+
+    fn heed_line(&mut self, line: SpanId, out: Vec<line::Output>, turn: &mut Turn<'_>) {
+        for output in out {
+            match output {
+                line::Output::Frame { span, octets } => {
+                    let span =
+                        self.lines.group(line).and_then(|group| group.spans.get(span)).map(|span| span.settings.id);
+                    turn.out.extend(span.map(|span| Output::Frame(span, octets)));
+                }
+                line::Output::Word { call, word: Word::Setup(setup) } => self.called_on_line(line, call, &setup, turn),
+                line::Output::Word { call, word } => {
+                    let place = (line, call);
+                    let over = matches!(word, Word::Released(_));
+                    let seat = if over { self.lines.leave(place) } else { self.lines.legs.get(&place).copied() };
+                    if let Some((key, leg)) = seat {
+                        self.tell(key, leg, Heard::Line(word), turn);
+                    }
+                }
+                line::Output::Bearer { call, slot } => self.bearer_on_line(line, call, slot, turn),
+                line::Output::Report(report) => self.report_line(line, report, turn),
+            }
+        }
+    }
+
+    fn bearer_on_line(&mut self, line: SpanId, call: CallId, slot: Slot, turn: &mut Turn<'_>) {
+        let stream = self.lines.group(line).and_then(|group| group.stream(slot));
+        let seat = self.lines.legs.get(&(line, call)).copied();
+        if let (Some((key, leg)), Some(stream)) = (seat, stream) {
+            self.tell(key, leg, Heard::Bearer(stream), turn);
+        }
+    }
+
+    fn report_line(&mut self, line: SpanId, report: line::Report, turn: &mut Turn<'_>) {
+        let Some(group) = self.lines.group(line) else { return };
+        if let line::Report::Call { call, fault } = &report {
+            let call = self.lines.legs.get(&(line, *call)).and_then(|(key, _)| self.calls.get(*key));
+            let note = call.map(|entry| Report::Note { call: entry.call.id.clone(), text: fault.to_string().into() });
+            return turn.out.extend(note.map(Output::Report));
+        }
+        let (good, text) = group.told(&report);
+        if let (line::Report::Up | line::Report::Down(_), Some(trunk)) = (&report, group.trunk) {
+            self.trunk_of_line(trunk, format!("Span{}: {text}", line.0), turn);
+        }
+        turn.out.push(Output::Report(Report::Line { line, good, text }));
+    }
+
+    /// A trunk is up while one of its lines is.
+    fn trunk_of_line(&mut self, trunk: TrunkId, why: String, turn: &mut Turn<'_>) {
+        let up = self.lines.groups.iter().any(|group| group.trunk == Some(trunk) && group.line.is_up());
+        let news = self.watch_mut(trunk).and_then(|watch| watch.line(turn.now, up, why));
+        turn.out.extend(news.map(|why| Output::Report(Report::Trunk { trunk, up, why })));
+    }
+
+    /// The far end of a line calls.
+    fn called_on_line(&mut self, line: SpanId, call: CallId, setup: &Setup, turn: &mut Turn<'_>) {
+        let Some(group) = self.lines.group(line) else { return };
+        let Some(trunk) = group.trunk else {
+            return self.tell_line(line, call, Order::Release { cause: Cause::OUT_OF_ORDER, tones: false }, turn);
+        };
+        let stream = group.line.slot_of(call).and_then(|slot| group.stream(slot));
+        let made = stream.map(|stream| {
+            let (leg, parties, wish) = isdn::leg::Leg::incoming(&group.access, &group.numbering(), setup, stream);
+            (Leg::Line(Box::new(leg)), parties, Some(wish))
+        });
+        let gone = || Release::new(Guilty::Us, Cause::TEMPORARY, "the timeslot is gone");
+        match self.takes_call(trunk).and_then(|trunk| made.ok_or_else(gone).map(|made| (trunk, made))) {
+            Ok((trunk, (leg, parties, wish))) => {
+                let key = self.calls.next_key();
+                self.lines.seat((line, call), (key, CALLER));
+                self.begin(key, None, Caller { trunk, leg, parties, wish, invite: None }, turn);
+            }
+            Err(release) => {
+                turn.out.push(refused(trunk, release.final_status(), release.why));
+                self.tell_line(line, call, Order::Release { cause: release.cause, tones: false }, turn);
+            }
+        }
+    }
+
+    /// Lines that changed are begun anew: the calls on them are over.
+    pub(super) fn reload_lines(&mut self, config: &Config, turn: &mut Turn<'_>) {
+        let mut old = std::mem::take(&mut self.lines.groups);
+        for (spans, trunk) in groups(config) {
+            let same = |group: &Group| group.spans.iter().map(|member| &member.settings).eq(spans.iter());
+            match old.iter().position(same) {
+                Some(at) => self.lines.groups.push(Group { trunk, ..old.swap_remove(at) }),
+                None => self.lines.groups.push(made(turn.now, spans, trunk)),
+            }
+        }
+        for group in old {
+            let lost: Vec<Place> = self.lines.legs.keys().filter(|(line, _)| *line == group.id()).copied().collect();
+            for (key, leg) in lost.into_iter().filter_map(|place| self.lines.leave(place)).collect::<Vec<_>>() {
+                let why = "the line was changed by a reload";
+                let release = Release::new(Guilty::Us, Cause::OUT_OF_ORDER, why);
+                self.tell(key, leg, Heard::Line(Word::Released(release)), turn);
+            }
+        }
+    }
+}
+
+impl Group {
+    /// A report in words, and whether all is as it should be.
+    fn told(&self, report: &line::Report) -> (bool, String) {
+        use line::Report as Is;
+        let name = |span: usize| self.spans.get(span).map_or("", |member| member.settings.name.as_str());
+        let slot = |slot: &Slot| format!("{} timeslot {}", name(slot.span), slot.timeslot);
+        match report {
+            Is::Up => (true, "the D channel is up: calls can be made".to_owned()),
+            Is::Interrupted => (false, "the data link was begun anew; what was on the way may be lost".to_owned()),
+            Is::ChangedOver { span } => (false, format!("the D channel of {} took over", name(*span))),
+            Is::Down(why) => {
+                (false, format!("the D channel is down: {why}; no call can be made, live ones go on for a while"))
+            }
+            Is::Link { span, fault } => (false, format!("{}: {fault}", name(*span))),
+            Is::Call { fault, .. } => (false, fault.to_string()),
+            Is::Unreadable(why) => (false, format!("the far end sent what is no message: {why}")),
+            Is::Unsent(why) => (false, format!("a message could not be sent: {why}")),
+            Is::Glare { slot: at, winner: End::Near } => (true, format!("both ends wanted {}: ours has it", slot(at))),
+            Is::Glare { slot: at, winner: End::Far } => {
+                (true, format!("both ends wanted {}: the far end has it", slot(at)))
+            }
+            Is::Restarted { by, slots } => {
+                let who = if *by == End::Near { "here" } else { "by the far end" };
+                (true, format!("{} timeslots were restarted {who}", slots.len()))
+            }
+            Is::RestartUnanswered(_) => (false, "the far end does not answer RESTART".to_owned()),
+            Is::Healed(at) => (true, format!("{} was thought busy by one end alone and is idle again", slot(at))),
+            Is::Blocked { slot: at, end, blocked } => {
+                let who = if *end == End::Near { "here" } else { "by the far end" };
+                (true, format!("{} is {} {who}", slot(at), if *blocked { "blocked" } else { "free again" }))
+            }
+            Is::NoticeUnanswered(at) => (false, format!("the far end does not answer SERVICE for {}", slot(at))),
+        }
+    }
+
+    fn alarmed(&mut self, now: Now, place: usize, alarms: Option<Alarms>, why: String, out: &mut Vec<line::Output>) {
+        let Some(member) = self.spans.get_mut(place) else { return };
+        let news = member.alarms != alarms;
+        member.why = why;
+        if !news {
+            return;
+        }
+        let was_up = member.alarms.is_some_and(Alarms::is_empty);
+        let is_up = alarms.is_some_and(Alarms::is_empty);
+        (member.alarms, member.since) = (alarms, now.mono);
+        match (was_up, is_up) {
+            (false, true) => self.line.span_up(now.mono, place, out),
+            (true, false) => self.line.span_down(now.mono, place, out),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Calls between the Microsoft side and a line, whose far end is an exchange of our own making.
+
+use std::sync::Arc;
+
+use firmware_io::Alarms;
+
+use super::*;
+use crate::call::{FromSpan, SpanOrder};
+use crate::cause::Cause;
+use crate::hop::SpanId;
+use crate::isdn::call::{Access, Order, Setup, Word};
+use crate::isdn::line::{Line, Output as Said, Terms};
+use crate::isdn::link::Parameters;
+use crate::isdn::timeslots::{CallId, Carrier, Hunt, Numbering, Slot, Span};
+use crate::session::{Codec, Remote};
+use crate::wire::q931::{self, Bearer, Dialect, NumberType};
+
+const SPAN: SpanId = SpanId(1);
+
+/// The exchange at the far end of [Span1].
+pub(super) struct Exchange {
+    pub line: Line,
+    words: Vec<(CallId, Word)>,
+}
+
+impl Exchange {
+    fn new() -> Exchange {
+        let access = Access::new(q931::Side::Network, Dialect::Ni2, Codec::Pcmu);
+        let span = Span { carrier: Carrier::T1, interface: 0, signalling: true, numbering: Numbering::Timeslot };
+        let hunt = Hunt::Ascending;
+        let terms =
+            Terms { access: Arc::new(access), spans: vec![span], link: Parameters::default(), hunt, exclusive: true };
+        Exchange { line: Line::new(terms), words: Vec::new() }
+    }
+}
+
+impl World {
+    /// A world with a line, which comes up.
+    fn with_line() -> World {
+        let text = INI.replace(
+            "[HybridVoiceRoutes]\n",
+            "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LineRoute\n[Span1]\nCountryCode=1\n\
+             [HybridVoiceRoutes]\nLineRoute=^\\+1312\n",
+        );
+        let mut world = World::with(read(&text));
+        world.exchange = Some(Exchange::new());
+        world.alarms(Alarms::NONE);
+        world.pass(seconds(2));
+        world.seen();
+        world
+    }
+
+    /// Both ends of the cable see these alarms.
+    fn alarms(&mut self, alarms: Alarms) {
+        self.on_line(|line, now, out| match alarms.is_empty() {
+            true => line.span_up(now, 0, out),
+            false => line.span_down(now, 0, out),
+        });
+        self.happens(Event::Span(SPAN, FromSpan::Alarms(alarms)));
+    }
+
+    /// Something happens at the far end of the line.
+    pub(super) fn on_line(&mut self, act: impl FnOnce(&mut Line, Instant, &mut Vec<Said>)) {
+        let mut out = Vec::new();
+        let Some(exchange) = &mut self.exchange else { return };
+        act(&mut exchange.line, self.now.mono, &mut out);
+        for said in out {
+            match said {
+                Said::Frame { octets, .. } => self.coming.push_back(Event::Span(SPAN, FromSpan::Frame(octets))),
+                Said::Word { call, word } => {
+                    self.log.push(format!("line:{}", named(&word)));
+                    exchange.words.push((call, word));
+                }
+                Said::Bearer { .. } | Said::Report(_) => {}
+            }
+        }
+    }
+
+    fn exchange_says(&mut self, call: CallId, order: Order) {
+        self.on_line(|line, now, out| line.order(now, call, order, out));
+        self.run();
+    }
+
+    fn exchange_calls(&mut self, from: &str, to: &str) -> CallId {
+        let number = |digits: &str| q931::Number::new(NumberType::NATIONAL, digits);
+        let mut setup = Setup::new(Bearer::speech(Codec::Pcmu), number(to));
+        setup.calling = Some(q931::Calling { number: number(from), shown: None });
+        let mut call = None;
+        self.on_line(|line, now, out| call = line.place(now, setup, out).ok());
+        self.run();
+        call.unwrap()
+    }
+
+    /// The call that came to the exchange last.
+    fn on_exchange(&self) -> CallId {
+        let words = &self.exchange.as_ref().unwrap().words;
+        words.iter().rev().find_map(|(call, word)| matches!(word, Word::Setup(_)).then_some(*call)).unwrap()
+    }
+
+    fn timeslots(&self) -> Vec<Option<u8>> {
+        let sides = &self.sessions.values().next().unwrap().sides;
+        let number = |stream: &Option<Stream>| match stream.as_ref()?.remote {
+            Remote::Timeslot(timeslot) => Some(timeslot.number),
+            Remote::Rtp(_) => None,
+        };
+        sides.iter().map(number).collect()
+    }
+
+    /// Nothing is left, at either end of the line.
+    fn line_rests(&mut self) {
+        self.pass(seconds(60));
+        assert_eq!((self.switch.live_calls(), self.began), (0, self.ended));
+        assert!(self.ports.values().all(|ports| *ports == Ports::Closed), "ports never came home");
+        let line = &self.exchange.as_ref().unwrap().line;
+        assert_eq!(line.free(), 23);
+        assert!(self.snapshot().spans[0].timeslots[..23].iter().all(|slot| slot.state == "idle"));
+    }
+}
+
+fn named(word: &Word) -> String {
+    match word {
+        Word::Setup(setup) => {
+            let calling = setup.calling.as_ref().map_or("nobody", |calling| calling.number.digits.get());
+            format!("Setup({} {})", setup.called.digits.get(), calling)
+        }
+        Word::Progress { ringing, audible } => format!("Progress({ringing},{audible})"),
+        Word::Answer(_) => "Answer".into(),
+        Word::Released(release) => format!("Released({})", release.cause.0),
+        word => format!("{word:?}").split(['(', ' ', '{']).next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn answer() -> Order {
+    Order::Answer(Box::default())
+}
+
+#[test]
+fn lync_calls_out_on_a_line_and_hangs_up() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    assert_eq!(world.seen(), "lync:100 line:Setup(3125556789 3125550100) open");
+    let call = world.on_exchange();
+    world.exchange_says(call, Order::Alert { audible: true });
+    assert_eq!(world.seen(), "lync:183+sdp");
+    assert_eq!(world.timeslots(), [None, Some(23)]);
+    world.exchange_says(call, answer());
+    assert_eq!(world.seen(), "lync:200+sdp");
+    world.ack(a, "");
+    assert_eq!(world.snapshot().spans[0].timeslots[22].state, "out");
+    world.ask(a, Method::Bye, "", "");
+    assert_eq!(world.seen(), "line:Released(16) close");
+    world.line_rests();
+}
+
+#[test]
+fn a_line_calls_lync() {
+    let mut world = World::with_line();
+    let call = world.exchange_calls("2065550123", "4255550100");
+    assert_eq!(world.seen(), "line:Proceeding lync:INVITE+sdp open");
+    let lync = world.rung(LYNC);
+    let invite = world.asked(lync, Method::Invite);
+    assert!(invite.uri().unwrap().user() == Some("+14255550100"), "{invite:?}");
+    assert_eq!(invite.address(Name::From).unwrap().uri.user(), Some("+12065550123"));
+    world.answer(lync, 180, "");
+    assert_eq!(world.seen(), "line:Progress(true,false)");
+    world.answer(lync, 200, &secret("0"));
+    assert_eq!(world.seen(), "line:Answer lync:ACK");
+    assert_eq!(world.timeslots(), [Some(1), None]);
+    world.exchange_says(call, Order::Release { cause: Cause::NORMAL, tones: false });
+    assert!(world.seen().contains("lync:BYE"));
+    assert_eq!(world.end(), "answered 16 by caller");
+    world.line_rests();
+}
+
+#[test]
+fn what_the_exchange_refuses_lync_hears_as_a_status() {
+    for (cause, status) in [(Cause::BUSY, 486), (Cause::UNALLOCATED, 404), (Cause::NO_ANSWER, 480)] {
+        let mut world = World::with_line();
+        let a = world.invite(LYNC, &secret("0 8"));
+        let call = world.on_exchange();
+        world.exchange_says(call, Order::Release { cause, tones: false });
+        let reason = world.told(a, status).value(Name::Reason).unwrap().to_vec();
+        assert!(String::from_utf8_lossy(&reason).contains(&format!("cause={}", cause.0)));
+        world.line_rests();
+    }
+}
+
+#[test]
+fn who_hangs_up_while_it_rings_leaves_the_line_free() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, Order::Alert { audible: false });
+    world.seen();
+    world.cancel(a);
+    assert!(world.seen().contains("line:Released(16)"));
+    world.line_rests();
+}
+
+#[test]
+fn a_full_line_is_passed_over() {
+    let mut world = World::with_line();
+    for _ in 0..23 {
+        world.invite(LYNC, &secret("0 8"));
+    }
+    assert_eq!(world.exchange.as_ref().unwrap().line.free(), 0);
+    world.seen();
+    world.invite(LYNC, &secret("0 8"));
+    let seen = world.seen();
+    assert!(!seen.contains("Setup") && seen.contains("gw1:INVITE"), "{seen}");
+}
+
+#[test]
+fn a_pulled_cable_ends_its_calls_and_is_told_and_the_next_call_goes_elsewhere() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    world.seen();
+    world.alarms(Alarms::LOS);
+    assert!(world.seen().contains("lync:BYE"));
+    assert_eq!(world.end(), "answered 27 by called");
+    let snapshot = world.snapshot();
+    assert_eq!((snapshot.spans[0].up, &snapshot.spans[0].alarms[..]), (false, &["LOS"][..]));
+    assert!(snapshot.alarms.iter().any(|alarm| alarm.subject == "Span1"), "{:?}", snapshot.alarms);
+    assert_eq!(snapshot.trunks.iter().find(|trunk| trunk.name == "Gateway4").unwrap().up, Some(false));
+    world.invite(LYNC, &secret("0 8"));
+    assert!(world.seen().contains("gw1:INVITE"));
+
+    world.alarms(Alarms::NONE);
+    world.pass(seconds(5));
+    assert_eq!(world.snapshot().trunks.iter().find(|trunk| trunk.name == "Gateway4").unwrap().up, Some(true));
+    world.seen();
+    world.invite(LYNC, &secret("0 8"));
+    assert!(world.seen().contains("line:Setup"));
+}
+
+#[test]
+fn a_blocked_timeslot_gets_no_call() {
+    let mut world = World::with_line();
+    for timeslot in 2..=23 {
+        world.happens(Event::SpanOrder(SPAN, SpanOrder::Block(timeslot)));
+    }
+    assert_eq!(world.snapshot().spans[0].timeslots[22].state, "blocked-near");
+    world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    assert_eq!(world.exchange.as_ref().unwrap().line.slot_of(call), Some(Slot { span: 0, timeslot: 1 }));
+    world.happens(Event::SpanOrder(SPAN, SpanOrder::Unblock(23)));
+    world.pass(seconds(1));
+    assert_eq!(world.snapshot().spans[0].timeslots[22].state, "idle");
+}
+
+#[test]
+fn a_line_without_a_gateway_refuses_its_calls() {
+    let mut world = World::with(read(&format!("{INI}[Span1]\n")));
+    world.exchange = Some(Exchange::new());
+    world.alarms(Alarms::NONE);
+    world.pass(seconds(2));
+    world.seen();
+    world.exchange_calls("2065550123", "4255550100");
+    assert!(world.seen().contains("line:Released(27)"));
+}
+
+#[test]
+fn a_reload_that_changes_a_line_ends_its_calls() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    world.seen();
+    world.reload(ini(&[]));
+    assert!(world.seen().contains("lync:BYE"));
+}
