@@ -140,10 +140,10 @@ pub struct Switch {
 
 impl Switch {
     /// An idle switch; the first OPTIONS are due at once.
-    pub fn new(now: Now, config: Arc<Config>, random: Random) -> Switch {
+    pub fn new(now: Now, config: Arc<Config>, mut random: Random) -> Switch {
         let trunks = config.trunks.iter().map(|trunk| TrunkWatch::new(now, trunk.clone())).collect();
         Switch {
-            lines: Lines::new(now, &config),
+            lines: Lines::new(now, &mut random, &config),
             config,
             random,
             transactions: Transactions::default(),

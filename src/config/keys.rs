@@ -260,8 +260,8 @@ pub const LINES: &[&str] = &["T1", "E1"];
 pub const SWITCHES: &[&str] = &["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"];
 /// The words of `Side` of a line.
 pub const SIDES: &[&str] = &["user", "network"];
-/// The words of `Hunt`, in the order of [`super::Hunt`].
-pub const HUNTS: &[&str] = &["ascending", "descending", "least-recent", "most-recent"];
+/// The words of `Hunt`, in the order of [`super::Hunt::ALL`].
+pub const HUNTS: &[&str] = &["opposite", "ascending", "descending", "least-recent", "most-recent"];
 /// The words of `EchoTail`.
 pub const ECHO_TAILS: &[&str] = &["off", "64ms", "128ms"];
 /// The words of `Level`, in the order of [`super::Level`].
@@ -393,7 +393,7 @@ pub static KEYS: &[Key] = &[
     key(Span, "Side", Choice(SIDES), "user", Spans, "Our side of the line: user toward a carrier, network toward a private exchange that is used to one."),
     key(Span, "DChannel", DChannel, "own", Spans, "Where the calls of this line are set up. own: in its own D timeslot; Span1: in that of [Span1], and this line has a bearer more (NFAS); backup Span1: in that of [Span1], and when it fails in its own."),
     key(Span, "Interface", Number(0, 127), "", Spans, "The line's number where one D channel serves several, as the carrier counts them."),
-    key(Span, "Hunt", Choice(HUNTS), "descending", Spans, "In which order timeslots are taken. The far end should begin at the other end of the line: then both seldom want the same one at once."),
+    key(Span, "Hunt", Choice(HUNTS), "opposite", Spans, "In which order timeslots are taken. opposite: the network's side from the first on, the user's from the last on, so that both seldom want the same one at once; least-recent: the one that has been free for longest, so that a bad one is met least often."),
     key(Span, "CountryCode", Number(1, 999), "", Spans, "The country whose national numbers this line knows: with 1, +13125556789 is called as the national number 3125556789, and a national caller is shown with +1. Without this key numbers with + are called as international ones."),
     key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", Spans, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
 

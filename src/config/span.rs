@@ -13,7 +13,6 @@ use crate::wire::q931::Dialect;
 
 const LINE_VALUES: [Line; 2] = [Line::T1, Line::E1];
 const SIDE_VALUES: [Side; 2] = [Side::User, Side::Network];
-const HUNT_VALUES: [Hunt; 4] = [Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
 /// The interfaces that a channel identification can tell apart (Q.931 section 4.5.13).
 const MOST_INTERFACE: u32 = 127;
 
@@ -73,18 +72,25 @@ pub enum DChannel {
     BackupOf(SpanId),
 }
 
-/// In which order timeslots are taken. Both ends of a line should begin at opposite ends of it: then they seldom want the
-/// same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which idle timeslot the next call gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Hunt {
-    /// The first that is free.
+    /// The lowest.
     Ascending,
-    /// The last that is free.
+    /// The highest.
     Descending,
-    /// The one that has been free for longest.
+    /// The network's side hunts up, the user's down: calls from both ends meet only on the last idle timeslot.
+    #[default]
+    Opposite,
+    /// The one that is idle the longest: a bad timeslot is met least often.
     LeastRecent,
-    /// The one that came free last.
+    /// The one that became idle last.
     MostRecent,
+}
+
+impl Hunt {
+    /// All, in the order of the manual.
+    pub const ALL: [Hunt; 5] = [Hunt::Opposite, Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
 }
 
 impl Span {
@@ -135,7 +141,7 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
         side: SIDE_VALUES[choice("Side", SIDES)],
         d_channel,
         interface: interface.and_then(|number| u8::try_from(number).ok()),
-        hunt: HUNT_VALUES[choice("Hunt", HUNTS)],
+        hunt: Hunt::ALL[choice("Hunt", HUNTS)],
         country: known
             .value("CountryCode", |text| value::number(text, 1, 999))
             .map_or_else(String::new, |code| code.to_string()),

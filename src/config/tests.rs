@@ -599,6 +599,15 @@ fn lines_and_the_groups_that_take_calls_on_them() {
 }
 
 #[test]
+fn every_order_of_hunting_has_its_word() {
+    let hunts = [Hunt::Opposite, Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
+    for (word, hunt) in keys::HUNTS.iter().zip(hunts) {
+        assert_eq!(good(&format!("{LEAST}[Span1]\nHunt={word}\n")).spans[0].hunt, hunt, "{word}");
+    }
+    assert_eq!(good(&format!("{LEAST}[Span1]\n")).spans[0].hunt, Hunt::Opposite);
+}
+
+#[test]
 fn a_line_that_cannot_be_used_is_told_of() {
     for (lines, expected) in [
         ("[Span0]", "error a line has no usable number | [Span1] to [Span65535]"),

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+pub use firmware_io::Line as Carrier;
+
+pub use crate::config::Hunt;
 use crate::time::Instant;
 use crate::wire::q921::Side;
 use crate::wire::q931::{Channel, Choice};
@@ -17,33 +20,6 @@ pub struct Slot {
     pub span: usize,
     /// Which timeslot of it.
     pub timeslot: u8,
-}
-
-/// What a span carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// 24 timeslots; a D channel has the last.
-    T1,
-    /// 31 timeslots beside the framing; a D channel has the 16th.
-    E1,
-}
-
-impl Carrier {
-    /// The highest timeslot.
-    pub fn last(self) -> u8 {
-        match self {
-            Carrier::T1 => 24,
-            Carrier::E1 => 31,
-        }
-    }
-
-    /// Where a D channel is.
-    pub fn signalling(self) -> u8 {
-        match self {
-            Carrier::T1 => 24,
-            Carrier::E1 => 16,
-        }
-    }
 }
 
 /// How channel identifications count timeslots.
@@ -72,17 +48,17 @@ pub struct Span {
 impl Span {
     /// Every timeslot, the D channel's too.
     fn timeslots(self) -> impl DoubleEndedIterator<Item = u8> {
-        1..=self.carrier.last()
+        1..=self.carrier.timeslots()
     }
 
     fn is_d(self, timeslot: u8) -> bool {
-        self.signalling && timeslot == self.carrier.signalling()
+        self.signalling && timeslot == self.carrier.d_timeslot().number()
     }
 
     /// As channel identifications count it.
     pub fn number(self, timeslot: u8) -> u8 {
         match self.numbering {
-            Numbering::Logical if self.signalling && timeslot > self.carrier.signalling() => timeslot - 1,
+            Numbering::Logical if self.signalling && timeslot > self.carrier.d_timeslot().number() => timeslot - 1,
             _ => timeslot,
         }
     }
@@ -90,43 +66,6 @@ impl Span {
     /// The timeslot of that number, if there is one.
     pub fn timeslot(self, number: u8) -> Option<u8> {
         self.timeslots().find(|timeslot| !self.is_d(*timeslot) && self.number(*timeslot) == number)
-    }
-}
-
-/// Which idle timeslot the next call gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Hunt {
-    /// The lowest.
-    Ascending,
-    /// The highest.
-    Descending,
-    /// The network's side hunts up, the user's down: calls from both ends meet only on the last idle timeslot.
-    #[default]
-    Opposite,
-    /// The one that is idle the longest: a bad timeslot is met least often.
-    LeastRecent,
-    /// The one that became idle last.
-    MostRecent,
-}
-
-impl Hunt {
-    /// All, in the order of the manual.
-    pub const ALL: [Hunt; 5] = [Hunt::Opposite, Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
-
-    /// As the configuration writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Hunt::Opposite => "opposite",
-            Hunt::Ascending => "ascending",
-            Hunt::Descending => "descending",
-            Hunt::LeastRecent => "least-recent",
-            Hunt::MostRecent => "most-recent",
-        }
-    }
-
-    /// The order that the configuration names.
-    pub fn named(name: &str) -> Option<Hunt> {
-        Hunt::ALL.into_iter().find(|hunt| hunt.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -491,12 +430,6 @@ mod tests {
                 slots.take(slot, CallId(place as u32));
             }
         }
-    }
-
-    #[test]
-    fn orders_of_hunting_are_named_as_in_the_configuration() {
-        Hunt::ALL.into_iter().for_each(|hunt| assert_eq!(Hunt::named(hunt.name()), Some(hunt)));
-        assert_eq!([Hunt::named("Ascending"), Hunt::named("up")], [Some(Hunt::Ascending), None]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::super::terms;
 use super::{Output, Switch, Turn, refused};
 use crate::alarm::{Alarm, Severity, Text};
 use crate::cause::{Cause, Guilty, Release};
-use crate::config::{Config, DChannel, Hunt, Span};
+use crate::config::{Config, DChannel, Span};
 use crate::hop::{SpanId, TrunkId};
 use crate::isdn::call::{Access, Order, Setup, Word};
 use crate::isdn::leg::Numbering;
@@ -27,6 +27,7 @@ use crate::isdn::line::{self, Line};
 use crate::isdn::link::Parameters;
 use crate::isdn::timeslots::{self, CallId, End, Slot};
 use crate::isdn::{self};
+use crate::random::Random;
 use crate::session::Stream;
 use crate::time::{Instant, Now, soonest};
 
@@ -118,11 +119,11 @@ fn groups(config: &Config) -> impl Iterator<Item = (Vec<Arc<Span>>, Option<Trunk
     })
 }
 
-fn made(now: Now, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
+fn made(now: Now, random: &mut Random, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
     let first = &spans[0];
     let access = Arc::new(Access::new(first.side, first.dialect, terms::law(first.line)));
     let carried = |span: &Arc<Span>| timeslots::Span {
-        carrier: carrier(span.line),
+        carrier: span.line,
         interface: span.interface.unwrap_or(0),
         signalling: !matches!(span.d_channel, DChannel::Of(_)),
         numbering: if span.dialect.is_private() {
@@ -135,32 +136,19 @@ fn made(now: Now, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
         access: access.clone(),
         spans: spans.iter().map(carried).collect(),
         link: Parameters::default(),
-        hunt: hunt(first.hunt),
+        hunt: first.hunt,
         exclusive: true,
     };
     let member = |settings| Member { settings, alarms: None, since: now.mono, why: "it is being opened".to_owned() };
-    Group { line: Line::new(terms), access, trunk, spans: spans.into_iter().map(member).collect() }
-}
-
-fn carrier(line: LineKind) -> timeslots::Carrier {
-    match line {
-        LineKind::T1 => timeslots::Carrier::T1,
-        LineKind::E1 => timeslots::Carrier::E1,
-    }
-}
-
-fn hunt(hunt: Hunt) -> timeslots::Hunt {
-    match hunt {
-        Hunt::Ascending => timeslots::Hunt::Ascending,
-        Hunt::Descending => timeslots::Hunt::Descending,
-        Hunt::LeastRecent => timeslots::Hunt::LeastRecent,
-        Hunt::MostRecent => timeslots::Hunt::MostRecent,
-    }
+    // A far end that still knows calls of ours must not take new ones for these.
+    let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
+    Group { line, access, trunk, spans: spans.into_iter().map(member).collect() }
 }
 
 impl Lines {
-    pub fn new(now: Now, config: &Config) -> Lines {
-        Lines { groups: groups(config).map(|(spans, trunk)| made(now, spans, trunk)).collect(), ..Lines::default() }
+    pub fn new(now: Now, random: &mut Random, config: &Config) -> Lines {
+        let groups = groups(config).map(|(spans, trunk)| made(now, random, spans, trunk)).collect();
+        Lines { groups, ..Lines::default() }
     }
 
     pub fn timeout(&self) -> Option<Instant> {
@@ -444,7 +432,7 @@ impl Switch {
             let same = |group: &Group| group.spans.iter().map(|member| &member.settings).eq(spans.iter());
             match old.iter().position(same) {
                 Some(at) => self.lines.groups.push(Group { trunk, ..old.swap_remove(at) }),
-                None => self.lines.groups.push(made(turn.now, spans, trunk)),
+                None => self.lines.groups.push(made(turn.now, &mut self.random, spans, trunk)),
             }
         }
         for group in old {
