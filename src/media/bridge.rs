@@ -371,13 +371,8 @@ impl Bridge {
         self.peers[side.index()].settled()
     }
 
-    /// Is there sound of our own making, which has deadlines of its own?
-    pub fn transcodes(&self) -> bool {
-        self.ways.iter().any(|way| matches!(way, Way::Transcode(_)))
-    }
-
     /// When the sound of a side, or what is played in its place, has something to do.
-    fn sound_due(&self, from: Side) -> Option<Instant> {
+    pub fn sound_due(&self, from: Side) -> Option<Instant> {
         match &self.sources[from.index()] {
             // A timeslot takes what is played at its own pace.
             Some(_) if self.peers[from.other().index()].timeslot().is_some() => self.ways[from.index()].due(),

@@ -12,6 +12,8 @@ use crate::media::pitch::{self, LONGEST};
 const PERIODS: usize = 3;
 /// What is remembered: the longest periods with the overlap before them.
 const HISTORY: usize = LONGEST * PERIODS + LONGEST / 4 + 1;
+/// Room behind it for what comes: far more than a packet, so that the history is seldom moved.
+const ROOM: usize = 250;
 /// Another period is taken in, and a step of the fading is done, after each of these.
 const STEP: usize = 10;
 /// The loudness that a step takes, of the whole.
@@ -26,7 +28,7 @@ const MOST: usize = 48;
 pub struct Concealer {
     /// Samples per millisecond.
     unit: usize,
-    /// What was heard, the newest before `end`: room for the history and as much again, so that it is seldom moved.
+    /// What was heard, the newest before `end`.
     heard: Box<[i16]>,
     end: usize,
     loss: Option<Loss>,
@@ -53,23 +55,28 @@ impl Concealer {
         let unit = (rate as usize / 1000).clamp(1, MOST);
         let zeroes = |milliseconds: usize| vec![0.0; milliseconds * unit].into_boxed_slice();
         let (periods, overlap) = (zeroes(HISTORY), zeroes(REJOIN.0 + LONGEST));
-        let heard = vec![0; 2 * periods.len()].into_boxed_slice();
+        let heard = vec![0; periods.len() + ROOM * unit].into_boxed_slice();
         Concealer { unit, heard, end: periods.len(), loss: None, periods, overlap }
     }
 
-    /// Sound that came. Its beginning is joined to what was made up before it.
-    pub fn good(&mut self, sound: &mut [i16]) {
+    /// So many samples that came, up to 250 ms: `write` puts them where they will be remembered. Their beginning is joined
+    /// to what was made up before it. `None` when they are more.
+    pub fn good(&mut self, samples: usize, write: impl FnOnce(&mut [i16])) -> Option<&[i16]> {
+        let came = self.room(samples)..self.end + samples;
+        write(self.heard.get_mut(came.clone())?);
         if let Some(loss) = self.loss {
             let steps = loss.done / (STEP * self.unit);
-            let rejoin = (loss.pitch / 4 + REJOIN.1 * self.unit * steps).min(REJOIN.0 * self.unit).min(sound.len());
-            for (at, came) in sound[..rejoin].iter_mut().enumerate() {
+            let rejoin = (loss.pitch / 4 + REJOIN.1 * self.unit * steps).min(REJOIN.0 * self.unit).min(samples);
+            for at in 0..rejoin {
                 let made = self.make();
                 let share = (at + 1) as f32 / (rejoin + 1) as f32;
+                let came = &mut self.heard[came.start + at];
                 *came = sample(made + (f32::from(*came) - made) * share);
             }
             self.loss = None;
         }
-        self.remember(sound);
+        self.end = came.end;
+        self.heard.get(came)
     }
 
     /// Sound to be heard in place of what was lost.
@@ -144,12 +151,19 @@ impl Concealer {
     fn remember(&mut self, sound: &[i16]) {
         let kept = self.periods.len();
         let new = &sound[sound.len().saturating_sub(kept)..];
-        if self.end + new.len() > self.heard.len() {
+        let start = self.room(new.len());
+        self.end = start + new.len();
+        self.heard[start..self.end].copy_from_slice(new);
+    }
+
+    /// Where so many samples have room behind the history.
+    fn room(&mut self, samples: usize) -> usize {
+        let kept = self.periods.len();
+        if self.end + samples > self.heard.len() {
             self.heard.copy_within(self.end - kept..self.end, 0);
             self.end = kept;
         }
-        self.heard[self.end..][..new.len()].copy_from_slice(new);
-        self.end += new.len();
+        self.end
     }
 }
 
@@ -168,6 +182,11 @@ mod tests {
         (from..from + samples).map(|at| (10_000.0 * (step * at as f32).sin()) as i16).collect()
     }
 
+    fn good(concealer: &mut Concealer, sound: &mut [i16]) {
+        let came = sound.to_vec();
+        sound.copy_from_slice(concealer.good(came.len(), |room| room.copy_from_slice(&came)).unwrap());
+    }
+
     fn energy(sound: &[i16]) -> f32 {
         sound.iter().map(|sample| f32::from(*sample) * f32::from(*sample)).sum::<f32>() / sound.len() as f32
     }
@@ -183,7 +202,7 @@ mod tests {
             for milliseconds in [10, 20, 60, 30] {
                 let sound = tone(rate, 300.0, 0, rate as usize / 1000 * milliseconds);
                 let mut heard = sound.clone();
-                concealer.good(&mut heard);
+                good(&mut concealer, &mut heard);
                 assert_eq!(heard, sound);
             }
         }
@@ -200,7 +219,7 @@ mod tests {
                     let mut sound = tone(rate, hertz, number * frame, frame);
                     match number {
                         5 => concealer.lost(&mut sound),
-                        _ => concealer.good(&mut sound),
+                        _ => good(&mut concealer, &mut sound),
                     }
                     heard.extend(sound);
                 }
@@ -219,15 +238,25 @@ mod tests {
         for rate in RATES {
             let unit = rate as usize / 1000;
             let mut concealer = Concealer::new(rate);
-            concealer.good(&mut tone(rate, 200.0, 0, 100 * unit));
+            good(&mut concealer, &mut tone(rate, 200.0, 0, 100 * unit));
             let mut heard = vec![1; 120 * unit];
             heard.chunks_mut(30 * unit).for_each(|part| concealer.lost(part));
             let loud = |part: std::ops::Range<usize>| energy(&heard[part.start * unit..part.end * unit]);
             assert!(loud(0..10) > loud(20..30) && loud(20..30) > loud(40..50));
             assert!(heard[61 * unit..].iter().all(|sample| *sample == 0));
             let mut back = tone(rate, 200.0, 0, 20 * unit);
-            concealer.good(&mut back);
+            good(&mut concealer, &mut back);
             assert!(steepest(&back) < 3000 * 8 / unit as i32, "it comes back softly");
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_250_ms_and_no_more() {
+        for rate in RATES {
+            let (mut concealer, most) = (Concealer::new(rate), rate as usize / 4);
+            assert_eq!(concealer.good(most, |room| room.fill(7)).map(<[i16]>::len), Some(most));
+            assert_eq!(concealer.good(most + 1, |_| panic!("too long")), None);
+            concealer.lost(&mut vec![1; most + 1]);
         }
     }
 
@@ -238,7 +267,7 @@ mod tests {
             for (lost, length, value) in parts.iter().take(30) {
                 let mut sound: Vec<i16> =
                     (0..usize::from(*length) * 2).map(|at| value.wrapping_mul(at as i16)).collect();
-                if *lost { concealer.lost(&mut sound) } else { concealer.good(&mut sound) }
+                if *lost { concealer.lost(&mut sound) } else { good(&mut concealer, &mut sound) }
             }
         });
     }

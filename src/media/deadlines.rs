@@ -1,7 +1,7 @@
 //! Which of many sessions has something to do next.
 //!
-//! A session's deadline mostly moves into the future, with every packet that comes: then nothing is done but to note it,
-//! and the entry that waits at the old time is put back when its turn comes.
+//! A session's deadline mostly moves into the future, with every packet that comes: then nothing is done at all. Whoever is
+//! named in vain says so, and is asked for the deadline that holds now.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,8 +14,7 @@ const NEVER: Instant = Instant::at(Duration::MAX);
 /// The deadlines of numbered seats.
 #[derive(Debug)]
 pub struct Deadlines {
-    due: Vec<Instant>,
-    /// Where the earliest entry of a seat waits.
+    /// When a seat is named next.
     queued: Vec<Instant>,
     heap: BinaryHeap<Reverse<(Instant, usize)>>,
 }
@@ -23,12 +22,11 @@ pub struct Deadlines {
 impl Deadlines {
     /// None yet, for so many seats.
     pub fn new(seats: usize) -> Deadlines {
-        Deadlines { due: vec![NEVER; seats], queued: vec![NEVER; seats], heap: BinaryHeap::with_capacity(4 * seats) }
+        Deadlines { queued: vec![NEVER; seats], heap: BinaryHeap::with_capacity(4 * seats) }
     }
 
-    /// This seat has something to do then; what was noted before does not hold any more.
+    /// This seat has something to do then. It may be named before, if an earlier deadline was set, but not later.
     pub fn set(&mut self, seat: usize, due: Instant) {
-        self.due[seat] = due;
         if due < self.queued[seat] {
             self.queued[seat] = due;
             self.heap.push(Reverse((due, seat)));
@@ -37,7 +35,7 @@ impl Deadlines {
 
     /// This seat has nothing to do.
     pub fn forget(&mut self, seat: usize) {
-        self.due[seat] = NEVER;
+        self.queued[seat] = NEVER;
     }
 
     /// No seat has anything to do before this.
@@ -45,21 +43,14 @@ impl Deadlines {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// A seat whose time has come, and when that was. It is not named again until it is [`Deadlines::set`].
-    pub fn take(&mut self, now: Instant) -> Option<(usize, Instant)> {
+    /// A seat whose earliest deadline has come, which may not hold any more. It is not named again until it is
+    /// [`Deadlines::set`].
+    pub fn take(&mut self, now: Instant) -> Option<usize> {
         while let Some(Reverse((at, seat))) = self.heap.peek().copied().filter(|Reverse((at, _))| *at <= now) {
             self.heap.pop();
-            if self.queued[seat] != at {
-                continue;
-            }
-            self.queued[seat] = NEVER;
-            let due = self.due[seat];
-            if due <= now {
-                self.due[seat] = NEVER;
-                return Some((seat, due));
-            }
-            if due < NEVER {
-                self.set(seat, due);
+            if self.queued[seat] == at {
+                self.queued[seat] = NEVER;
+                return Some(seat);
             }
         }
         None
@@ -84,13 +75,13 @@ mod tests {
         deadlines.set(2, at(5));
         assert_eq!(deadlines.next(), Some(at(5)));
         assert_eq!(deadlines.take(at(4)), None);
-        assert_eq!(deadlines.take(at(30)), Some((2, at(5))));
-        assert_eq!(deadlines.take(at(30)), Some((0, at(30))));
-        assert_eq!(deadlines.take(at(30)), None);
-        assert_eq!(deadlines.take(at(50)), Some((1, at(40))));
+        let named = |deadlines: &mut Deadlines, now| std::iter::from_fn(|| deadlines.take(at(now))).collect::<Vec<_>>();
+        assert_eq!(named(&mut deadlines, 30), [2, 1, 0]);
+        assert_eq!(named(&mut deadlines, 50), [0; 0], "not before it is set again");
+        deadlines.set(1, at(40));
         deadlines.set(0, at(60));
         deadlines.forget(0);
-        assert_eq!(deadlines.take(at(90)), None);
+        assert_eq!(named(&mut deadlines, 90), [1]);
         assert_eq!(deadlines.next(), None);
     }
 
@@ -104,14 +95,14 @@ mod tests {
                 let due = now + Duration::from_millis(u64::from(step % 50));
                 (plain[seat], _) = match forget {
                     true => (NEVER, deadlines.forget(seat)),
-                    false => (due, deadlines.set(seat, due)),
+                    false => (plain[seat].min(due), deadlines.set(seat, due)),
                 };
                 now = now + Duration::from_millis(u64::from(step / 8));
                 let soonest = plain.iter().min().copied().filter(|due| *due < NEVER);
                 assert!(soonest.is_none_or(|soonest| deadlines.next().is_some_and(|next| next <= soonest)));
                 let mut taken: Vec<usize> = Vec::new();
-                while let Some((seat, due)) = deadlines.take(now) {
-                    assert_eq!(plain[seat], due);
+                while let Some(seat) = deadlines.take(now) {
+                    assert!(plain[seat] <= now, "{seat} too early");
                     plain[seat] = NEVER;
                     taken.push(seat);
                 }

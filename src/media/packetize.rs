@@ -10,8 +10,6 @@ use crate::media::codec::{CodecError, Encoder, packet_time, ticks};
 use crate::media::peer::Kind;
 use crate::session::{Codec, Stream};
 
-/// Samples of the longest packet: 60 ms at 48 kHz.
-const LONGEST: usize = 2880;
 /// Octets of the longest payload: what goes through any network in one piece.
 const PAYLOAD: usize = 1200;
 
@@ -44,33 +42,33 @@ pub struct Packetizer {
     pauses: Option<Pauses>,
     /// Nothing is taken for a pause.
     steady: bool,
-    sound: Box<[i16; LONGEST]>,
+    /// What waits for the rest of its packet.
+    sound: Box<[i16]>,
     filled: usize,
     /// Of the first sample in `sound`.
     position: u64,
     sequence: u16,
     /// The next packet of sound follows a pause.
     marker: bool,
-    payload: Box<[u8; PAYLOAD]>,
 }
 
 impl Packetizer {
     /// Speaks to this peer, with sound of `rate` Hz.
     pub fn new(to: &Stream, rate: u32) -> Result<Packetizer, CodecError> {
+        let samples = usize::from(packet_time(to.ptime_ms)) * rate as usize / 1000;
         let noise = to.comfort_noise.filter(|_| to.codec.clock_rate() == COMFORT_NOISE_CLOCK);
         Ok(Packetizer {
             encoder: Encoder::new(to.codec, rate, &to.opus)?,
             codec: to.codec,
             rate,
-            samples: usize::from(packet_time(to.ptime_ms)) * rate as usize / 1000,
+            samples,
             pauses: noise.map(|_| Pauses::new(rate)),
             steady: false,
-            sound: Box::new([0; LONGEST]),
+            sound: vec![0; samples].into(),
             filled: 0,
             position: 0,
             sequence: 0,
             marker: true,
-            payload: Box::new([0; PAYLOAD]),
         })
     }
 
@@ -78,12 +76,19 @@ impl Packetizer {
     pub fn sound(&mut self, position: u64, mut sound: &[i16], out: &mut impl FnMut(Packet<'_>)) {
         self.seek(position, out);
         while !sound.is_empty() {
+            if self.filled == 0
+                && let Some((frame, later)) = sound.split_at_checked(self.samples)
+            {
+                self.encode(frame, out);
+                sound = later;
+                continue;
+            }
             let (now, later) = sound.split_at(sound.len().min(self.samples - self.filled));
             self.sound[self.filled..self.filled + now.len()].copy_from_slice(now);
             self.filled += now.len();
             sound = later;
             if self.filled == self.samples {
-                self.encode(out);
+                self.encode_filled(out);
             }
         }
     }
@@ -130,25 +135,32 @@ impl Packetizer {
         }
         if self.filled > 0 {
             self.sound[self.filled..self.samples].fill(0);
-            self.encode(out);
+            self.encode_filled(out);
         }
         self.position = self.position.max(position);
         self.marker = true;
     }
 
-    fn encode(&mut self, out: &mut impl FnMut(Packet<'_>)) {
+    fn encode_filled(&mut self, out: &mut impl FnMut(Packet<'_>)) {
+        let sound = std::mem::take(&mut self.sound);
+        self.filled = 0;
+        self.encode(&sound[..self.samples], out);
+        self.sound = sound;
+    }
+
+    /// A packet's sound, which begins at `position`.
+    fn encode(&mut self, frame: &[i16], out: &mut impl FnMut(Packet<'_>)) {
         let timestamp = self.timestamp(self.position);
         self.position += self.samples as u64;
-        self.filled = 0;
-        let frame = &self.sound[..self.samples];
         let pauses = self.pauses.as_mut().filter(|_| !self.steady);
         match pauses.map_or(Sent::Sound, |pauses| pauses.hear(frame)) {
             Sent::Sound => {
+                let mut payload = [0; PAYLOAD];
                 // It fails on nothing but a frame of no packet time, or a payload without room.
-                let octets = self.encoder.encode(frame, &mut self.payload[..]).unwrap_or(0);
+                let octets = self.encoder.encode(frame, &mut payload).unwrap_or(0);
                 if octets > 0 {
                     let (marker, sequence) = (self.marker, self.next());
-                    out(Packet { kind: Kind::Sound, marker, sequence, timestamp, payload: &self.payload[..octets] });
+                    out(Packet { kind: Kind::Sound, marker, sequence, timestamp, payload: &payload[..octets] });
                 }
                 self.marker = octets == 0;
             }

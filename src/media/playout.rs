@@ -106,8 +106,8 @@ impl Voice {
     fn say(&mut self, kind: Kind, place: u64, timestamp: u32, payload: &[u8], out: &mut impl FnMut(Played<'_>)) {
         match kind {
             Kind::Sound => {
-                if let Ok(samples) = self.decoder.decode(payload, &mut self.sound[..]) {
-                    out(Played::Sound(place, &self.sound[..samples]));
+                if let Ok(sound) = self.decoder.hear(payload, &mut self.sound[..]) {
+                    out(Played::Sound(place, sound));
                 }
             }
             Kind::Event => out(Played::Event { timestamp, place, payload }),

@@ -172,9 +172,9 @@ impl<S: Sockets> Running<S> {
                         self.sockets.pass(number(at, side.other(), Channel::Rtp), outgoing.octets, outgoing.to);
                     }
                     settle(&mut self.sockets, at, side, seat);
-                    // A packet that is passed on puts deadlines off at most: that is seen when they come.
-                    if seat.bridge.transcodes() {
-                        self.deadlines.set(at, seat.bridge.due());
+                    // What it puts off is seen when the time comes.
+                    if let Some(due) = seat.bridge.sound_due(side) {
+                        self.deadlines.set(at, due);
                     }
                 }
             }
@@ -309,11 +309,16 @@ impl<S: Sockets> Running<S> {
     }
 
     fn tick(&mut self, now: Moment) {
-        while let Some((at, due)) = self.deadlines.take(now.at) {
+        while let Some(at) = self.deadlines.take(now.at) {
+            let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
+            let due = seat.bridge.due();
+            if due > now.at {
+                self.deadlines.set(at, due);
+                continue;
+            }
             if let Some(worst) = self.lateness.note(due, now.at) {
                 self.told.tell(MediaReport::Late(worst));
             }
-            let Some(Some(seat)) = self.seats.get_mut(at) else { continue };
             let (post, told) = (self.sockets.post(), &mut self.told);
             seat.bridge.tick(now, self.load.percent(), &mut self.thread.random, |output| match output {
                 Output::Report(report) => told.tell(report),

@@ -368,9 +368,14 @@ impl Decoder {
         Decoder { lower: Lower::new(), upper: wide.then(|| (Upper::new(), Filter::new())) }
     }
 
+    /// How many samples a payload is.
+    pub fn samples(&self, payload: &[u8]) -> usize {
+        if self.upper.is_some() { 2 * payload.len() } else { payload.len() }
+    }
+
     /// Decodes; how many samples, which must fit into `sound`.
     pub fn decode(&mut self, payload: &[u8], sound: &mut [i16]) -> Result<usize, Malformed> {
-        let samples = if self.upper.is_some() { 2 * payload.len() } else { payload.len() };
+        let samples = self.samples(payload);
         let sound = sound.get_mut(..samples).ok_or(Malformed)?;
         let Some((upper, filter)) = &mut self.upper else {
             for (sample, octet) in sound.iter_mut().zip(payload) {

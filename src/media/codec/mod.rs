@@ -105,19 +105,29 @@ impl Decoder {
 
     /// Decodes a packet; how many samples. `sound` has room for them, at best for [`MOST_SAMPLES`].
     pub fn decode(&mut self, payload: &[u8], sound: &mut [i16]) -> Result<usize, Malformed> {
+        if let Decoder::Opus(decoder) = self {
+            return decoder.decode(payload, sound);
+        }
+        let heard = self.hear(payload, &mut [])?;
+        sound.get_mut(..heard.len()).ok_or(Malformed)?.copy_from_slice(heard);
+        Ok(heard.len())
+    }
+
+    /// The same without a copy: the sound is in `room`, or where it is remembered in any case.
+    pub fn hear<'a>(&'a mut self, payload: &[u8], room: &'a mut [i16]) -> Result<&'a [i16], Malformed> {
         match self {
             Decoder::G711(law, concealer) => {
-                let sound = sound.get_mut(..payload.len()).ok_or(Malformed)?;
-                g711::decode(*law, payload, sound);
-                concealer.good(sound);
-                Ok(sound.len())
+                concealer.good(payload.len(), |sound| g711::decode(*law, payload, sound)).ok_or(Malformed)
             }
             Decoder::G722(decoder, concealer) => {
-                let samples = decoder.decode(payload, sound)?;
-                concealer.good(&mut sound[..samples]);
-                Ok(samples)
+                let samples = decoder.samples(payload);
+                // cannot fail: there is as much room as samples.
+                concealer.good(samples, |sound| _ = decoder.decode(payload, sound)).ok_or(Malformed)
             }
-            Decoder::Opus(decoder) => decoder.decode(payload, sound),
+            Decoder::Opus(decoder) => {
+                let samples = decoder.decode(payload, room)?;
+                room.get(..samples).ok_or(Malformed)
+            }
         }
     }
 

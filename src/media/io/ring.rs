@@ -74,6 +74,8 @@ pub struct Mail {
     repeats: bool,
     /// What is sent, by the number of its buffer: slots first, then letters.
     parcels: Box<[Parcel]>,
+    /// Where it goes, where the kernel must be told.
+    names: Box<[SockAddr]>,
     /// Requests to send that have not completed.
     sending: usize,
 }
@@ -93,10 +95,8 @@ struct Place {
 struct Parcel {
     from: usize,
     start: *const u8,
-    length: usize,
+    length: u32,
     to: SocketAddr,
-    /// The same for the kernel.
-    name: SockAddr,
     /// It was refused once.
     again: bool,
 }
@@ -146,8 +146,7 @@ impl Ring {
             .build(REQUESTS)?;
         let slots = Slots::register(&ring)?;
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let parcel =
-            Parcel { from: 0, start: std::ptr::null(), length: 0, to: nowhere, name: nowhere.into(), again: false };
+        let parcel = Parcel { from: 0, start: std::ptr::null(), length: 0, to: nowhere, again: false };
         let mail = Mail {
             ring,
             sockets: (0..sockets).map(|_| Place::default()).collect(),
@@ -156,6 +155,7 @@ impl Ring {
             put_aside: VecDeque::with_capacity(COMPLETIONS as usize),
             repeats: false,
             parcels: vec![parcel; usize::from(SLOTS + LETTERS)].into(),
+            names: vec![nowhere.into(); usize::from(SLOTS + LETTERS)].into(),
             sending: 0,
         };
         // SAFETY: a header of zeroes is valid; of it only the length of the name is looked at.
@@ -442,8 +442,7 @@ impl Mail {
     /// `length` octets from `start` must stay unchanged until [`Mail::sent`] says that the buffer is free.
     unsafe fn send(&mut self, from: usize, number: u16, start: *const u8, length: usize, to: SocketAddr) -> bool {
         let parcel = &mut self.parcels[usize::from(number)];
-        (parcel.from, parcel.start, parcel.length, parcel.to) = (from, start, length, to);
-        parcel.again = false;
+        *parcel = Parcel { from, start, length: length as u32, to, again: false };
         // SAFETY: the caller vouches for the packet.
         unsafe { self.hand_over(number) }
     }
@@ -496,14 +495,15 @@ impl Mail {
     /// # Safety
     /// As for [`Mail::send`].
     unsafe fn hand_over(&mut self, number: u16) -> bool {
-        let parcel = &mut self.parcels[usize::from(number)];
+        let parcel = &self.parcels[usize::from(number)];
         let Some(Place { socket: Some(socket), .. }) = self.sockets.get(parcel.from) else { return false };
         // It completes within the call that hands it over: what the kernel does not take at once is lost.
-        let mut send = opcode::Send::new(Fd(socket.raw()), parcel.start, parcel.length as u32)
+        let mut send = opcode::Send::new(Fd(socket.raw()), parcel.start, parcel.length)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
         if socket.needs(parcel.to) {
-            parcel.name = parcel.to.into();
-            send = send.dest_addr(parcel.name.as_ptr().cast()).dest_addr_len(parcel.name.len());
+            let name = &mut self.names[usize::from(number)];
+            *name = parcel.to.into();
+            send = send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len());
         }
         let send = send.build();
         // SAFETY: the caller vouches for the packet; the name is that of this buffer alone, and lives with it.
