@@ -113,6 +113,17 @@ impl Way {
     }
 }
 
+impl Way {
+    /// How long sound is kept here on its way, so that it goes on evenly.
+    fn wait(&self, now: Instant) -> Duration {
+        match self {
+            Way::Transcode(transcoder) => transcoder.wait(),
+            Way::Outbound(outbound) => outbound.wait(now),
+            Way::Closed | Way::Relay { .. } | Way::Inbound(_) | Way::Through => Duration::ZERO,
+        }
+    }
+}
+
 /// What is to be played to a peer, and whether it goes on where the one before stood. It may allocate, as a way may.
 fn source(
     play: Option<&Play>,
@@ -426,7 +437,7 @@ impl Bridge {
         }
         if self.count_due <= now.at {
             self.count_due = now.at + COUNT_INTERVAL;
-            sink(Output::Report(MediaReport::Counted(self.id, self.counters())));
+            sink(Output::Report(MediaReport::Counted(self.id, self.counters(now.at))));
         }
     }
 
@@ -438,12 +449,12 @@ impl Bridge {
                 send(side, goodbye, &buffer, &mut sink);
             }
         }
-        sink(Output::Report(MediaReport::Closed(self.id, self.counters())));
+        sink(Output::Report(MediaReport::Closed(self.id, self.counters(now.at))));
     }
 
-    fn counters(&self) -> [Counters; 2] {
+    fn counters(&self, now: Instant) -> [Counters; 2] {
         Side::BOTH.map(|side| {
-            let mut counters = self.peers[side.index()].counters();
+            let mut counters = self.peers[side.index()].counters(self.ways[side.index()].wait(now));
             self.seized[side.index()].iter().for_each(|seized| seized.count(&mut counters));
             self.lines[side.index()].iter().for_each(|line| line.count(&mut counters));
             counters

@@ -86,6 +86,7 @@ struct Slot {
     ticks: u32,
     kind: Kind,
     length: u16,
+    came: Instant,
 }
 
 /// Packets of one source in their order.
@@ -96,6 +97,8 @@ pub struct Buffer {
     octets: Box<[[u8; PAYLOAD]]>,
     place: Option<Place>,
     punctuality: Punctuality,
+    /// How long packets of sound waited here of late, in microseconds.
+    waited: u32,
     troubles: Troubles,
 }
 
@@ -123,6 +126,7 @@ impl Buffer {
             octets: vec![[0; PAYLOAD]; SLOTS].into_boxed_slice(),
             place: None,
             punctuality: Punctuality::new(clock_rate, most),
+            waited: 0,
             troubles: Troubles::default(),
         }
     }
@@ -134,6 +138,11 @@ impl Buffer {
         self.punctuality.restart();
     }
 
+    /// How long sound waits here, on average of late. What is in order does not.
+    pub fn wait(&self) -> Duration {
+        Duration::from_micros(self.waited.into())
+    }
+
     /// What did not go smoothly so far.
     pub fn troubles(&self) -> Troubles {
         self.troubles
@@ -143,13 +152,14 @@ impl Buffer {
     /// [`Buffer::next`] says.
     pub fn passes(&mut self, arrival: &Arrival<'_>, now: Instant) -> bool {
         let Some(place) = self.place.as_mut() else { return false };
-        let slot = Slot::of(arrival);
+        let slot = Slot::of(arrival, now);
         let missing = slot.timestamp.wrapping_sub(place.timestamp) as i32;
         if self.taken != 0 || arrival.sequence != place.sequence || place.is_past(&slot, missing) {
             return false;
         }
         if arrival.kind == Kind::Sound {
             self.punctuality.note(arrival.timestamp, now);
+            note_wait(&mut self.waited, Duration::ZERO);
         }
         place.play(&slot, &self.punctuality);
         true
@@ -183,7 +193,7 @@ impl Buffer {
             self.troubles.twice += 1;
             return;
         }
-        let slot = Slot::of(arrival);
+        let slot = Slot::of(arrival, now);
         let length = usize::from(slot.length);
         self.octets[at][..length].copy_from_slice(&arrival.payload[..length]);
         self.slots[at] = slot;
@@ -207,6 +217,9 @@ impl Buffer {
             let in_order = slot.sequence == place.sequence || place.ticks == 0;
             if in_order || missing <= 0 || missing > far(place.ticks) || faded(place, &self.punctuality) {
                 self.taken &= !(1 << at);
+                if slot.kind == Kind::Sound {
+                    note_wait(&mut self.waited, now.since(slot.came));
+                }
                 place.play(slot, &self.punctuality);
                 let (kind, timestamp, length) = (slot.kind, slot.timestamp, slot.length);
                 let payload = &self.octets[at][..usize::from(length)];
@@ -282,11 +295,12 @@ impl Place {
 }
 
 impl Slot {
-    const EMPTY: Slot = Slot { sequence: 0, timestamp: 0, ticks: 0, kind: Kind::Sound, length: 0 };
+    const EMPTY: Slot =
+        Slot { sequence: 0, timestamp: 0, ticks: 0, kind: Kind::Sound, length: 0, came: Instant::START };
 
-    fn of(arrival: &Arrival<'_>) -> Slot {
+    fn of(arrival: &Arrival<'_>, came: Instant) -> Slot {
         let Arrival { sequence, timestamp, ticks, kind, payload } = *arrival;
-        Slot { sequence, timestamp, ticks, kind, length: payload.len().min(PAYLOAD) as u16 }
+        Slot { sequence, timestamp, ticks, kind, length: payload.len().min(PAYLOAD) as u16, came }
     }
 }
 
@@ -295,6 +309,12 @@ fn first(taken: u16, sequence: u16) -> Option<usize> {
     let from = usize::from(sequence) % SLOTS;
     let ahead = taken.rotate_right(from as u32).trailing_zeros() as usize;
     (taken != 0).then_some((from + ahead) % SLOTS)
+}
+
+/// Half of the past is forgotten after 88 packets.
+fn note_wait(waited: &mut u32, wait: Duration) {
+    let wait = u32::try_from(wait.as_micros()).unwrap_or(u32::MAX);
+    *waited = *waited - *waited / 128 + wait / 128;
 }
 
 fn conceal(place: &mut Place, ticks: u32) {

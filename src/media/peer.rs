@@ -11,7 +11,7 @@ use crate::media::clock::Moment;
 use crate::media::ice::{Agent, Taken};
 use crate::media::io::{BUFFER, Datagram};
 use crate::media::packetize::Packet;
-use crate::media::quality::{Loss, Path};
+use crate::media::quality::{self, Loss, Path};
 use crate::media::reception::{Arrival, Reception};
 use crate::media::splice::{Position, Splice};
 use crate::media::srtp::{self, Refusal};
@@ -662,34 +662,37 @@ impl Peer {
         })
     }
 
-    /// How this side stands.
-    pub fn counters(&self) -> Counters {
+    /// How this side stands, while what comes from it waits here for so long.
+    pub fn counters(&self, wait: Duration) -> Counters {
         Counters {
             lost: self.reception.lost(),
             jitter_us: self.reception.jitter_us(),
-            mos_received: self.mos_received(),
+            mos_received: self.mos_received(wait),
             mos_sent: self.mos_sent(),
             ..self.counters
         }
     }
 
-    fn mos_received(&self) -> Option<Mos> {
+    fn mos_received(&self, wait: Duration) -> Option<Mos> {
         let loss = Loss::counted(self.counters.received, self.reception.lost(), self.reception.gaps());
-        let jitter = Duration::from_micros(self.reception.jitter_us().into());
-        if self.counters.received == 0 { None } else { self.mos(jitter, loss) }
+        if self.counters.received == 0 { None } else { self.mos(wait, loss) }
     }
 
     fn mos_sent(&self) -> Option<Mos> {
         let jitter = Duration::from_secs(self.reported_jitter?.into()) / self.stream()?.codec.clock_rate();
         let lost = self.counters.reported_lost.min(self.counters.sent);
-        self.mos(jitter, Loss::counted(self.counters.sent - lost, lost, 0))
+        let wait = quality::wait(self.packet()?, jitter);
+        self.mos(wait, Loss::counted(self.counters.sent - lost, lost, 0))
     }
 
-    fn mos(&self, jitter: Duration, loss: Loss) -> Option<Mos> {
-        let stream = self.stream()?;
-        let (codec, packet) = (stream.codec, Duration::from_millis(stream.ptime_ms.into()));
+    fn packet(&self) -> Option<Duration> {
+        self.stream().map(|stream| Duration::from_millis(stream.ptime_ms.into()))
+    }
+
+    fn mos(&self, wait: Duration, loss: Loss) -> Option<Mos> {
+        let (codec, packet) = (self.stream()?.codec, self.packet()?);
         let round_trip = Duration::from_micros(self.counters.round_trip_us.into());
-        Some(Path { codec, packet, round_trip, jitter, loss }.mos())
+        Some(Path { codec, packet, round_trip, wait, loss }.mos())
     }
 }
 

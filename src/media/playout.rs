@@ -183,6 +183,11 @@ impl Playout {
         self.buffer.troubles()
     }
 
+    /// How long sound waits here, on average of late.
+    pub fn wait(&self) -> Duration {
+        self.buffer.wait()
+    }
+
     /// When the sound that follows all that was played would come by the fastest path; `None` before any came.
     pub fn expected(&self) -> Option<Instant> {
         self.buffer.expected()

@@ -1,8 +1,9 @@
 //! What a listener would say: the E-model (ITU-T G.107) from what RTP and RTCP tell.
 //!
 //! `R = 93.2 - Idd - Ie,eff`: levels and noise are the recommendation's defaults, echo is taken as cancelled; delay,
-//! codec and lost packets are what is left. A leg is rated by itself, each way, as if its listener sat at its end: his
-//! telephone must keep back a packet and twice the jitter, and the packet had to fill before it could be sent.
+//! codec and lost packets are what is left. A leg is rated by itself, each way, as if its listener sat at its end. What comes
+//! to us waits as long as it really does: not at all where packets are only passed on. Of the peer's telephone that is
+//! not known ([`wait`]).
 
 use std::time::Duration;
 
@@ -78,8 +79,8 @@ pub struct Path {
     pub packet: Duration,
     /// There and back; zero when not known.
     pub round_trip: Duration,
-    /// Of the arrivals.
-    pub jitter: Duration,
+    /// For how long sound is kept back where it arrives, so that it can be heard evenly.
+    pub wait: Duration,
     /// Packets that did not arrive.
     pub loss: Loss,
 }
@@ -87,13 +88,18 @@ pub struct Path {
 impl Path {
     /// From the speaker's mouth to a listener at the other end of this leg.
     pub fn delay(&self) -> Duration {
-        self.packet + look_ahead(self.codec) + self.round_trip / 2 + self.packet + 2 * self.jitter
+        self.packet + look_ahead(self.codec) + self.round_trip / 2 + self.wait
     }
 
     /// Its score.
     pub fn mos(&self) -> Mos {
         Mos::new(mos(rating(self.delay(), self.loss, Equipment::of(self.codec))))
     }
+}
+
+/// How long a telephone keeps sound back, as is usual: a packet and twice the jitter.
+pub fn wait(packet: Duration, jitter: Duration) -> Duration {
+    packet + 2 * jitter
 }
 
 /// The rating R, 0 to 100, for a delay from mouth to ear.
@@ -187,7 +193,7 @@ mod tests {
             codec,
             packet: Duration::from_millis(20),
             round_trip: Duration::from_millis(round_trip),
-            jitter: Duration::from_millis(jitter),
+            wait: wait(Duration::from_millis(20), Duration::from_millis(jitter)),
             loss: Loss::random(loss),
         };
         let good = path(Codec::Pcmu, 0.0, 10, 1);

@@ -82,6 +82,11 @@ impl Transcoder {
         speech.tick(now, playout.place(now), out);
     }
 
+    /// How long sound waits here, on average of late.
+    pub fn wait(&self) -> Duration {
+        self.playout.wait()
+    }
+
     /// When [`Transcoder::tick`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         [self.ear.due(), self.speech.due()].into_iter().fold(self.playout.due(), soonest)

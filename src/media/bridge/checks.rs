@@ -129,7 +129,7 @@ impl Rig {
     }
 
     fn counters(&self) -> Counters {
-        self.bridge.counters()[0]
+        self.bridge.counters(self.now.at)[0]
     }
 }
 

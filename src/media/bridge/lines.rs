@@ -196,7 +196,7 @@ impl Rig {
     }
 
     fn counters(&self, side: Side) -> Counters {
-        self.bridge.counters()[side.index()]
+        self.bridge.counters(self.now.at)[side.index()]
     }
 }
 

@@ -147,7 +147,7 @@ impl Rig {
     }
 
     pub(super) fn counters(&self, side: Side) -> Counters {
-        self.bridge.counters()[side.index()]
+        self.bridge.counters(self.now.at)[side.index()]
     }
 
     fn reports_to(&self, side: Side) -> Vec<(Option<Sender>, Vec<Block>)> {
@@ -707,4 +707,20 @@ fn each_way_of_a_leg_is_scored() {
     rig.rtcp(Side::A, Writer::report(9, None, Some(block)).octets());
     let there = rig.counters(Side::A).mos_sent.unwrap().score();
     assert!((there - 3.41).abs() < 0.02, "a tenth lost: {there}");
+}
+
+#[test]
+fn sound_waits_where_it_is_put_in_order_and_nowhere_else() {
+    let wait = |to: Codec| {
+        let mut rig = Rig::new(|[_, b]| (b.codec, b.payload_type) = (to, to.payload_type()));
+        for pair in 0..100 {
+            rig.wait(30);
+            rig.sound(Side::A, 9, 2 * pair + 1);
+            rig.wait(10);
+            rig.sound(Side::A, 9, 2 * pair);
+        }
+        rig.bridge.ways[0].wait(rig.now.at)
+    };
+    assert_eq!(wait(Codec::Pcmu), Duration::ZERO);
+    assert!(wait(Codec::Pcma) > Duration::from_millis(2), "{:?}", wait(Codec::Pcma));
 }

@@ -99,6 +99,20 @@ fn a_swapped_pair_is_put_right() {
 }
 
 #[test]
+fn only_what_is_out_of_order_waits() {
+    let mut rig = Rig::new();
+    (0..50).for_each(|number| rig.comes(20 * u64::from(number) + u64::from(number % 5), number));
+    assert_eq!(rig.buffer.wait(), Duration::ZERO);
+    for pair in (50..1050u16).step_by(2) {
+        let due = 20 * u64::from(pair);
+        rig.comes(due + 21, pair + 1);
+        rig.comes(due + 25, pair);
+    }
+    let wait = rig.buffer.wait().as_micros();
+    assert!((1800..=2200).contains(&wait), "every second one waits 4 ms: {wait}");
+}
+
+#[test]
 fn a_lost_packet_is_concealed_with_the_help_of_the_next() {
     let mut rig = Rig::new();
     (0..3).for_each(|number| rig.comes(20 * u64::from(number), number));

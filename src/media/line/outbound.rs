@@ -67,6 +67,11 @@ impl Outbound {
         playout.hear(heard, payload, now, &mut |played| press(reader, keypad, &played, now));
     }
 
+    /// How long sound waits here.
+    pub fn wait(&self, now: Instant) -> Duration {
+        self.playout.delay(now).unwrap_or_default()
+    }
+
     /// Signalling wants this digit pressed.
     pub fn press(&mut self, digit: Digit, length: Duration) {
         self.dial.press(digit, length);
