@@ -3,7 +3,7 @@
 //! The map of the house is in `ARCHITECTURE.md`. Floors, lowest first:
 //! values ([`time`], [`private`], [`random`], [`hop`], [`cause`], [`alarm`], [`session`], [`tone`], [`leg`]);
 //! texts and bytes ([`config`], `wire`); protocol machines (`sip`, `isdn`, `clock`, `identity`, `console`, `gateway`);
-//! calls (`call`). `media` has its own threads; `shell` holds everything that waits: sockets, clocks, files.
+//! calls (`call`, `exchange`). `media` has its own threads; `shell` holds everything that waits: sockets, clocks, files.
 
 pub mod alarm;
 pub mod call;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod exchange;
 pub mod gateway;
 pub mod hop;
 pub mod identity;

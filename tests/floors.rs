@@ -44,6 +44,7 @@ const MAP: &[(&str, Floor)] = &[
     ("isdn", Machines),
     ("sip", Machines),
     ("call", Calls),
+    ("exchange", Calls),
     ("route", Calls),
     ("media", Media),
     ("cli", Shell),

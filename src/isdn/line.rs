@@ -238,6 +238,16 @@ impl Line {
         self.calls.get(&call).and_then(|entry| entry.slot)
     }
 
+    /// Is it still one of its calls?
+    pub fn knows(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
+    }
+
+    /// The reference of a call, as we write it.
+    pub fn reference(&self, call: CallId) -> Option<Reference> {
+        self.calls.get(&call).map(|entry| entry.call.reference())
+    }
+
     /// How many further calls of ours it could take now.
     pub fn free(&self) -> usize {
         if self.is_up() { self.slots.free() } else { 0 }
@@ -280,6 +290,11 @@ impl Line {
     /// Says something to a call.
     pub fn order(&mut self, now: Instant, call: CallId, order: Order, out: &mut Vec<Output>) {
         self.with(now, call, out, |call, said| call.order(now, order, said));
+    }
+
+    /// Sends a message that no call here knows of, to see what the far end makes of it.
+    pub fn say(&mut self, now: Instant, message: Vec<u8>, out: &mut Vec<Output>) {
+        self.tell(now, message, out);
     }
 
     fn signalled(&mut self, now: Instant, said: Vec<signalling::Output>, out: &mut Vec<Output>) {

@@ -17,5 +17,6 @@ mod observe;
 mod reactor;
 mod sip_reader;
 pub mod span;
+mod speech;
 pub mod transport;
 mod web;

@@ -161,6 +161,11 @@ impl Cable {
         for (port, way) in self.ports.iter_mut().zip(self.ways.iter().rev()) {
             port.millisecond(way.signal);
         }
+        for (port, far) in self.ports.iter().zip(self.ports.iter().rev()) {
+            if !far.is_in_use() {
+                port.lose();
+            }
+        }
     }
 
     /// A millisecond by the clock of one side.
@@ -169,5 +174,11 @@ impl Cable {
         let (heard, damage) = self.ways[1 - side].take();
         let (said, signal) = self.ports[side].tick(heard, damage);
         self.ways[side].put(said, self.disturbance.signal(side, signal), rate);
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.ports.iter().for_each(Port::lose);
     }
 }

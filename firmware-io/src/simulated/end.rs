@@ -38,6 +38,8 @@ struct Shared {
     news: Ready,
     loop_back: AtomicU8,
     down: AtomicBool,
+    /// There is no line any more: the far end or the cable is gone.
+    gone: AtomicBool,
     errored_seconds: AtomicU64,
     code_violations: AtomicU64,
     frame_errors: AtomicU64,
@@ -156,6 +158,7 @@ impl Port {
             news: Ready::new()?,
             loop_back: AtomicU8::new(0),
             down: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             errored_seconds: AtomicU64::new(0),
             code_violations: AtomicU64::new(0),
             frame_errors: AtomicU64::new(0),
@@ -169,6 +172,13 @@ impl Port {
 
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.shared) > 1
+    }
+
+    /// The line is gone: who holds this end may let it go.
+    pub(super) fn lose(&self) {
+        if !self.shared.gone.swap(true, Ordering::Relaxed) {
+            self.shared.news.raise();
+        }
     }
 
     /// A millisecond by this end's clock: takes what came, and gives what goes out.
@@ -336,6 +346,9 @@ impl Span for End {
 
     fn poll(&mut self) -> Result<Option<Alarms>, SpanError> {
         self.shared.news.lower();
+        if self.shared.gone.load(Ordering::Relaxed) {
+            return Err(SpanError::Gone);
+        }
         let alarms = self.alarms();
         Ok((std::mem::replace(&mut self.told, alarms) != alarms).then_some(alarms))
     }

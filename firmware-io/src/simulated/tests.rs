@@ -433,3 +433,18 @@ fn in_real_time_the_line_keeps_its_pace() {
     thread::sleep(ms(5));
     drop(pacer);
 }
+
+#[test]
+fn an_end_is_gone_when_nobody_holds_the_other_or_the_cable() {
+    let (mut cable, mut near, mut far) = Cable::new(Line::T1, 1).unwrap();
+    let bearer = near.bearer(Line::T1.timeslot(1).unwrap()).unwrap();
+    drop(near);
+    cable.advance(Duration::from_millis(1));
+    assert!(far.poll().is_ok(), "its bearer is held");
+    drop(bearer);
+    cable.advance(Duration::from_millis(1));
+    assert!(matches!(far.poll(), Err(SpanError::Gone)));
+    let (cable, mut near, _far) = Cable::new(Line::T1, 1).unwrap();
+    drop(cable);
+    assert!(matches!(near.poll(), Err(SpanError::Gone)));
+}

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::handset::{Part, Tape};
 use super::result::{Outcome, Scene};
-use super::sound::PACE;
 use super::telephone::{News, Order, RINGS, Telephone, What};
 use super::{FRAMES, Progress};
+use crate::shell::speech::PACE;
 use crate::time::Instant;
 
 /// For everything that should happen at once.

@@ -12,12 +12,12 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use tokio::sync::oneshot;
 
-use super::sound::{FRAME, Frame, PACE, SILENCE, Speech, Times};
 use crate::media::reception::Reception;
 use crate::media::srtp::{GROWTH, Inbound, Outbound};
 use crate::random::Random;
 use crate::session::Stream;
 use crate::shell::clock::Clock;
+use crate::shell::speech::{FRAME, Frame, PACE, SILENCE, Speech, Times};
 use crate::time::Instant;
 use crate::wire::rtp::{self, FIXED_HEADER, Header};
 

@@ -6,7 +6,7 @@
 //!    plain G.711). [`telephone`], [`handset`]
 //! 3. The box itself, started from that configuration as `demarc run` would.
 //! 4. The Lync side calls; the far end says back what it hears. Then the far end calls; both speak.
-//!    [`sound`]
+//!    [`speech`](super::speech)
 //! 5. The Lync side calls once more and transfers the far end to its colleague. The gateway takes no REFER: the box
 //!    calls the colleague, and the gateway keeps its call as it is. [`call`]
 //! 6. The result in figures and in one sentence, and the ladder of each call. [`result`]
@@ -15,7 +15,7 @@ mod call;
 mod handset;
 mod pki;
 mod result;
-mod sound;
+
 mod stage;
 mod telephone;
 
@@ -30,7 +30,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::call::{Call, Disturbance, Transfer};
 use self::handset::Part;
 use self::result::Outcome;
-use self::sound::{Speech, Voice};
 use self::stage::Stage;
 use self::telephone::Telephone;
 use super::clock::Clock;
@@ -40,6 +39,7 @@ use super::observe::Ask;
 use super::transport;
 use crate::hop::TrunkId;
 use crate::random::Random;
+use crate::shell::speech::{Speech, Voice};
 use crate::time::Instant;
 
 /// How long the speech of a call is: 5 s.

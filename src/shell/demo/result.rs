@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::handset::Tape;
-use super::sound::{PACE, Passage};
 use crate::media::quality::{self, Equipment, Loss};
+use crate::shell::speech::{PACE, Passage};
 
 /// The least share of frames that must be recognised in a good call.
 const RECOGNISED: f64 = 0.95;
@@ -182,8 +182,8 @@ fn encrypted(outcome: &Outcome) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sound::Times;
     use super::*;
+    use crate::shell::speech::Times;
     use crate::time::Instant;
 
     const FRAMES: usize = 250;

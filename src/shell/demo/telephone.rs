@@ -542,9 +542,9 @@ impl Telephone {
 mod tests {
     use std::future::poll_fn;
 
-    use super::super::sound::{PACE, Passage, Speech, Voice};
     use super::super::stage::Stage;
     use super::*;
+    use crate::shell::speech::{PACE, Passage, Speech, Voice};
 
     const FRAMES: usize = 50;
 
