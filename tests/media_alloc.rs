@@ -1,4 +1,4 @@
-//! On the way of an RTP packet nothing is allocated: 10,000 packets from SRTP to RTP and as many back, counted by
+//! On the way of an RTP packet, and of a timeslot's octets, nothing is allocated: 10,000 packets from SRTP to RTP and as many back, counted by
 //! the allocator itself, and the checks of a peer that speaks ICE among them.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used)]
 
@@ -18,10 +18,12 @@ use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
     Addresses, Codec, Credentials, Digits, Direction, Ice, Keys, MediaOrder, MediaReport, Opus, Play, Remote, Session,
-    SessionId, Side, Sound, Srtp, Stream, Suite,
+    SessionId, Side, Sound, Srtp, Stream, Suite, Tail, TelephoneEvent, Timeslot,
 };
 use demarc::wire::rtp::Header;
 use demarc::wire::stun::{self, Class, Key, Message, Writer};
+use firmware_io::simulated::Cable;
+use firmware_io::{Law, Line, Span};
 use tokio::sync::mpsc::channel;
 
 /// Counts what threads other than the test's own allocate.
@@ -142,6 +144,10 @@ fn a_packet_on_its_way_allocates_nothing() {
     for codec in Codec::ALL {
         music_allocates_nothing(codec);
     }
+    for codec in [Codec::Pcmu, Codec::Opus] {
+        a_line_allocates_nothing(codec);
+    }
+    two_lines_allocate_nothing();
 }
 
 /// An engine with the ports of one session.
@@ -209,6 +215,76 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
     }
     assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
     assert!(before > 0, "the counter counts");
+}
+
+fn timeslot() -> Remote {
+    Remote::Timeslot(Timeslot { receive_gain: 3, transmit_gain: -3, canceller: Some(Tail::Ms64) })
+}
+
+/// 20 ms pass on the line; the engine has time to follow.
+fn pass(cable: &mut Cable) {
+    for _ in 0..4 {
+        cable.advance(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+/// Sound and digits between packets of `codec` and a timeslot.
+fn a_line_allocates_nothing(codec: Codec) {
+    let (mut engine, [to_a, _]) = open();
+    let (mut cable, mut near, mut far) = Cable::new(Line::T1, 1).unwrap();
+    let slot = Line::T1.timeslot(1).unwrap();
+    let mut far = far.bearer(slot).unwrap();
+    engine.seize(SessionId(1), Side::B, near.bearer(slot).unwrap(), Law::Mu).unwrap();
+    let a = socket();
+    let events = Digits::Events(TelephoneEvent { payload_type: 101, clock_rate: codec.clock_rate() });
+    let packets = Stream { digits: events, ..stream(&a, codec, None) };
+    let line = Stream { remote: timeslot(), ..stream(&a, Codec::Pcmu, None) };
+    let session = Session { sides: [Some(packets), Some(line)], ..Session::default() };
+    engine.order(MediaOrder::Apply(SessionId(1), Box::new(session))).unwrap();
+    let (mut heard, mut before) = ([0; 300], 0);
+    for step in 0..300u16 {
+        if step == 100 {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        far.write(&[step as u8; 160]).unwrap();
+        far.read(&mut [0; 400]).unwrap();
+        pass(&mut cable);
+        let length = hear(&a, &mut heard);
+        // What was heard is said back; every tenth packet is a digit.
+        let digit = step % 10 == 0;
+        let header = header_of(step, codec);
+        let header = if digit { Header { payload_type: 101, marker: true, ..header } } else { header };
+        heard[..12].copy_from_slice(&header.write());
+        if digit {
+            heard[12..16].copy_from_slice(&[5, 0x8a, 0, 160]);
+        }
+        a.send_to(&heard[..if digit { 16 } else { length }], to_a).unwrap();
+    }
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "{}", codec.name());
+}
+
+/// A T1 and an E1 at both sides.
+fn two_lines_allocate_nothing() {
+    let (mut engine, _) = open();
+    let a = socket();
+    let mut lines = [Line::T1, Line::E1].map(|line| Cable::new(line, 1).unwrap());
+    let mut sides = [None, None];
+    for (side, (_, near, _)) in Side::BOTH.into_iter().zip(&mut lines) {
+        let slot = Line::T1.timeslot(2).unwrap();
+        engine.seize(SessionId(1), side, near.bearer(slot).unwrap(), near.law()).unwrap();
+        let codec = if side == Side::A { Codec::Pcmu } else { Codec::Pcma };
+        sides[side.index()] = Some(Stream { remote: timeslot(), ..stream(&a, codec, None) });
+    }
+    engine.order(MediaOrder::Apply(SessionId(1), Box::new(Session { sides, ..Session::default() }))).unwrap();
+    let mut before = 0;
+    for step in 0..100 {
+        if step == 50 {
+            before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        lines.iter_mut().for_each(|(cable, ..)| pass(cable));
+    }
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
 }
 
 /// Two seconds of it, over and over, to a peer that says nothing.

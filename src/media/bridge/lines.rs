@@ -584,3 +584,84 @@ fn a_card_that_is_gone_is_an_error_and_its_bearer_comes_home() {
     assert!(rig.bridge.ready(Side::B).is_none());
     assert!(matches!(rig.bridge.serve(Side::B, rig.now, &mut |_| {}), Ok(None)), "and is served no more");
 }
+
+/// What may happen to a call.
+#[derive(Debug, bolero::TypeGenerator)]
+enum Happening {
+    /// Each side is nothing, packets or a line, of these codecs, digits and gains.
+    Apply([(u8, u8, u8, i8); 2]),
+    Seize(bool, bool),
+    Release(bool),
+    /// The line says as much of this, over and over.
+    Line(bool, u8, Vec<u8>),
+    Packet(bool, u16, Vec<u8>),
+    Press(bool, u8),
+    Wait(u8),
+}
+
+fn side(b: bool) -> Side {
+    if b { Side::B } else { Side::A }
+}
+
+fn some_stream(which: Side, (kind, codec, digits, gain): (u8, u8, u8, i8)) -> Option<Stream> {
+    let (codec, events) = (Codec::ALL[usize::from(codec % 4)], TelephoneEvent { payload_type: 101, clock_rate: 8000 });
+    let digits = [Digits::Events(events), Digits::Tones, Digits::Info][usize::from(digits % 3)];
+    let canceller = (kind & 4 != 0).then_some(Tail::Ms64);
+    let timeslot = Timeslot { receive_gain: gain, transmit_gain: -(gain / 2), canceller };
+    let packets = Stream { codec, payload_type: codec.payload_type(), digits, ..stream(which) };
+    match kind % 4 {
+        0 => None,
+        1 => Some(packets),
+        _ => Some(Stream { remote: Remote::Timeslot(timeslot), ..packets }),
+    }
+}
+
+#[test]
+fn nothing_that_happens_to_a_line_makes_it_panic_or_leaves_it_without_an_answer() {
+    bolero::check!().with_type().with_iterations(150).for_each(|happenings: &Vec<Happening>| {
+        let mut rig = Rig::new([None, None], |_| {});
+        for happening in happenings.iter().take(60) {
+            match happening {
+                Happening::Apply(kinds) => {
+                    rig.session.sides = Side::BOTH.map(|which| some_stream(which, kinds[which.index()]));
+                    rig.apply();
+                }
+                Happening::Seize(b, law) => {
+                    let far = Far::new();
+                    let law = if *law { Law::A } else { Law::Mu };
+                    let _ = rig.bridge.seize(side(*b), far.bearer(), law).unwrap();
+                    rig.lines[usize::from(*b)] = Some(far);
+                }
+                Happening::Release(b) => {
+                    let held = rig.lines[usize::from(*b)].take().is_some();
+                    assert_eq!(rig.bridge.release(side(*b)).is_some(), held);
+                }
+                Happening::Line(b, blocks, octets) if rig.lines[usize::from(*b)].is_some() => {
+                    let mut says = octets.iter().copied().cycle();
+                    for _ in 0..*blocks % 8 {
+                        rig.far(side(*b)).pass(&mut || says.next().unwrap_or(0), BLOCK);
+                        rig.serve(side(*b));
+                        rig.wait(5);
+                        assert_eq!(rig.far(side(*b)).wire().waiting.len(), 2 * BLOCK, "as much goes as comes");
+                    }
+                }
+                Happening::Packet(b, sequence, payload) => {
+                    let Some(stream) = &rig.session.sides[usize::from(*b)] else { continue };
+                    let Some(at) = stream.remote.addresses() else { continue };
+                    let kind = if sequence % 5 == 0 { 101 } else { stream.payload_type };
+                    let octets = packet(kind, 5, *sequence, &payload[..payload.len().min(400)]);
+                    let mut buffer = [0; BUFFER];
+                    buffer[..octets.len()].copy_from_slice(&octets);
+                    let datagram = Datagram { from: at.rtp, buffer: &mut buffer, length: octets.len() };
+                    rig.bridge.rtp(side(*b), datagram, rig.now, &mut |_| {});
+                }
+                Happening::Press(b, digit) => {
+                    let digit = Digit::of_event(digit % 16).unwrap();
+                    rig.bridge.press(side(*b), digit, Duration::from_millis(80));
+                }
+                Happening::Wait(milliseconds) => rig.wait((*milliseconds).into()),
+                Happening::Line(..) => {}
+            }
+        }
+    });
+}
