@@ -64,6 +64,8 @@ struct Figures {
     missed: u64,
     /// The worst of each second, sorted.
     late: Vec<Duration>,
+    /// The same of a thread of the same priority that has nearly nothing to do: what this machine does to anybody.
+    load_late: Vec<Duration>,
     /// Of a core.
     cpu: f64,
     /// Milliseconds in which the simulated lines themselves were late.
@@ -123,12 +125,16 @@ impl Lab {
         Lab { engine, reports, pacer, _ends: ends, socket, ports }
     }
 
-    /// Packets to every port, spread over each 20 ms.
-    fn load(&self, outbound: &mut [Outbound], from: u32, seconds: u32) {
+    /// Packets to every port, spread over each 20 ms; by how much this thread, which only sleeps and sends, was late
+    /// itself, at worst in each second.
+    fn load(&self, outbound: &mut [Outbound], from: u32, seconds: u32) -> Vec<Duration> {
         let start = Instant::now();
+        let mut late = vec![Duration::ZERO; seconds as usize];
         for millisecond in 0..seconds * 1000 {
             let due = Duration::from_millis(millisecond.into());
             due.checked_sub(start.elapsed()).into_iter().for_each(thread::sleep);
+            let worst = &mut late[millisecond as usize / 1000];
+            *worst = (*worst).max(start.elapsed().saturating_sub(due));
             let sequence = (from * 50 + millisecond / 20) as u16;
             for call in (millisecond as usize % 20..self.ports.len()).step_by(20) {
                 let timestamp = u32::from(sequence).wrapping_mul(160);
@@ -140,6 +146,7 @@ impl Lab {
                 self.socket.send_to(&octets[..length], self.ports[call]).unwrap();
             }
         }
+        late
     }
 
     fn run(mut self) -> Figures {
@@ -147,7 +154,8 @@ impl Lab {
         self.load(&mut outbound, 0, SETTLING);
         while self.reports.try_recv().is_ok() {}
         let (before, pacer_before) = (cpu(), self.pacer.late_ticks());
-        self.load(&mut outbound, SETTLING, SECONDS);
+        let mut load_late = self.load(&mut outbound, SETTLING, SECONDS);
+        load_late.sort();
         let spent = cpu() - before;
         let pacer_late = self.pacer.late_ticks() - pacer_before;
         let mut late = Vec::new();
@@ -174,7 +182,7 @@ impl Lab {
         }
         let cpu = spent.as_secs_f64() / f64::from(SECONDS);
         let (sent, received) = (total.sent, total.received);
-        Figures { timeslots: self.ports.len(), missed, late, cpu, pacer_late, sent, received }
+        Figures { timeslots: self.ports.len(), missed, late, load_late, cpu, pacer_late, sent, received }
     }
 }
 
@@ -206,8 +214,12 @@ fn main() {
             100.0 * figures.cpu,
         );
         println!(
-            "  {} packets out, {} in; the simulated lines were late {} times; {pace}; {backend}",
-            figures.sent, figures.received, figures.pacer_late
+            "  {} packets out, {} in; the simulated lines were late {} times, an idle thread by {} us (median of the worst of \
+             each second); {pace}; {backend}",
+            figures.sent,
+            figures.received,
+            figures.pacer_late,
+            figures.load_late[figures.load_late.len() / 2].as_micros()
         );
         let runs = 1;
         let row = |figure: &str, unit: &str, ours: f64, most: f64| -> Value {

@@ -1,8 +1,12 @@
-//! The tone disabler hears what spandsp's modems and fax machines say first.
+//! The tone disabler hears what spandsp's modems and fax machines say first; and nothing, as the listener for digits, in what
+//! people say.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
 
+use std::fs;
 use std::process::Command;
+
+use demarc::media::dtmf::detect::{Detector, Heard};
 
 use demarc::media::echo::BLOCK;
 use demarc::media::echo::disabler::{Disabler, Untouched};
@@ -41,4 +45,34 @@ fn modems_and_faxes_are_told_from_what_only_sounds_like_them() {
             assert_eq!(found, expected, "{kind}");
         }
     }
+}
+
+/// Asterisk's English prompts; seconds of them that are listened to.
+const PROMPTS: &str = "/usr/share/asterisk/sounds/en_US_f_Allison";
+const ENOUGH: usize = 300;
+
+#[test]
+fn talk_is_neither_a_digit_nor_a_modem_nor_a_fax() {
+    let Ok(folder) = fs::read_dir(PROMPTS) else {
+        lab::missing("no prompts (apt-get install asterisk-core-sounds-en-wav)");
+        return;
+    };
+    let mut prompts: Vec<_> = folder.flatten().map(|entry| entry.path()).collect();
+    prompts.sort();
+    let mut heard = 0;
+    for prompt in prompts.iter().filter(|path| path.extension().is_some_and(|kind| kind == "wav")) {
+        let mut file = hound::WavReader::open(prompt).unwrap();
+        let sound: Vec<i16> = file.samples().map(Result::unwrap).collect();
+        let (mut digits, mut disabler) = (Detector::new(8000), Disabler::new());
+        for block in sound.chunks_exact(BLOCK) {
+            assert_eq!(digits.hear(block), Heard::Nothing, "{}", prompt.display());
+            let block = std::array::from_fn(|at| f32::from(block[at]));
+            assert_eq!(disabler.hear([&block, &[0.0; BLOCK]]), None, "{}", prompt.display());
+        }
+        heard += sound.len();
+        if heard > ENOUGH * 8000 {
+            return;
+        }
+    }
+    panic!("{} seconds are too few", heard / 8000);
 }

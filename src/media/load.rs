@@ -10,8 +10,10 @@ use crate::time::Instant;
 /// counts as one that is relayed.
 pub fn weight(session: &Session) -> u32 {
     let [Some(a), Some(b)] = &session.sides else { return RELAYED };
-    if [a, b].into_iter().any(|side| matches!(side.remote, Remote::Timeslot(_))) {
-        return LINE;
+    match [a.remote, b.remote] {
+        [Remote::Timeslot(line), _] | [_, Remote::Timeslot(line)] if line.canceller.is_some() => return CANCELLED,
+        [Remote::Timeslot(_), _] | [_, Remote::Timeslot(_)] => return LINE,
+        [Remote::Rtp(_), Remote::Rtp(_)] => {}
     }
     let either = |codec| a.codec == codec || b.codec == codec;
     match () {
@@ -24,8 +26,9 @@ pub fn weight(session: &Session) -> u32 {
 
 /// What a relayed packet costs, in the unit of [`weight`].
 pub const RELAYED: u32 = 60;
-/// What 20 ms of a timeslot cost, with a canceller for its echo.
-const LINE: u32 = 300;
+/// What 20 ms of a timeslot and the packet that they become cost; the same with a canceller of 128 ms.
+const LINE: u32 = 180;
+const CANCELLED: u32 = 360;
 
 /// How late deadlines were met, at worst within a second.
 #[derive(Debug, Default)]
