@@ -218,7 +218,12 @@ fn a_call_allocates_nothing(suite: Suite, codec: Codec) {
 }
 
 fn timeslot() -> Remote {
-    Remote::Timeslot(Timeslot { receive_gain: 3, transmit_gain: -3, canceller: Some(Tail::Ms64) })
+    Remote::Timeslot(Timeslot {
+        receive_gain: 3,
+        transmit_gain: -3,
+        canceller: Some(Tail::Ms64),
+        ..Timeslot::default()
+    })
 }
 
 /// 20 ms pass on the line; the engine has time to follow.

@@ -607,7 +607,7 @@ fn some_stream(which: Side, (kind, codec, digits, gain): (u8, u8, u8, i8)) -> Op
     let (codec, events) = (Codec::ALL[usize::from(codec % 4)], TelephoneEvent { payload_type: 101, clock_rate: 8000 });
     let digits = [Digits::Events(events), Digits::Tones, Digits::Info][usize::from(digits % 3)];
     let canceller = (kind & 4 != 0).then_some(Tail::Ms64);
-    let timeslot = Timeslot { receive_gain: gain, transmit_gain: -(gain / 2), canceller };
+    let timeslot = Timeslot { receive_gain: gain, transmit_gain: -(gain / 2), canceller, ..Timeslot::default() };
     let packets = Stream { codec, payload_type: codec.payload_type(), digits, ..stream(which) };
     match kind % 4 {
         0 => None,
