@@ -393,7 +393,7 @@ impl Exchange {
         let shown = Some(Shown { presentation: Presentation::Allowed, screening: Screening::Network });
         setup.calling = Some(Calling { number: what.calling, shown });
         let named = !what.name.get().is_empty();
-        setup.name = named.then(|| Name { party: Party::Calling, text: what.name, restricted: false });
+        setup.name = named.then_some(Name { party: Party::Calling, text: what.name, restricted: false });
         let mut said = Vec::new();
         match self.line.place(now, setup, &mut said) {
             Ok(id) => {
