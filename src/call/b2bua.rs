@@ -26,7 +26,7 @@ use crate::hop::TrunkId;
 use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
 use crate::private::Private;
 use crate::random::Random;
-use crate::route::Attempt;
+use crate::route::{Attempt, Egress};
 use crate::session::{Counters, Digit, MediaOrder, Play, SessionId, Side, Sound, Stream};
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Message, Name, Replaces};
@@ -398,7 +398,9 @@ impl Call {
         let terms = terms(self, &trunk)?;
         let key = LegKey(self.next_leg);
         self.next_leg += 1;
-        let fast = trunk.switches.enable_fast_failover_timer.then_some(trunk.switches.fast_failover_timeout);
+        // On a line T303 and T310 wait; an international call may need more than the fast failover timer.
+        let waits = trunk.switches.enable_fast_failover_timer && matches!(attempt.egress, Egress::Hop(_));
+        let fast = waits.then_some(trunk.switches.fast_failover_timeout);
         self.note(format!("trying {} at {}{}", trunk.name, attempt.egress, by_route(&attempt.route)), around);
         let mut said = Vec::new();
         let way = (&*self.config, trunk.clone(), &attempt.egress);

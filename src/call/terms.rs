@@ -87,7 +87,9 @@ pub(super) fn session(
 ) -> Session {
     let side = |side: Side| {
         let stream = streams[side.index()].as_ref()?;
-        let watch = watch(stream.direction, switches[side.index()]).filter(|_| answered);
+        // A line has alarms of its own.
+        let packets = stream.remote.addresses().is_some();
+        let watch = watch(stream.direction, switches[side.index()]).filter(|_| answered && packets);
         Some(Stream { watch, ..stream.clone() })
     };
     Session { sides: [side(Side::A), side(Side::B)], plays }

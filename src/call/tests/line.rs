@@ -173,6 +173,20 @@ fn a_line_calls_lync() {
 }
 
 #[test]
+fn a_call_that_an_exchange_is_slow_with_is_waited_for_and_no_silence_ends_one() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.pass(seconds(25));
+    assert_eq!(world.seen(), "lync:100 line:Setup(3125556789 3125550100) open");
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    let session = world.sessions.values().next().unwrap();
+    let watched = session.sides.iter().map(|stream| stream.as_ref().unwrap().watch.is_some()).collect::<Vec<_>>();
+    assert_eq!(watched, [true, false]);
+}
+
+#[test]
 fn what_the_exchange_refuses_lync_hears_as_a_status() {
     for (cause, status) in [(Cause::BUSY, 486), (Cause::UNALLOCATED, 404), (Cause::NO_ANSWER, 480)] {
         let mut world = World::with_line();
