@@ -25,7 +25,7 @@ use crate::cause::{Cause, Guilty, Release};
 use crate::isdn::call::{Order, Setup, Word};
 use crate::isdn::line::{self, Line, Report, Terms};
 use crate::isdn::restart::What;
-use crate::isdn::timeslots::{CallId, Slot};
+use crate::isdn::timeslots::{CallId, End, Slot};
 use crate::private::Private;
 use crate::session::Codec;
 use crate::time::{Instant, soonest};
@@ -93,6 +93,8 @@ pub enum Output {
 /// What happens to a telephone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
+    /// Calls can be made on the line: both ends have restarted its timeslots.
+    InService,
     /// It is called, and rings.
     Called,
     /// It rings at the other end.
@@ -149,6 +151,8 @@ pub struct Exchange {
     planned: Vec<Planned>,
     /// The numbers of telephones that were lent out.
     lent: Vec<String>,
+    /// Since the data link came up the box has acknowledged our RESTART.
+    in_service: bool,
 }
 
 impl Exchange {
@@ -156,7 +160,7 @@ impl Exchange {
     pub fn new(terms: Terms, tones: &'static Tones) -> Exchange {
         let law = terms.access.law;
         let (calls, planned, lent) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Exchange { line: Line::new(terms), law, tones, calls, planned, lent }
+        Exchange { line: Line::new(terms), law, tones, calls, planned, lent, in_service: false }
     }
 
     /// Its line.
@@ -165,9 +169,11 @@ impl Exchange {
     }
 
     /// Lends out the telephone whose number ends with these digits.
-    pub fn lend(&mut self, digits: &str) -> TelephoneId {
+    pub fn lend(&mut self, digits: &str, out: &mut Vec<Output>) -> TelephoneId {
+        let telephone = TelephoneId(self.lent.len());
         self.lent.push(digits.to_owned());
-        TelephoneId(self.lent.len() - 1)
+        out.extend(self.in_service.then_some(Output::Telephone { telephone, news: News::InService }));
+        telephone
     }
 
     /// A call will be made at this time, and again each time so long has passed.
@@ -233,12 +239,25 @@ impl Exchange {
         for said in said {
             match said {
                 line::Output::Frame { span, octets } => out.push(Output::Frame { span, octets }),
-                line::Output::Report(report) => out.push(Output::Report(report)),
+                line::Output::Report(report) => self.report(report, out),
                 line::Output::Bearer { call, slot } => self.bearer(call, slot, out),
                 line::Output::Word { call, word } => self.word(now, call, word, out),
             }
         }
         self.give_back(out);
+    }
+
+    fn report(&mut self, report: Report, out: &mut Vec<Output>) {
+        match report {
+            Report::Restarted { by: End::Near, .. } if !self.in_service => {
+                self.in_service = true;
+                let all = (0..self.lent.len()).map(TelephoneId);
+                out.extend(all.map(|telephone| Output::Telephone { telephone, news: News::InService }));
+            }
+            Report::Down(_) => self.in_service = false,
+            _ => {}
+        }
+        out.push(Output::Report(report));
     }
 
     /// A call has this timeslot. One of the far end's is not known yet: its SETUP follows.

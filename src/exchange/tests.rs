@@ -187,9 +187,7 @@ fn heard(output: &Output) -> Option<String> {
 fn reported(who: &str, report: &Report) -> Option<String> {
     match report {
         Report::Call { fault, .. } => Some(format!("{who}: {fault}")),
-        Report::Restarted { by: crate::isdn::timeslots::End::Far, slots } => {
-            Some(format!("{who}: {} restarted", slots.len()))
-        }
+        Report::Restarted { by: End::Far, slots } => Some(format!("{who}: {} restarted", slots.len())),
         Report::Unreadable(_) | Report::Unsent(_) | Report::Glare { .. } => Some(format!("{who}: {report:?}")),
         _ => None,
     }
@@ -331,7 +329,9 @@ fn each_misdeed_is_answered_and_no_call_suffers_that_should_not() {
 #[test]
 fn a_telephone_that_is_lent_out_is_called_and_calls() {
     let mut t = Ladder::up();
-    let telephone = t.exchange.lend("5556789");
+    let mut out = Vec::new();
+    let telephone = t.exchange.lend("5556789", &mut out);
+    assert_eq!(out, [Output::Telephone { telephone, news: News::InService }]);
     t.dials("3125556789");
     t.sees(999, "[23: silence]; proceeding; telephone: called; ringing, listen; [23: ring tone]");
     t.sees(1000, "answer; telephone: connected; [23: telephone(telephoneid(0))]");
@@ -353,6 +353,18 @@ fn a_telephone_that_is_lent_out_is_called_and_calls() {
     t.sees(1000, "telephone: ringing; telephone: connected; [1: telephone(telephoneid(0))]");
     t.orders(3, Order::Release { cause: Cause::NORMAL, tones: false });
     t.sees(1000, "telephone: ended 16; [1: silence]; [1 closed]");
+}
+
+#[test]
+fn a_telephone_learns_when_its_line_is_in_service() {
+    let exchange = Exchange::new(terms(Side::Network), TONES);
+    let mut t = Ladder { exchange, ..Ladder::up() };
+    t.exchange(|exchange, _, out| {
+        exchange.lend("5556789", out);
+    });
+    t.exchange(|exchange, now, out| exchange.span(now, 0, true, out));
+    t.run(2000);
+    assert_eq!(t.seen.iter().filter(|seen| *seen == "telephone: inservice").count(), 1, "{:?}", t.seen);
 }
 
 #[test]

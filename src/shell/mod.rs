@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod daemon;
 pub mod demo;
 pub mod doctor;
+pub mod exchange;
 mod gateway;
 mod kernel;
 mod ladder;
