@@ -72,6 +72,18 @@ pub enum Output {
         /// Which timeslot.
         slot: Slot,
     },
+    /// A message passed, for the ladder of its call; sent ones as often as a call says them.
+    Message {
+        /// Which call; `None` for the line as a whole and for calls that never were. A call of the far end's is told by its
+        /// messages first: [`call::Word::Setup`] comes when its number is whole.
+        call: Option<CallId>,
+        /// By us?
+        sent: bool,
+        /// The message.
+        octets: Vec<u8>,
+    },
+    /// No further message comes of a call. What ends it comes behind [`call::Word::Released`].
+    Over(CallId),
     /// For operators.
     Report(Report),
 }
@@ -154,6 +166,8 @@ pub enum Unplaced {
 #[derive(Debug)]
 struct Entry {
     call: Call,
+    /// The call as the switch knows it: another one's where this is what is left of an attempt of its.
+    of: CallId,
     slot: Option<Slot>,
     /// Its SETUP, until the far end's first answer.
     unanswered: Option<Box<Unanswered>>,
@@ -345,10 +359,19 @@ impl Line {
         };
         let known = self.references.get(&message.reference.reply()).copied();
         match (message.kind, known) {
-            _ if message.reference.is_global() => self.global(now, &message, out),
-            (_, Some(call)) => self.heard(now, call, &message, out),
-            (Kind::Setup, None) if !message.reference.to_origin => self.called(now, &message, out),
-            (_, None) => self.stray(now, &message, out),
+            _ if message.reference.is_global() => {
+                out.push(Output::Message { call: None, sent: false, octets: octets.to_vec() });
+                self.global(now, &message, out);
+            }
+            (_, Some(call)) => {
+                out.push(Output::Message { call: self.of(call), sent: false, octets: octets.to_vec() });
+                self.heard(now, call, &message, out);
+            }
+            (Kind::Setup, None) if !message.reference.to_origin => self.called(now, &message, octets, out),
+            (_, None) => {
+                out.push(Output::Message { call: None, sent: false, octets: octets.to_vec() });
+                self.stray(now, &message, out);
+            }
         }
     }
 
@@ -359,15 +382,25 @@ impl Line {
         }
     }
 
-    /// To the far end.
+    /// To the far end, about no call.
     fn tell(&mut self, now: Instant, message: Vec<u8>, out: &mut Vec<Output>) {
-        let mut said = Vec::new();
-        let sent = self.signalling.send(now, message, &mut said);
-        self.signalled(now, said, out);
-        match sent {
+        self.tell_of(now, None, message, out);
+    }
+
+    /// To the far end, about a call.
+    fn tell_of(&mut self, now: Instant, call: Option<CallId>, message: Vec<u8>, out: &mut Vec<Output>) {
+        let (mut said, octets) = (Vec::new(), message.clone());
+        match self.signalling.send(now, message, &mut said) {
+            Ok(()) => out.push(Output::Message { call, sent: true, octets }),
             // The calls know that it is down.
-            Ok(()) | Err(Unsent::Down) => {}
+            Err(Unsent::Down) => {}
             Err(why) => out.push(Output::Report(Report::Unsent(why))),
         }
+        self.signalled(now, said, out);
+    }
+
+    /// A call as the switch knows it.
+    fn of(&self, call: CallId) -> Option<CallId> {
+        self.calls.get(&call).map(|entry| entry.of)
     }
 }

@@ -40,13 +40,14 @@ impl Line {
         let (access, mut said) = (self.terms.access.clone(), Vec::new());
         let call = Call::outgoing(now, access, reference, channel, &what.setup, &mut said);
         self.slots.take(slot, id);
-        self.keep(id, Entry { call, slot: Some(slot), unanswered: Some(Box::new(what)), heard: now });
+        self.keep(id, Entry { call, of: id, slot: Some(slot), unanswered: Some(Box::new(what)), heard: now });
         self.said(now, id, said, out);
         Ok(())
     }
 
     /// The far end calls.
-    pub(super) fn called(&mut self, now: Instant, message: &Message, out: &mut Vec<Output>) {
+    pub(super) fn called(&mut self, now: Instant, message: &Message, octets: &[u8], out: &mut Vec<Output>) {
+        let heard = |call| Output::Message { call, sent: false, octets: octets.to_vec() };
         let wish = message.get::<Channel>();
         if let Some(slot) = wish.as_ref().and_then(|wish| self.slots.find(wish)) {
             self.collide(now, slot, out);
@@ -56,6 +57,7 @@ impl Line {
             Err(why) => {
                 let cause = if why == Unavailable::Requested { NOT_AVAILABLE } else { Cause::NO_CIRCUIT };
                 let cause = q931::Cause::new(self.terms.access.side.location(), cause);
+                out.push(heard(None));
                 return self.tell(now, call::refusal(message.reference, &cause), out);
             }
         };
@@ -66,11 +68,14 @@ impl Line {
                 let id = self.next_call();
                 self.slots.take(slot, id);
                 self.slots.doubt(slot, false);
-                self.keep(id, Entry { call, slot: Some(slot), unanswered: None, heard: now });
-                out.push(Output::Bearer { call: id, slot });
+                self.keep(id, Entry { call, of: id, slot: Some(slot), unanswered: None, heard: now });
+                out.extend([heard(Some(id)), Output::Bearer { call: id, slot }]);
                 self.said(now, id, said, out);
             }
-            Err(refusal) => self.tell(now, refusal, out),
+            Err(refusal) => {
+                out.push(heard(None));
+                self.tell(now, refusal, out);
+            }
         }
     }
 
@@ -133,7 +138,7 @@ impl Line {
     fn said(&mut self, now: Instant, mut id: CallId, said: Vec<call::Output>, out: &mut Vec<Output>) {
         for said in said {
             match said {
-                call::Output::Message(octets) => self.tell(now, octets, out),
+                call::Output::Message(octets) => self.tell_of(now, self.of(id), octets, out),
                 call::Output::Word(Word::Released(release)) => match self.again(now, id, &release, out) {
                     Some(old) => id = old,
                     None => out.push(Output::Word { call: id, word: Word::Released(release) }),
@@ -145,15 +150,19 @@ impl Line {
                 call::Output::Fault(fault) => out.push(Output::Report(Report::Call { call: id, fault })),
             }
         }
-        self.settle(id);
+        self.settle(id, out);
     }
 
     /// The table follows the call.
-    fn settle(&mut self, id: CallId) {
+    fn settle(&mut self, id: CallId, out: &mut Vec<Output>) {
         let Some(entry) = self.calls.get(&id) else { return };
         if entry.call.is_over() {
+            let of = entry.of;
             self.references.remove(&entry.call.reference());
             self.calls.remove(&id);
+            if self.calls.values().all(|entry| entry.of != of) {
+                out.push(Output::Over(of));
+            }
         } else if let Some(slot) = entry.slot
             && entry.call.is_active()
         {

@@ -131,13 +131,22 @@ struct Ladder {
     far: Vec<Link>,
     now: Instant,
     told: Vec<String>,
+    /// What the ladders of calls show.
+    traced: Vec<String>,
     out: Vec<Output>,
 }
 
 impl Ladder {
     fn new(terms: Terms) -> Ladder {
         let far = terms.spans.iter().map(|_| Link::new(terms.access.side.other(), Parameters::default())).collect();
-        Ladder { line: Line::new(terms), far, now: Instant::START, told: Vec::new(), out: Vec::new() }
+        Ladder {
+            line: Line::new(terms),
+            far,
+            now: Instant::START,
+            told: Vec::new(),
+            traced: Vec::new(),
+            out: Vec::new(),
+        }
     }
 
     /// All spans up, their timeslots restarted.
@@ -151,6 +160,7 @@ impl Ladder {
             t.far(&restart);
         }
         t.told.clear();
+        t.traced.clear();
         t
     }
 
@@ -196,6 +206,10 @@ impl Ladder {
                     Output::Word { call, word } => format!("{}: {}", call.0, word_shown(&word)),
                     Output::Bearer { call, slot } => format!("{}: has {}.{}", call.0, slot.span, slot.timeslot),
                     Output::Report(Report::Link { .. } | Report::Interrupted) => continue,
+                    Output::Message { .. } | Output::Over(_) => {
+                        self.traced.push(traced(&output));
+                        continue;
+                    }
                     Output::Report(report) => report_shown(&report),
                 };
                 self.told.push(text);
@@ -263,6 +277,19 @@ impl Ladder {
     }
 }
 
+/// `1 > SETUP 1 slot 1`: the call, who speaks, the message.
+fn traced(output: &Output) -> String {
+    match output {
+        Output::Message { call, sent, octets } => {
+            let call = call.map_or("line".to_owned(), |call| call.0.to_string());
+            let way = if *sent { '>' } else { '<' };
+            format!("{call} {way} {}", shown(&Message::read(octets).unwrap()))
+        }
+        Output::Over(call) => format!("{} over", call.0),
+        _ => String::new(),
+    }
+}
+
 fn word_shown(word: &Word) -> String {
     match word {
         Word::Setup(_) => "setup".into(),
@@ -327,6 +354,53 @@ fn call_references_begin_anywhere_begin_anew_and_pass_over_those_in_use() {
     assert_eq!([line.next_reference(), line.next_reference(), line.next_reference()], [32_766, 32_767, 1]);
     line.references.insert(Reference { value: 2, to_origin: false }, CallId(7));
     assert_eq!([line.next_reference(), line.next_reference()], [3, 4]);
+}
+
+#[test]
+fn a_calls_ladder_has_all_its_messages_and_an_end() {
+    let mut t = Ladder::t1(Side::Network);
+    t.place();
+    t.far("SETUP 1 slot 5!");
+    t.far("CALL PROCEEDING 1* slot 1!");
+    t.far("STATUS ENQUIRY 9");
+    t.far("RESTART 0 slot 5! restart channels");
+    t.far("RELEASE COMPLETE 1* cause 17");
+    t.hangs_up(1);
+    assert_eq!(
+        t.traced.join("; "),
+        "1 > SETUP 1 slot 1; 2 < SETUP 1 slot 5!; 2 > CALL PROCEEDING 1* slot 5!; 1 < CALL PROCEEDING 1* slot 1!; \
+         line < STATUS ENQUIRY 9; line > STATUS 9* cause 30 state 0; line < RESTART 0 slot 5! restart channels; 2 over; \
+         line > RESTART ACKNOWLEDGE 0* slot 5! restart channels; 1 < RELEASE COMPLETE 1* cause 17; 1 over"
+    );
+}
+
+#[test]
+fn a_refused_call_is_in_no_ladder_and_what_cannot_be_sent_in_none() {
+    let mut t = Ladder::t1(Side::Network);
+    t.far("SETUP 1 slot 24!");
+    assert_eq!(t.traced.join("; "), "line < SETUP 1 slot 24!; line > RELEASE COMPLETE 1* cause 44");
+    t.place();
+    t.traced.clear();
+    t.act(|line, now, out| line.want(now, false, out));
+    t.hangs_up(1);
+    assert_eq!(t.traced, ["1 over"]);
+}
+
+#[test]
+fn attempts_on_several_timeslots_share_a_ladder() {
+    let mut t = Ladder::t1(Side::User);
+    t.place();
+    t.far("DISCONNECT 1* cause 44");
+    t.far("CALL PROCEEDING 2* slot 2!");
+    t.far("DISCONNECT 2* cause 17");
+    t.far("RELEASE COMPLETE 2*");
+    assert_eq!(
+        t.traced.join("; "),
+        "1 > SETUP 1 slot 1; 1 < DISCONNECT 1* cause 44; 1 > SETUP 2 slot 2; 1 > RELEASE 1 cause 44; \
+         1 < CALL PROCEEDING 2* slot 2!; 1 < DISCONNECT 2* cause 17; 1 > RELEASE 2 cause 17; 1 < RELEASE COMPLETE 2*"
+    );
+    t.far("RELEASE COMPLETE 1*");
+    assert_eq!(t.traced[8..], ["1 < RELEASE COMPLETE 1*", "1 over"]);
 }
 
 #[test]

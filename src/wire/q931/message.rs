@@ -131,7 +131,7 @@ const KINDS: &[(u8, Kind, &str)] = &[
 ];
 
 impl Kind {
-    fn of(code: u8) -> Kind {
+    pub(super) fn of(code: u8) -> Kind {
         KINDS.iter().find(|(known, ..)| *known == code).map_or(Kind::Other(code), |(_, kind, _)| *kind)
     }
 

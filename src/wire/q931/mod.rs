@@ -9,6 +9,7 @@
 //! * An [`Element`] is a value with a file named after it. Codes that networks add to are kept as codes
 //!   with names ([`Location`], [`NumberType`] ...), so that nothing is lost on the way through.
 //! * [`Message::flaw`] says what is wrong with a message, and as which cause section 5.8 wants that answered.
+//! * [`Message::line`] and [`Message::text`] are a message in words.
 //! * [`Dialect`] is all that switches write differently.
 
 mod bearer;
@@ -29,6 +30,7 @@ mod progress;
 pub mod rose;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use super::q921::Side;
 pub use bearer::{Bearer, Layer1, Transfer};
@@ -51,3 +53,4 @@ pub use number::{
     Called, Calling, Connected, Number, NumberType, Plan, Presentation, Reason, Redirecting, Screening, Shown,
 };
 pub use progress::{Heard, Progress};
+pub use text::People;

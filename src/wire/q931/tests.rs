@@ -5,7 +5,7 @@ use crate::cause::Cause as Value;
 use crate::private::Private;
 use crate::session::Codec;
 
-const VECTORS: [(Dialect, &str); 6] = [
+pub(super) const VECTORS: [(Dialect, &str); 6] = [
     (Dialect::Ess4, include_str!("../../../tests/vectors/q931/4ess.txt")),
     (Dialect::Ess5, include_str!("../../../tests/vectors/q931/5ess.txt")),
     (Dialect::Dms100, include_str!("../../../tests/vectors/q931/dms100.txt")),
@@ -13,16 +13,16 @@ const VECTORS: [(Dialect, &str); 6] = [
     (Dialect::Ni2, include_str!("../../../tests/vectors/q931/ni2.txt")),
     (Dialect::Qsig, include_str!("../../../tests/vectors/q931/qsig.txt")),
 ];
-const NI1: &str = include_str!("../../../tests/vectors/q931/ni1.txt");
+pub(super) const NI1: &str = include_str!("../../../tests/vectors/q931/ni1.txt");
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> =
         text.bytes().filter(|c| *c != b' ').map(|c| (c as char).to_digit(16).unwrap() as u8).collect();
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 /// The messages of a trace, and who sent them: what I frames carry behind four octets of header.
-fn messages(trace: &str) -> Vec<(Side, Vec<u8>)> {
+pub(super) fn messages(trace: &str) -> Vec<(Side, Vec<u8>)> {
     let frames = trace.lines().map(|line| {
         let words: Vec<&str> = line.split(' ').collect();
         (if words[2] == "tx" { Side::Network } else { Side::User }, hex(words[3]))
