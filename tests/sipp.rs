@@ -4,10 +4,12 @@
 
 mod lab;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use demarc::media::codec::g711::{self, Law};
+use demarc::wire::rtp::Header;
 use lab::{BadLine, Demarc, Dialog, Gateway, Lab, Peer, Received, Scenario, Sdp, Setup, Sipp, seconds, until};
 
 const GATEWAY_NUMBER: &str = "+13125556789";
@@ -25,6 +27,20 @@ impl Stage {
     /// With as many gateways, at x.x.x.3, .4 and so on, reached by `protocol`.
     fn set(protocol: &'static str, gateways: u8) -> Option<Stage> {
         Stage::set_with(protocol, gateways, &[])
+    }
+
+    /// With one gateway and further sections.
+    fn set_more(protocol: &'static str, more: &str) -> Option<Stage> {
+        if !lab::installed("sipp", "sip-tester") {
+            return None;
+        }
+        let lab = Lab::new();
+        let lync = Peer::lync(&lab);
+        let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), protocol)]);
+        setup.trunk_configuration = vec!["OptionsInterval=0".to_owned()];
+        setup.more = more.to_owned();
+        let demarc = setup.start(&lab);
+        Some(Stage { lync, demarc, lab })
     }
 
     /// With lines of `[TrunkConfiguration]`.
@@ -505,6 +521,38 @@ fn a_calling_gateway_hears_busy() {
         gateway.finish(seconds(5));
         stage.demarc.idle();
     }
+}
+
+/// American busy tone: two pitches, half a second on and half a second off.
+#[test]
+fn a_calling_gateway_hears_the_busy_tone_first() {
+    let more = "[Announcements]\nBusy=busy\nLongest=2s\n";
+    let Some(mut stage) = Stage::set_more(BOTH[0], more) else { return };
+    let ear = UdpSocket::bind(stage.lab.net.at(3, 30_000)).unwrap();
+    ear.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let gateway = stage.caller("caller_is_refused", BOTH[0]);
+    let invite = stage.lync.expect("INVITE");
+    invite.answer(486, "Busy Here", "");
+    let refused = Instant::now();
+    stage.lync.expect("ACK");
+    gateway.expect("183");
+    let (mut packet, mut sound) = ([0; 1500], Vec::new());
+    while gateway.account().iter().all(|line| !line.contains("486")) && refused.elapsed() < seconds(5) {
+        let Ok(length) = ear.recv(&mut packet) else { continue };
+        if let Some(header) = Header::read(&packet[..length]).filter(|header| header.payload_type == 0) {
+            let mut samples = [0; 160];
+            g711::decode(Law::Mu, &packet[header.length..length], &mut samples);
+            sound.extend(samples);
+        }
+    }
+    assert!((1900..2900).contains(&refused.elapsed().as_millis()), "{:?}", refused.elapsed());
+    assert!((14_000..=16_200).contains(&sound.len()), "{} samples", sound.len());
+    for (half, on) in sound.chunks_exact(4000).zip([true, false].into_iter().cycle()) {
+        let found = [480.0, 620.0].map(|hertz| lab::share(&half[200..3800], hertz, 8000));
+        assert_eq!(found.map(|share| share > 0.3), [on; 2], "{found:?}");
+    }
+    gateway.finish(seconds(5));
+    stage.demarc.idle();
 }
 
 #[test]

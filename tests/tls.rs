@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use demarc::config::{
-    Config, Level, Logging, Media, Peers, Profile, Sounds, SrtpMode, Switches, TlsIdentity, Trace, Trunk, TrunkKind,
-    TrunkListen, Web,
+    Announcements, Config, Level, Logging, Media, Peers, Profile, Sounds, SrtpMode, Switches, TlsIdentity, Trace,
+    Trunk, TrunkKind, TrunkListen, Web,
 };
 use demarc::hop::{Flow, Hop, Target, Transport, TrunkId};
 use demarc::shell::transport::{
@@ -279,7 +279,7 @@ fn config(directory: &Path, profile: Profile) -> Config {
             cores: Vec::new(),
             socket_io: Default::default(),
         },
-        sounds: Sounds { hold_music: None, tones: &COUNTRIES[0] },
+        sounds: Sounds { hold_music: None, tones: &COUNTRIES[0], announcements: Announcements::default() },
         routes: Vec::new(),
         clock: Default::default(),
         web: Web { listen: None, token_file: None },

@@ -7,7 +7,8 @@
 //! 5. It answers; both legs' agreements become the media session. `Connected`
 //! 6. A change that one side wants is offered to the other and its answer carried back. A transfer that one side wants
 //!    is carried out by `transfer`.
-//! 7. One leg ends, the other is released with its cause; ports go home; the legs finish. `Ending`
+//! 7. A refusal may be heard before it is told (`announce`). `Announcing`
+//! 8. One leg ends, the other is released with its cause; ports go home; the legs finish. `Ending`
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -76,6 +77,7 @@ pub(super) enum State {
     Hunting { silence: Option<Instant>, until: Instant },
     Alerting { until: Instant, ringing: bool },
     Connected { change: Option<Change>, transfer: Option<Box<Transfer>> },
+    Announcing { release: Release, by: &'static str, play: Play, until: Instant },
     Ending { release: Release, by: &'static str, media: Closing },
 }
 
@@ -102,7 +104,7 @@ pub struct Call {
     pub(super) config: Arc<Config>,
     heading: Heading,
     pub(super) parties: Parties,
-    wish: Option<Wish>,
+    pub(super) wish: Option<Wish>,
     invite: Option<Message>,
     /// Who sits on both sides, a transfer's target, and legs that are still saying goodbye.
     legs: Vec<Half>,
@@ -248,7 +250,7 @@ impl Call {
     /// When the call or one of its legs wants [`Call::tick`].
     pub(super) fn timeout(&self) -> Option<Instant> {
         let own = match &self.state {
-            State::Opening { until } | State::Alerting { until, .. } => Some(*until),
+            State::Opening { until } | State::Alerting { until, .. } | State::Announcing { until, .. } => Some(*until),
             State::Hunting { silence, until } => soonest(*silence, Some(*until)),
             State::Ending { media: Closing::Waiting { until }, .. } => Some(*until),
             State::Connected { transfer, .. } => transfer.as_ref().map(|transfer| transfer.timeout()),
@@ -347,7 +349,7 @@ impl Call {
     fn progress(&self) -> Progress {
         match self.state {
             State::Opening { .. } | State::Hunting { .. } => Progress::Hunting,
-            State::Alerting { .. } => Progress::Alerting,
+            State::Alerting { .. } | State::Announcing { .. } => Progress::Alerting,
             State::Connected { .. } => Progress::Connected,
             State::Ending { .. } => Progress::Ending,
         }
@@ -369,7 +371,7 @@ impl Call {
         let failure = self.last_failure.take();
         let release =
             failure.unwrap_or_else(|| Release::new(Guilty::Us, Cause::NO_ROUTE, "there is no way left to try"));
-        self.end(release, "them", around);
+        self.refused(release, "them", around);
     }
 
     fn place(&mut self, attempt: &Attempt, around: &mut Around<'_>) -> Result<(), Release> {
@@ -515,7 +517,7 @@ impl Call {
         match self.side_of(key) {
             Some(_) if self.transfer().is_some_and(|transfer| transfer.is_by(key)) => self.transferor_left(around),
             Some(Side::A) => self.end(release, "caller", around),
-            Some(Side::B) if !self.failed_over(&release, around) => self.end(release, "called", around),
+            Some(Side::B) if !self.failed_over(&release, around) => self.refused(release, "called", around),
             Some(Side::B) | None => {}
         }
     }
@@ -574,6 +576,10 @@ impl Call {
                 self.end(Release::new(Guilty::Us, Cause::NO_RESOURCE, why), "us", around);
             }
             State::Connected { transfer: Some(_), .. } => self.transfer_due(now, around),
+            State::Announcing { release, by, until, .. } if *until <= now.mono => {
+                let (release, by) = (release.clone(), *by);
+                self.end(release, by, around);
+            }
             State::Hunting { silence, .. } if passed(*silence, now) => self.give_up_on_silence(around),
             State::Hunting { until, .. } | State::Alerting { until, .. } if *until <= now.mono => {
                 self.end(Release::new(Guilty::Nobody, Cause::NO_ANSWER, "nobody answered"), "us", around);
@@ -641,6 +647,7 @@ impl Call {
         }
         match (&self.state, self.hold_music()) {
             (State::Alerting { ringing: true, .. }, _) => terms::ringing(&self.streams, self.config.sounds.tones.ring),
+            (State::Announcing { play, .. }, _) => [Some(play.clone()), None],
             (State::Connected { .. }, Some(music)) => terms::held(&self.streams, music),
             _ => [None, None],
         }

@@ -2,8 +2,9 @@
 //!
 //! [`Switch`] is the root machine: everything that happens comes in as an [`Event`], everything it
 //! does goes out as an [`Output`]. Its parts: [`Call`] (two legs and a plan), `terms` (what one side
-//! agreed becomes what the other may), `change` (hold, resume), `transfer` (REFER), `replace` (Replaces), `register` (which call a message belongs to), `trunk` (is the peer there?), `peer_clock` (what time is it there?), `report` (what operators see).
+//! agreed becomes what the other may), `change` (hold, resume), `announce` (a refusal that is heard first), `transfer` (REFER), `replace` (Replaces), `register` (which call a message belongs to), `trunk` (is the peer there?), `peer_clock` (what time is it there?), `report` (what operators see).
 
+mod announce;
 mod b2bua;
 mod change;
 mod leg;

@@ -15,7 +15,7 @@ use Form::{
     Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Step, Text, Time, Translation, Typed, Url,
 };
 use Section::{
-    CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, Console, DialPlan, EdgeServer, Gateway,
+    Announcements, CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, Console, DialPlan, EdgeServer, Gateway,
     HybridVoiceRoutes, Logging, Lync, Media, MediationServer, Network, PrimaryCms, ResponseCodeRules, Span, Trace,
     TrunkConfiguration, Trunks, Web,
 };
@@ -29,6 +29,8 @@ pub enum Section {
     Trunks,
     /// Sound.
     Media,
+    /// What callers hear of refusals.
+    Announcements,
     /// A gateway, numbered.
     Gateway,
     /// Which numbers go where.
@@ -252,6 +254,8 @@ pub const SUITES: &[&str] = &[
 pub const SPEEDS: &[&str] = &["1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200"];
 /// The words of `Kind`.
 pub const KINDS: &[&str] = &["sip", "vx1200", "isdn"];
+/// The tones of `[Announcements]`.
+pub const ANNOUNCED_TONES: &[&str] = &["busy", "congestion", "sit"];
 /// The words of `Driver`.
 pub const DRIVERS: &[&str] = &["simulated", "dahdi", "e1d"];
 /// The words of `Line`.
@@ -274,6 +278,7 @@ static SECTIONS: &[SectionRow] = &[
     own(Lync, "Lync", Header::Single, "The Microsoft side: a Lync or Skype for Business pool, or Teams Direct Routing. Keys of [TrunkConfiguration] that stand here hold for this side; without one here, the default holds, not the value of [TrunkConfiguration], which describes gateways."),
     own(Trunks, "Trunks", Header::Single, "Where gateways reach us."),
     own(Media, "Media", Header::Single, "Where sound goes."),
+    own(Announcements, "Announcements", Header::Single, "What a caller from the telephone network hears before it is told that its call is refused: busy, congestion or sit (the special information tone), by the country in Tones, or a sound file as in HoldMusic. It comes as early media (183), so the caller's telephone must have offered sound. A key that is left out: the refusal goes out at once."),
     own(Gateway, "Gateway", Header::Numbered, "A gateway: [Gateway1], [Gateway2] and so on; the order in the file is the order of preference. Any key of [TrunkConfiguration] may be repeated here for this gateway alone."),
     SectionRow { section: HybridVoiceRoutes, name: "HybridVoiceRoutes", header: Header::Single, free: Some(Pattern), standing: Standing::Acts, help: "Name=pattern, matched against the called number; the first match in file order takes the call, to the gateways whose VoiceRoutes name it. Without this section every gateway takes every call." },
     own(TrunkConfiguration, "TrunkConfiguration", Header::Single, "How gateways are spoken to, by the parameters of Set-CsTrunkConfiguration. Each may be overridden in a gateway's own section."),
@@ -327,6 +332,12 @@ pub static KEYS: &[Key] = &[
     key(Media, "Threads", Auto(1, 256), "auto", Restart, "Media threads; auto lets the machine decide."),
     key(Media, "Cores", Numbers(0, 1023), "", Restart, "The processor cores that media threads keep to, counted from 0: the first thread to the first of these, and so on in turn. Without this key the system places them, which is better unless these cores are kept free of all else."),
     key(Media, "SocketIo", Choice(SOCKET_IO), "auto", Restart, "How media threads talk to their sockets. auto: by io_uring where the system has it and allows it, else by epoll; the log says which."),
+
+    key(Announcements, "Busy", Path, "", NewCalls, "The called telephone is busy (486, 600; Q.850 17).").sample("busy"),
+    key(Announcements, "Unassigned", Path, "", NewCalls, "Nobody has the called number (404, 410, 484, 604; Q.850 1, 3, 22, 28).").sample("sit"),
+    key(Announcements, "Congestion", Path, "", NewCalls, "A network or server on the way fails (5xx).").sample("congestion"),
+    key(Announcements, "Other", Path, "", NewCalls, "Any other refusal."),
+    key(Announcements, "Longest", Time(SECOND, MINUTE), "10s", NewCalls, "How long it sounds at most; a file ends with its end."),
 
     key(Gateway, "FQDN", Name, "", NewCalls, "The gateway's name. Under TLS its certificate must carry it."),
     key(Gateway, "IP", Addresses, "", NewCalls, "The gateway's address; several are tried in order. Without one the FQDN is looked up.").sample("192.0.2.20"),

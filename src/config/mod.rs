@@ -42,7 +42,7 @@ use std::time::Duration;
 
 use crate::hop::{SpanId, Target, Transport, TrunkId, in_uri};
 use crate::session::{Codec, Sound, Suites};
-use crate::tone::Tones;
+use crate::tone::{Cadence, Tones};
 
 /// A checked configuration.
 #[derive(Clone, Debug)]
@@ -335,6 +335,54 @@ pub struct Sounds {
     pub hold_music: Option<SoundFile>,
     /// Of the country where our callers are.
     pub tones: &'static Tones,
+    /// What callers hear of a refusal.
+    pub announcements: Announcements,
+}
+
+/// `[Announcements]`: what a caller from the telephone network hears before it is told of a refusal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Announcements {
+    /// Of a busy telephone.
+    pub busy: Option<Announced>,
+    /// Of a number that nobody has.
+    pub unassigned: Option<Announced>,
+    /// Of a network or server that fails.
+    pub congestion: Option<Announced>,
+    /// Of any other refusal.
+    pub other: Option<Announced>,
+    /// How long it sounds at most.
+    pub longest: Duration,
+}
+
+/// What sounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// This tone.
+    Tone(Cadence),
+    /// This file, once.
+    File(SoundFile),
+}
+
+impl Announcements {
+    /// What is heard of a refusal with this SIP status.
+    pub fn of(&self, status: u16) -> Option<&Announced> {
+        match status {
+            486 | 600 => self.busy.as_ref(),
+            404 | 410 | 484 | 604 => self.unassigned.as_ref(),
+            500..=599 => self.congestion.as_ref(),
+            _ => self.other.as_ref(),
+        }
+    }
+
+    /// The files among them, each with its key.
+    pub fn files(&mut self) -> impl Iterator<Item = (&'static str, &mut SoundFile)> {
+        let Announcements { busy, unassigned, congestion, other, .. } = self;
+        let all = [("Busy", busy), ("Unassigned", unassigned), ("Congestion", congestion), ("Other", other)];
+        all.into_iter().filter_map(|(key, announced)| match announced {
+            Some(Announced::File(file)) => Some((key, file)),
+            Some(Announced::Tone(_)) | None => None,
+        })
+    }
 }
 
 /// A sound file.

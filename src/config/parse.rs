@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::session::Codec;
-use crate::tone::{COUNTRIES, COUNTRY_NAMES};
+use crate::tone::{COUNTRIES, COUNTRY_NAMES, SPECIAL_INFORMATION, Tones};
 
 use super::ini::{self, Entry, Extent, Source};
-use super::keys::{LEVELS, NUMBERS, REFERRER_IDENTITIES, SOCKET_IO, Section};
+use super::keys::{ANNOUNCED_TONES, LEVELS, NUMBERS, REFERRER_IDENTITIES, SOCKET_IO, Section};
 use super::settings::{Findings, Settings, value_or_key};
 use super::trunk::{self, Own};
 use super::value::{self, HostPort};
 use super::{
-    Clock, Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile, Sounds, TlsIdentity, Trace,
-    Traps, TrunkListen, Web, cloud_connector, span, voice_routes,
+    Announced, Announcements, Clock, Config, Finding, Level, Logging, Media, ReferrerIdentity, SocketIo, SoundFile,
+    Sounds, TlsIdentity, Trace, Traps, TrunkListen, Web, cloud_connector, span, voice_routes,
 };
 
 const SOCKET_IO_VALUES: [SocketIo; 3] = [SocketIo::Auto, SocketIo::Uring, SocketIo::Epoll];
@@ -253,13 +253,33 @@ impl Builder<'_, '_> {
     }
 
     fn sounds(&self) -> Sounds {
-        let hold_music = self.settings.filled(Section::Media, "HoldMusic").map(|entry| SoundFile {
-            path: self.directory.join(&entry.value.text),
-            named_at: entry.value.span.clone(),
-            sound: None,
-        });
+        let hold_music = self.settings.filled(Section::Media, "HoldMusic").map(|entry| self.sound_file(entry));
         let country = self.settings.value(Section::Media, "Tones", |text| value::choice(text, COUNTRY_NAMES));
-        Sounds { hold_music, tones: &COUNTRIES[country.unwrap_or_default()] }
+        let tones = &COUNTRIES[country.unwrap_or_default()];
+        Sounds { hold_music, tones, announcements: self.announcements(tones) }
+    }
+
+    fn announcements(&self, tones: &Tones) -> Announcements {
+        let announced = |key| {
+            let entry = self.settings.filled(Section::Announcements, key)?;
+            Some(match value::choice(&entry.value.text, ANNOUNCED_TONES) {
+                Ok(tone) => Announced::Tone([tones.busy, tones.congestion, SPECIAL_INFORMATION][tone]),
+                Err(_) => Announced::File(self.sound_file(entry)),
+            })
+        };
+        let any = |text: &str| value::time(text, Duration::ZERO, Duration::MAX);
+        Announcements {
+            busy: announced("Busy"),
+            unassigned: announced("Unassigned"),
+            congestion: announced("Congestion"),
+            other: announced("Other"),
+            longest: self.settings.value(Section::Announcements, "Longest", any).unwrap_or_default(),
+        }
+    }
+
+    fn sound_file(&self, entry: &Entry) -> SoundFile {
+        let path = self.directory.join(&entry.value.text);
+        SoundFile { path, named_at: entry.value.span.clone(), sound: None }
     }
 
     fn media_address(&mut self, lync_listen: Option<SocketAddr>) -> Option<IpAddr> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::tone::SPECIAL_INFORMATION;
 use crate::wire::q921::Side;
 use crate::wire::q931::Dialect;
 
@@ -735,4 +736,24 @@ fn traps_have_a_port_of_their_own() {
         faults(&with("UdpListen=0.0.0.0:5060\nTrapListen=192.0.2.10:5060")),
         ["14:12+15 error [Trunks] TrapListen and [Trunks] UdpListen want the same port | a port of its own"]
     );
+}
+
+#[test]
+fn an_announcement_is_a_tone_of_the_country_or_a_file() {
+    let config = good(
+        &LEAST
+            .replace("[Media]\n", "[Announcements]\nBusy=Busy\nUnassigned=sit\nOther=closed.opus\n[Media]\nTones=de\n"),
+    );
+    let germany = config.sounds.tones;
+    let mut announcements = config.sounds.announcements;
+    let tone = |status| match announcements.of(status) {
+        Some(Announced::Tone(tone)) => Some(*tone),
+        _ => None,
+    };
+    assert_eq!([486, 600, 503].map(tone), [Some(germany.busy), Some(germany.busy), None]);
+    assert_eq!(tone(404), Some(SPECIAL_INFORMATION));
+    assert_eq!(announcements.longest, Duration::from_secs(10));
+    let files: Vec<_> = announcements.files().map(|(key, file)| (key, file.path.clone())).collect();
+    assert_eq!(files, [("Other", "/etc/demarc/closed.opus".into())]);
+    assert_eq!(good(LEAST).sounds.announcements.of(486), None);
 }

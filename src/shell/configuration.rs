@@ -23,7 +23,7 @@ pub fn load_text(file: &Path) -> Loaded {
 /// Reads and checks a configuration and loads its sounds. One that cannot be played is a warning: calls go on without it.
 pub fn check(file: &Path) -> io::Result<Report> {
     let mut report = check_text(file)?;
-    load_hold_music(&mut report, &file.to_string_lossy());
+    load_sounds(&mut report, &file.to_string_lossy());
     Ok(report)
 }
 
@@ -39,16 +39,20 @@ fn usable(file: &Path, report: io::Result<Report>) -> Loaded {
     report.config.map(|config| (config, warnings)).ok_or(faults)
 }
 
-fn load_hold_music(report: &mut Report, name: &str) {
-    let Some(music) = report.config.as_mut().and_then(|config| config.sounds.hold_music.as_mut()) else { return };
-    match sound::load(&music.path) {
-        Ok(sound) => music.sound = Some(Arc::new(sound)),
-        Err(fault) => {
-            let (path, at) = (music.path.display().to_string(), music.named_at.clone());
-            let what = format!("`HoldMusic` cannot be played: {path}");
-            let instead = "a WAV file of plain samples (PCM) or Ogg Opus that this user may read, or no HoldMusic";
-            report.warning(name, &at, what, fault.to_string(), instead.to_owned());
+fn load_sounds(report: &mut Report, name: &str) {
+    let Some(sounds) = report.config.as_mut().map(|config| &mut config.sounds) else { return };
+    let music = sounds.hold_music.as_mut().map(|music| ("HoldMusic", music));
+    let mut faults = Vec::new();
+    for (key, file) in music.into_iter().chain(sounds.announcements.files()) {
+        match sound::load(&file.path) {
+            Ok(sound) => file.sound = Some(Arc::new(sound)),
+            Err(fault) => faults.push((key, file.path.clone(), file.named_at.clone(), fault)),
         }
+    }
+    for (key, path, at, fault) in faults {
+        let what = format!("`{key}` cannot be played: {}", path.display());
+        let instead = format!("a WAV file of plain samples (PCM) or Ogg Opus that this user may read, or no {key}");
+        report.warning(name, &at, what, fault.to_string(), instead);
     }
 }
 

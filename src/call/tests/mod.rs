@@ -5,6 +5,7 @@
 //! `lync:180 gw1:INVITE+sdp open` is a 180 and an INVITE with a description; ports were asked for
 //! meanwhile (the order between messages and the media engine means nothing).
 
+mod announce;
 mod change;
 mod crossings;
 mod door;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Event, Output, Report, Snapshot, Switch, TransferResult};
-use crate::config::{self, Config, SoundFile};
+use crate::config::{self, Announced, Config, SoundFile};
 use crate::hop::{Flow, Transport, TrunkId};
 use crate::random::Random;
 use crate::session::{Digit, Direction, MediaOrder, MediaReport, Play, Session, SessionId, Side, Sound, Stream};
