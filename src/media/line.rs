@@ -39,8 +39,8 @@ const ROOM: usize = 100 * BLOCK;
 const STALE: usize = 64;
 /// How long a block is.
 const PACE: Duration = Duration::from_millis(5);
-/// By how much a line's clock may be slower than ours, for each block: 200 ppm.
-const DRIFT: Duration = Duration::from_micros(1);
+/// What is forgotten of a lateness with each block: octets that a driver has lost shift the line's pace for good.
+const FORGOTTEN: Duration = Duration::from_micros(100);
 /// The mean square above which a line says something: -42 dBm0. It is never silent.
 const AUDIBLE: i64 = 16_500;
 
@@ -70,7 +70,7 @@ pub struct Seized {
     filled: usize,
     /// Octets that were said in advance.
     ahead: usize,
-    /// When the next block is due, by the fastest of those before.
+    /// When the next block is due, by the fastest of those shortly before.
     due: Option<Instant>,
     underruns: u64,
     overruns: u64,
@@ -119,7 +119,7 @@ impl Seized {
         self.octets.copy_within(BLOCK..self.filled, 0);
         self.filled -= BLOCK;
         let due = self.due.map_or(now, |due| due.min(now));
-        self.due = Some(due + PACE + DRIFT);
+        self.due = Some(due + PACE + FORGOTTEN);
         Ok(Some((block, due)))
     }
 
@@ -148,10 +148,13 @@ pub struct Line {
     canceller: Canceller,
     /// What another line says.
     store: Store,
+    blocks: u32,
 }
 
 /// What a line said in a block.
 pub struct Block {
+    /// How many were before it.
+    pub number: u32,
     /// Without echo.
     pub sound: [i16; BLOCK],
     /// The same in the line's law; as it came when nothing was done with it.
@@ -179,6 +182,7 @@ impl Line {
             tail: timeslot.canceller,
             canceller,
             store: Store::new(),
+            blocks: 0,
         };
         line.set(timeslot);
         line
@@ -237,13 +241,15 @@ impl Line {
         let mut sound = self.decode(said);
         self.canceller.cancel(&self.decode(heard), &mut sound);
         let untouched = self.canceller.untouched().is_some();
+        let number = self.blocks;
+        self.blocks = self.blocks.wrapping_add(1);
         if untouched || self.tail.is_none() && self.receive == Gain::UNITY {
-            return Block { sound, octets: *said, untouched };
+            return Block { number, sound, octets: *said, untouched };
         }
         if self.receive != Gain::UNITY {
             sound = louder(self.receive, &sound);
         }
-        Block { octets: self.encode(&sound), sound, untouched }
+        Block { number, octets: self.encode(&sound), sound, untouched }
     }
 
     /// What went wrong on the line, beside that.

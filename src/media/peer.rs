@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::media::clock::Moment;
+use crate::media::echo::BLOCK;
 use crate::media::ice::{Agent, Taken};
 use crate::media::io::{BUFFER, Datagram};
 use crate::media::packetize::Packet;
@@ -448,6 +449,14 @@ impl Peer {
         }
     }
 
+    /// A block passes on its timeslot: what it said and what it heard. The first is the first of its line.
+    pub fn overhear(&mut self, number: u32, said: &[u8; BLOCK], heard: &[u8; BLOCK], now: Instant) {
+        let place =
+            Position { sequence: number as u16, timestamp: number.wrapping_mul(BLOCK as u32), first: number == 0 };
+        self.record(Course::Received, Kind::Sound, place, said, now);
+        self.record(Course::Sent, Kind::Sound, place, heard, now);
+    }
+
     /// Takes a datagram of RTCP.
     pub fn rtcp(&mut self, datagram: &mut Datagram<'_>, now: Moment) {
         match self.take_rtcp(datagram) {
@@ -596,7 +605,9 @@ impl Peer {
     }
 
     fn watch(&self) -> Option<Duration> {
-        self.stream().and_then(|stream| stream.watch).map(|watch| watch.limit).filter(|_| !self.silent)
+        // A dead line has alarms, and is never silent.
+        let watched = self.stream().filter(|stream| !self.silent && stream.remote.addresses().is_some());
+        watched.and_then(|stream| stream.watch).map(|watch| watch.limit)
     }
 
     /// How long the peer has been silent, once, when that is as long as its watch allows.

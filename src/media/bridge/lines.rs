@@ -17,6 +17,7 @@ use crate::media::codec::g711;
 use crate::media::dtmf::detect::{Detector, Heard};
 use crate::media::dtmf::tone::Generator;
 use crate::media::echo::g168;
+use crate::media::tap::{self, recording};
 use crate::session::{Codec, Direction, Tail, TelephoneEvent, Timeslot};
 use crate::tone::COUNTRIES;
 use crate::wire::rtp::Header;
@@ -572,6 +573,34 @@ fn a_modem_is_left_untouched_gains_pauses_and_digits_too() {
     let packets: Vec<u8> = rig.spoken.iter().flat_map(|(_, payload)| payload.clone()).collect();
     assert!(rig.spoken.iter().all(|(header, _)| header.payload_type == 0), "neither events nor comfort noise");
     assert!(contains(&packets, &positive(&data[..15_000])), "from the modem");
+}
+
+#[test]
+fn a_line_is_not_watched_for_packets() {
+    let watch = Some(crate::session::Watch { limit: Duration::from_secs(1) });
+    let mut rig = Rig::new([None, Some(Law::Mu)], |[_, b]| b.watch = watch);
+    rig.talk(3000, |_| Vec::new(), quiet(Law::Mu));
+    assert!(!rig.told.iter().any(|report| matches!(report, MediaReport::Silent(..))));
+}
+
+#[test]
+fn a_line_is_recorded_on_both_tracks() {
+    let mut rig = Rig::new([None, Some(Law::A)], |[a, b]| a.codec = b.codec);
+    let mut file = std::io::Cursor::new(Vec::new());
+    let (tap, recorder) = recording(&mut file, 8000).unwrap();
+    rig.bridge.tap(Side::B, Box::new(tap));
+    let wave = |hertz| {
+        let sound: Vec<i16> = g168::tone(8000, -10.0, (hertz, 0.0)).iter().map(|sample| *sample as i16 / 2).collect();
+        codes(Law::A, &sound)
+    };
+    let (sent, said) = (wave(400.0), wave(1000.0));
+    let mut line = said.iter().copied();
+    rig.talk(1000, |number| sent[160 * number..160 * (number + 1)].to_vec(), || line.next().unwrap());
+    assert_eq!(recorder.finish().unwrap().missed, 0);
+    let [left, right] = tap::tests::tracks(file.get_ref());
+    let heard = |track: &[i16], hertz| tap::tests::tone(&track[2400..6400], 8000, hertz) > 0.4;
+    assert!(heard(&left, 1000.0) && !heard(&left, 400.0), "what the line said");
+    assert!(heard(&right, 400.0) && !heard(&right, 1000.0), "what it heard");
 }
 
 #[test]
