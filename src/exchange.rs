@@ -242,6 +242,8 @@ impl Exchange {
                 line::Output::Report(report) => self.report(report, out),
                 line::Output::Bearer { call, slot } => self.bearer(call, slot, out),
                 line::Output::Word { call, word } => self.word(now, call, word, out),
+                // The box has the ladders.
+                line::Output::Message { .. } | line::Output::Over(_) => {}
             }
         }
         self.give_back(out);

@@ -506,7 +506,7 @@ mod tests {
                     }
                     line::Output::Word { word, .. } => self.words.push(word),
                     line::Output::Report(Report::Restarted { by: timeslots::End::Far, .. }) => self.restarted = true,
-                    line::Output::Report(_) => {}
+                    line::Output::Report(_) | line::Output::Message { .. } | line::Output::Over(_) => {}
                 }
             }
         }

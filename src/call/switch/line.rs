@@ -366,6 +366,7 @@ impl Switch {
                     }
                 }
                 line::Output::Bearer { call, slot } => self.bearer_on_line(line, call, slot, turn),
+                line::Output::Message { .. } | line::Output::Over(_) => {}
                 line::Output::Report(report) => self.report_line(line, report, turn),
             }
         }

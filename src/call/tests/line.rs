@@ -71,7 +71,7 @@ impl World {
                     self.log.push(format!("line:{}", named(&word)));
                     exchange.words.push((call, word));
                 }
-                Said::Bearer { .. } | Said::Report(_) => {}
+                Said::Bearer { .. } | Said::Report(_) | Said::Message { .. } | Said::Over(_) => {}
             }
         }
     }
