@@ -63,6 +63,17 @@ pub enum Report {
         /// The message.
         message: Message,
     },
+    /// A Q.931 message of a call passed.
+    Signal {
+        /// The call's correlation id.
+        call: Arc<str>,
+        /// The span with the D channel.
+        span: SpanId,
+        /// In or out.
+        way: Way,
+        /// The message.
+        octets: Private<Vec<u8>>,
+    },
     /// A sentence for the ladder and the log: a decision and its reason.
     Note {
         /// The call's correlation id.
@@ -380,9 +391,7 @@ pub(super) fn masked(number: &Private<String>) -> String {
     if shown != "(hidden)" {
         return shown;
     }
-    let digits = number.get().split(';').next().unwrap_or_default();
-    let tail = digits.char_indices().rev().nth(2).map_or("", |(at, _)| &digits[at..]);
-    format!("…{tail}")
+    Private(number.get().split(';').next().unwrap_or_default().to_owned()).tail()
 }
 
 #[cfg(test)]

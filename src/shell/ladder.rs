@@ -10,6 +10,8 @@ use bytes::Bytes;
 use crate::call::{CallEnd, Way};
 use crate::cause::reason_phrase;
 use crate::identity::ReferredBy;
+use crate::private::Private;
+use crate::wire::q931::{self, People};
 use crate::wire::sdp;
 use crate::wire::sip::{Message, Method, Name, Start, Uri, fragment, fragment_status};
 
@@ -28,7 +30,13 @@ struct Rung {
 
 enum What {
     Message { trunk: Box<str>, transport: &'static str, way: Way, message: Kept },
+    Signal { span: Box<str>, way: Way, octets: Private<Box<[u8]>> },
     Note(Cow<'static, str>),
+}
+
+/// A Q.931 message that is kept: it was read before, so it can be read again.
+fn signal(octets: &Private<Box<[u8]>>) -> Option<q931::Message<'_>> {
+    q931::Message::read(octets.get()).ok()
 }
 
 /// A message that is kept for long: its octets alone, without the places of its lines and the buffer it was read from.
@@ -48,6 +56,22 @@ struct Ladder {
     cut: usize,
     bytes: usize,
     end: Option<String>,
+}
+
+impl Ladder {
+    /// Who stands beside the box. Spans have the far end of the row: what they say takes more room.
+    fn posts(&self) -> Vec<&str> {
+        let of = |what: fn(&What) -> Option<&str>| self.rungs.iter().filter_map(move |rung| what(&rung.what));
+        let trunks = of(|what| if let What::Message { trunk, .. } = what { Some(trunk) } else { None });
+        let spans = of(|what| if let What::Signal { span, .. } = what { Some(span) } else { None });
+        let mut posts = Vec::new();
+        for post in trunks.chain(spans) {
+            if !posts.contains(&post) {
+                posts.push(post);
+            }
+        }
+        posts
+    }
 }
 
 /// The ladders of the last calls, oldest dropped first.
@@ -85,6 +109,20 @@ impl Ladders {
         self.add(call, Rung { at, what: What::Message { trunk, transport, way, message } }, bytes);
     }
 
+    /// A Q.931 message of a call passed.
+    pub fn signal(
+        &mut self,
+        call: &Arc<str>,
+        at: jiff::Timestamp,
+        span: String,
+        way: Way,
+        Private(octets): Private<Vec<u8>>,
+    ) {
+        let bytes = octets.len() + 128;
+        let (span, octets) = (span.into(), Private(octets.into()));
+        self.add(call, Rung { at, what: What::Signal { span, way, octets } }, bytes);
+    }
+
     /// A decision and its reason.
     pub fn note(&mut self, call: &Arc<str>, at: jiff::Timestamp, text: Cow<'static, str>) {
         let bytes = text.len() + 64;
@@ -108,19 +146,12 @@ impl Ladders {
     /// id will do. `None` when no such call is kept.
     pub fn render(&self, id: &str, redact: bool) -> Option<String> {
         let (id, ladder) = self.find(id)?;
-        let mut trunks: Vec<&str> = Vec::new();
-        for rung in &ladder.rungs {
-            if let What::Message { trunk, .. } = &rung.what
-                && !trunks.contains(&&**trunk)
-            {
-                trunks.push(trunk);
-            }
-        }
+        let posts = ladder.posts();
         let mut text = format!("call {id}\n");
-        let posts = trunks.iter().map(|trunk| format!("{trunk:<COLUMN$}")).collect::<String>();
-        let _ = writeln!(text, "{:>12}  demarc{:width$}{posts}", "", "", width = 6);
+        let names = posts.iter().map(|post| format!("{post:<COLUMN$}")).collect::<String>();
+        let _ = writeln!(text, "{:>12}  demarc{:width$}{names}", "", "", width = 6);
         for rung in &ladder.rungs {
-            render_rung(&mut text, rung, &trunks);
+            render_rung(&mut text, rung, &posts, redact);
         }
         if ladder.cut > 0 {
             let _ = writeln!(text, "{:>12}  ({} further lines were not kept)", "", ladder.cut);
@@ -182,29 +213,39 @@ fn clock_time(at: jiff::Timestamp) -> String {
 }
 
 /// One rung: an arrow from the box to the peer's post or back.
-fn render_rung(text: &mut String, rung: &Rung, trunks: &[&str]) {
+fn render_rung(text: &mut String, rung: &Rung, posts: &[&str], redact: bool) {
     let time = clock_time(rung.at);
-    let _ = match &rung.what {
-        What::Note(note) => writeln!(text, "{time}  | {note}"),
-        What::Message { trunk, transport, way, message } => {
-            let post = trunks.iter().position(|name| **name == **trunk).unwrap_or(0);
-            let label = format!("{} ({transport})", message.read().as_ref().map(summary).unwrap_or_default());
-            let width = (post + 1) * COLUMN - 2;
-            let body = format!("{label:-^width$.width$}", width = width - 2);
-            match way {
-                Way::Sent => writeln!(text, "{time}  |{body}>  {trunk}"),
-                Way::Received => writeln!(text, "{time}  |<{body}  {trunk}"),
-            }
+    let (post, way, label) = match &rung.what {
+        What::Note(note) => {
+            let _ = writeln!(text, "{time}  | {note}");
+            return;
         }
+        What::Message { trunk, transport, way, message } => {
+            let label = message.read().as_ref().map(summary).unwrap_or_default();
+            (trunk, way, format!("{label} ({transport})"))
+        }
+        What::Signal { span, way, octets } => (span, way, line(octets, redact)),
+    };
+    let place = posts.iter().position(|name| **name == **post).unwrap_or(0);
+    let width = (place + 1) * COLUMN - 4;
+    let body = format!("{label:-^width$.width$}");
+    let _ = match way {
+        Way::Sent => writeln!(text, "{time}  |{body}>  {post}"),
+        Way::Received => writeln!(text, "{time}  |<{body}  {post}"),
     };
 }
 
 fn render_message(text: &mut String, rung: &Rung, redact: bool) {
-    if let What::Message { trunk, way, message, .. } = &rung.what
-        && let Some(message) = message.read()
-    {
+    let (post, way, whole) = match &rung.what {
+        What::Message { trunk, way, message, .. } => {
+            (trunk, way, message.read().map(|message| shown(&message, redact)))
+        }
+        What::Signal { span, way, octets } => (span, way, whole(octets, redact)),
+        What::Note(_) => return,
+    };
+    if let Some(whole) = whole {
         let (time, way) = (clock_time(rung.at), if *way == Way::Sent { "to" } else { "from" });
-        let _ = writeln!(text, "--- {time} {way} {trunk}\n{}", shown(&message, redact));
+        let _ = writeln!(text, "--- {time} {way} {post}\n{whole}");
     }
 }
 
@@ -215,11 +256,24 @@ fn rung_json(rung: &Rung, redact: bool) -> serde_json::Value {
         What::Message { trunk, transport, way, message } => {
             let message = message.read();
             serde_json::json!({
-                "at": at, "trunk": trunk, "transport": transport, "way": way,
+                "at": at, "protocol": "sip", "trunk": trunk, "transport": transport, "way": way,
                 "summary": message.as_ref().map(summary), "message": message.as_ref().map(|message| shown(message, redact)),
             })
         }
+        What::Signal { span, way, octets } => serde_json::json!({
+            "at": at, "protocol": "q931", "span": span, "way": way,
+            "summary": line(octets, redact), "message": whole(octets, redact),
+        }),
     }
+}
+
+/// `SETUP to …789 from …100, timeslot 23 exclusive, speech µ-law`.
+fn line(octets: &Private<Box<[u8]>>, redact: bool) -> String {
+    signal(octets).map(|message| message.line(People::unless(redact))).unwrap_or_default()
+}
+
+fn whole(octets: &Private<Box<[u8]>>, redact: bool) -> Option<String> {
+    signal(octets).map(|message| message.text(People::unless(redact)))
 }
 
 /// `INVITE + SDP`, `183 Session Progress + SDP (INVITE)`, `NOTIFY + 180 Ringing`.
@@ -266,6 +320,9 @@ fn without_people(message: &Message, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause::Cause;
+    use crate::session::Codec;
+    use crate::wire::q931::{Bearer, Builder, Called, Channel, Display, Kind, Location, Number, NumberType, Reference};
 
     fn invite() -> Message {
         Message::request(Method::Invite, "sip:+13125556789@gw")
@@ -304,6 +361,65 @@ mod tests {
         assert!(
             !hidden.contains("3125556789") && !hidden.contains("Alice") && !hidden.contains("4255550100"),
             "{hidden}"
+        );
+    }
+
+    /// A call to a line: SETUP, and the far end is busy.
+    fn to_a_line() -> Ladders {
+        let reference = Reference { value: 1, to_origin: false };
+        let setup = Builder::new(reference, Kind::Setup)
+            .with(&Bearer::speech(Codec::Pcmu))
+            .with(&Channel::slot(None, 23, true))
+            .with(&Called(Number::new(NumberType::NATIONAL, "3125556789")))
+            .with(&Display { charset: None, text: Private("Alice".into()) });
+        let busy = q931::Cause::new(Location::PUBLIC_FAR, Cause::BUSY);
+        let busy = Builder::new(reference.reply(), Kind::Disconnect).with(&busy);
+        let (mut ladders, call) = (Ladders::new(10), "9f3a".into());
+        ladders.signal(&call, at(), "Span1".into(), Way::Sent, Private(setup.octets()));
+        ladders.message(&call, at(), "lync".into(), "TLS", Way::Received, &invite());
+        ladders.signal(&call, at(), "Span1".into(), Way::Received, Private(busy.octets()));
+        ladders
+    }
+
+    #[test]
+    fn q931_stands_beside_sip() {
+        let text = to_a_line().render("9f3a", false).unwrap();
+        let rows: Vec<&str> = text.lines().skip(1).map(|row| row.get(14..).unwrap_or_default().trim()).collect();
+        assert_eq!(
+            rows[..4],
+            [
+                "demarc      lync                                  Span1",
+                "|-----------SETUP to …789, timeslot 23 exclusive, speech µ-law----------->  Span1",
+                "|<--------INVITE + SDP (TLS)--------  lync",
+                "|<-----DISCONNECT cause 17 (User busy) from the remote user's network-----  Span1",
+            ],
+            "{text}"
+        );
+        assert!(
+            text.contains("to Span1\nSETUP, call reference 1 of the sender\n  bearer capability: speech"),
+            "{text}"
+        );
+        assert!(text.contains("  called party number: …789, national, ISDN plan\n"), "{text}");
+    }
+
+    #[test]
+    fn q931_names_nobody_when_redacted() {
+        let ladders = to_a_line();
+        let text = ladders.render("9f3a", true).unwrap() + &ladders.json("9f3a", true).unwrap().to_string();
+        assert!(text.contains("SETUP to (hidden)") && !text.contains("789") && !text.contains("Alice"), "{text}");
+    }
+
+    #[test]
+    fn q931_in_json_has_its_summary_and_its_whole() {
+        let json = to_a_line().json("9f3a", false).unwrap();
+        let protocols = json["rungs"].as_array().unwrap().iter().map(|rung| rung["protocol"].as_str().unwrap());
+        assert_eq!(protocols.collect::<Vec<_>>(), ["q931", "sip", "q931"]);
+        let end = &json["rungs"][2];
+        assert_eq!((&end["span"], &end["way"]), (&"Span1".into(), &"received".into()));
+        assert_eq!(end["summary"], "DISCONNECT cause 17 (User busy) from the remote user's network");
+        assert_eq!(
+            end["message"],
+            "DISCONNECT, call reference 1 of the receiver\n  cause: 17 (User busy) from the remote user's network\n"
         );
     }
 

@@ -18,7 +18,7 @@ use crate::call::{CallEnd, Report, Snapshot};
 use crate::clock::concern::apart;
 use crate::clock::{self, Standing};
 use crate::config::Config;
-use crate::hop::{Flow, TrunkId};
+use crate::hop::{Flow, SpanId, TrunkId};
 use crate::session::Mos;
 
 /// Reports that may wait.
@@ -89,6 +89,7 @@ impl Observer {
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
             ladders: Ladders::new(config.trace.keep),
             names: names(&config),
+            spans: spans(&config),
             dropped: dropped.clone(),
         };
         tokio::spawn(task.run(news_in, asks_in));
@@ -114,6 +115,10 @@ fn names(config: &Config) -> HashMap<TrunkId, String> {
     config.trunks.iter().map(|trunk| (trunk.id, trunk.name.clone())).collect()
 }
 
+fn spans(config: &Config) -> HashMap<SpanId, String> {
+    config.spans.iter().map(|span| (span.id, span.name.clone())).collect()
+}
+
 fn tell_clock(report: &clock::Report) {
     match report {
         clock::Report::Known { offset, error, servers } => info!(
@@ -135,6 +140,7 @@ struct Task {
     metrics: Metrics,
     ladders: Ladders,
     names: HashMap<TrunkId, String>,
+    spans: HashMap<SpanId, String>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -198,6 +204,7 @@ impl Task {
             News::Clock(report) => tell_clock(&report),
             News::Config(config) => {
                 self.names = names(&config);
+                self.spans = spans(&config);
                 self.ladders.keep(config.trace.keep);
             }
         }
@@ -211,6 +218,10 @@ impl Task {
             Report::Message { call, trunk, transport, way, message } => {
                 let name = self.name(trunk).to_owned();
                 self.ladders.message(&call, at, name, transport.via(), way, &message);
+            }
+            Report::Signal { call, span, way, octets } => {
+                let name = self.spans.get(&span).map_or("removed", String::as_str).to_owned();
+                self.ladders.signal(&call, at, name, way, octets);
             }
             Report::Note { call, text } => {
                 info!(%call, "{text}");
