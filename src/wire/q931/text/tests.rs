@@ -98,7 +98,7 @@ fn ends_and_questions_in_a_line() {
         ("08020001 05 6c02 00a3", "SETUP from no number (restricted)"),
         ("08020001 05 6c04 21a3 3430", "SETUP from 40 (restricted)"),
         ("08020001 07 4c05 2183 343131", "CONNECT connected 411"),
-        ("08020001 05 7403 010080", "SETUP"),
+        ("08020001 05 7403 010080", "SETUP redirected (unknown reason)"),
         ("08020000 46 1803a98381 7901 80", "RESTART of timeslots, timeslot 1 exclusive"),
         ("08020000 46 1804e9808381 790187", "RESTART of all interfaces, timeslot 1 of interface 0 exclusive"),
         ("43020000 07 0101c2 1803a98397", "SERVICE out of service, timeslot 23 exclusive"),
