@@ -297,7 +297,8 @@ impl Switch {
             Ok((leg, Incoming { parties, wish })) => {
                 let caller = Caller { trunk, leg: Leg::Sip(Box::new(leg)), parties, wish, invite: Some(invite) };
                 let key = self.calls.next_key();
-                self.begin(key, Some(asked), caller, turn);
+                let id = self.random.token().into();
+                self.begin(key, id, Some(asked), caller, turn);
             }
             Err(rejection) => {
                 turn.out.push(refused(asked.flow.trunk, rejection.release.final_status(), rejection.release.why));
@@ -379,14 +380,20 @@ impl Switch {
         }
     }
 
-    fn begin(&mut self, key: CallKey, asked: Option<Asked>, mut caller: Caller, turn: &mut Turn<'_>) {
+    fn begin(
+        &mut self,
+        key: CallKey,
+        id: Arc<str>,
+        asked: Option<Asked>,
+        mut caller: Caller,
+        turn: &mut Turn<'_>,
+    ) {
         // Few INVITEs carry a token, so nobody keeps an index of them.
         let token = caller.invite.as_ref().and_then(invite::passage_token);
         let referred = token.and_then(|token| self.calls.referred(token));
         if let Some(Parties { called, referral, .. }) = referred {
             caller.parties = Parties { called, referral, ..caller.parties };
         }
-        let id: Arc<str> = self.random.token().into();
         let (called, calling) = (caller.parties.called.clone(), caller.parties.calling.clone());
         let (trunk, way) = (caller.trunk.id, Way::Received);
         turn.out.push(Output::Report(Report::Began { call: id.clone(), from: trunk, called: called.clone(), calling }));

@@ -14,7 +14,7 @@ use firmware_io::{Alarms, Line as LineKind};
 
 use super::super::b2bua::{CALLER, CallKey, Caller, LegKey};
 use super::super::leg::{Heard, Leg};
-use super::super::report::{Report, SpanView, TimeslotView};
+use super::super::report::{Report, SpanView, TimeslotView, Way};
 use super::super::terms;
 use super::{Output, Switch, Turn, refused};
 use crate::alarm::{Alarm, Severity, Text};
@@ -27,6 +27,7 @@ use crate::isdn::line::{self, Line};
 use crate::isdn::link::Parameters;
 use crate::isdn::timeslots::{self, CallId, End, Slot};
 use crate::isdn::{self};
+use crate::private::Private;
 use crate::random::Random;
 use crate::session::Stream;
 use crate::time::{Instant, Now, soonest};
@@ -42,6 +43,8 @@ pub(super) struct Lines {
     groups: Vec<Group>,
     legs: HashMap<Place, Seat>,
     places: HashMap<Seat, Place>,
+    /// The correlation id of each call until its last message: that comes when its leg has gone.
+    ids: HashMap<Place, Arc<str>>,
 }
 
 /// The spans of one line: the one with the D channel first.
@@ -366,10 +369,26 @@ impl Switch {
                     }
                 }
                 line::Output::Bearer { call, slot } => self.bearer_on_line(line, call, slot, turn),
-                line::Output::Message { .. } | line::Output::Over(_) => {}
+                line::Output::Message { call: Some(call), sent, octets } => {
+                    let (call, way) = (self.id_on_line(line, call), if sent { Way::Sent } else { Way::Received });
+                    let octets = Private(octets);
+                    turn.out.push(Output::Report(Report::Signal { call, span: line, way, octets }));
+                }
+                line::Output::Message { call: None, .. } => {}
+                line::Output::Over(call) => drop(self.lines.ids.remove(&(line, call))),
                 line::Output::Report(report) => self.report_line(line, report, turn),
             }
         }
+    }
+
+    /// The correlation id of the call whose leg it is; before it has one, that of the call to be.
+    fn id_on_line(&mut self, line: SpanId, call: CallId) -> Arc<str> {
+        let place = (line, call);
+        let seated = self.lines.legs.get(&place).and_then(|(key, _)| self.calls.get(*key));
+        let id = seated.map(|entry| entry.call.id.clone()).or_else(|| self.lines.ids.get(&place).cloned());
+        let id = id.unwrap_or_else(|| self.random.token().into());
+        self.lines.ids.insert(place, id.clone());
+        id
     }
 
     fn bearer_on_line(&mut self, line: SpanId, call: CallId, slot: Slot, turn: &mut Turn<'_>) {
@@ -417,7 +436,8 @@ impl Switch {
             Ok((trunk, (leg, parties, wish))) => {
                 let key = self.calls.next_key();
                 self.lines.seat((line, call), (key, CALLER));
-                self.begin(key, None, Caller { trunk, leg, parties, wish, invite: None }, turn);
+                let id = self.id_on_line(line, call);
+                self.begin(key, id, None, Caller { trunk, leg, parties, wish, invite: None }, turn);
             }
             Err(release) => {
                 turn.out.push(refused(trunk, release.final_status(), release.why));
@@ -437,6 +457,7 @@ impl Switch {
             }
         }
         for group in old {
+            self.lines.ids.retain(|(line, _), _| *line != group.id());
             let lost: Vec<Place> = self.lines.legs.keys().filter(|(line, _)| *line == group.id()).copied().collect();
             for (key, leg) in lost.into_iter().filter_map(|place| self.lines.leave(place)).collect::<Vec<_>>() {
                 let why = "the line was changed by a reload";
