@@ -380,14 +380,7 @@ impl Switch {
         }
     }
 
-    fn begin(
-        &mut self,
-        key: CallKey,
-        id: Arc<str>,
-        asked: Option<Asked>,
-        mut caller: Caller,
-        turn: &mut Turn<'_>,
-    ) {
+    fn begin(&mut self, key: CallKey, id: Arc<str>, asked: Option<Asked>, mut caller: Caller, turn: &mut Turn<'_>) {
         // Few INVITEs carry a token, so nobody keeps an index of them.
         let token = caller.invite.as_ref().and_then(invite::passage_token);
         let referred = token.and_then(|token| self.calls.referred(token));

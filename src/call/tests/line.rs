@@ -5,7 +5,7 @@ use std::sync::Arc;
 use firmware_io::Alarms;
 
 use super::*;
-use crate::call::{FromSpan, SpanOrder};
+use crate::call::{FromSpan, SpanOrder, Way};
 use crate::cause::Cause;
 use crate::hop::SpanId;
 use crate::isdn::call::{Access, Order, Setup, Word};
@@ -97,6 +97,32 @@ impl World {
         words.iter().rev().find_map(|(call, word)| matches!(word, Word::Setup(_)).then_some(*call)).unwrap()
     }
 
+    /// Each call's messages, ours with `>`, on the line with their cause.
+    fn ladders(&self) -> Vec<String> {
+        let mut ladders: Vec<(Arc<str>, String)> = Vec::new();
+        for report in &self.reports {
+            let (call, way, what) = match report {
+                Report::Message { call, way, message, .. } => {
+                    let method = String::from_utf8_lossy(message.cseq_method().unwrap_or_default()).into_owned();
+                    (call, way, message.status().map_or(method, |status| status.to_string()))
+                }
+                Report::Signal { call, way, octets, span } => {
+                    assert_eq!(*span, SPAN);
+                    let message = q931::Message::read(octets.get()).unwrap();
+                    let cause = message.get::<q931::Cause>().map(|cause| format!(" {}", cause.value.0));
+                    (call, way, format!("{}{}", message.kind, cause.unwrap_or_default()))
+                }
+                _ => continue,
+            };
+            let row = format!("{}{what}", if *way == Way::Sent { '>' } else { '<' });
+            match ladders.iter_mut().find(|(id, _)| id == call) {
+                Some((_, rows)) => *rows += &format!(" {row}"),
+                None => ladders.push((call.clone(), row)),
+            }
+        }
+        ladders.into_iter().map(|(_, rows)| rows).collect()
+    }
+
     fn timeslots(&self) -> Vec<Option<u8>> {
         let sides = &self.sessions.values().next().unwrap().sides;
         let number = |stream: &Option<Stream>| match stream.as_ref()?.remote {
@@ -170,6 +196,28 @@ fn a_line_calls_lync() {
     assert!(world.seen().contains("lync:BYE"));
     assert_eq!(world.end(), "answered 16 by caller");
     world.line_rests();
+}
+
+#[test]
+fn a_calls_ladder_has_both_legs_to_the_last_message_in_their_order() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    world.ask(a, Method::Bye, "", "");
+    world.exchange_calls("2065550123", "4255550100");
+    let lync = world.rung(LYNC);
+    world.answer(lync, 486, "");
+    world.line_rests();
+    assert_eq!(
+        world.ladders(),
+        [
+            "<INVITE >100 >SETUP <CALL PROCEEDING <CONNECT >CONNECT ACKNOWLEDGE >200 <ACK <BYE >DISCONNECT 16 >200 <RELEASE 16 \
+             >RELEASE COMPLETE",
+            "<SETUP >CALL PROCEEDING >INVITE <486 >ACK >DISCONNECT 17 <RELEASE 17 >RELEASE COMPLETE",
+        ]
+    );
 }
 
 #[test]
