@@ -362,6 +362,101 @@ fn a_daemon_that_is_not_there_is_a_fault_with_a_remedy() {
     }
 }
 
+// Lines.
+
+/// A box with an E1 whose far end nobody serves: its alarms come and go within 200 ms.
+fn with_line() -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
+    let stage = Stage::set(|setup| {
+        setup.gateways[0].more = Vec::new();
+        setup.more = "\n[Gateway2]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\n[Span1]\nLine=E1\nSwitch=euroisdn\n"
+            .to_owned();
+    });
+    let view = |stage: &Stage| json(&get(stage.demarc.web, "/api/spans").unwrap().1)[0].clone();
+    until(seconds(5), "the line is open", || (view(&stage)["up"] == true).then_some(()));
+    (stage, view)
+}
+
+#[test]
+fn a_line_is_shown_with_its_timeslots_and_counted() {
+    let (stage, view) = with_line();
+    let shown = view(&stage);
+    assert_eq!((&shown["name"], &shown["trunk"], &shown["line"]), (&"Span1".into(), &"Gateway2".into(), &"E1".into()));
+    assert_eq!(shown["alarms"], serde_json::json!([]), "{shown}");
+    assert_eq!(shown["timeslots"].as_array().map(Vec::len), Some(31), "{shown}");
+    assert_eq!(shown["timeslots"][15], serde_json::json!({ "timeslot": 16, "state": "dchannel" }));
+    assert_eq!(shown["counters"]["slips"], 0, "{shown}");
+    let (code, said, _) = stage.demarc.ask(&["spans"]);
+    assert!(code == 0 && said.starts_with("Span1      up for ") && said.contains("E1 euroisdn, of Gateway2"), "{said}");
+    assert!(said.contains("  D channel  establishing") && said.contains(".......D"), "{said}");
+    assert_eq!(json(&stage.demarc.ask(&["spans", "--json"]).1)[0]["name"], "Span1");
+    assert_eq!(stage.demarc.metric_where("demarc_span_up", "Span1"), 1.0);
+    assert_eq!(stage.demarc.metric_where("demarc_timeslots", "state=\"dchannel\""), 1.0);
+    assert_eq!(stage.demarc.metric("demarc_timeslots"), 31.0);
+    assert_eq!(stage.demarc.metric("demarc_span_d_channel_up"), 0.0);
+}
+
+#[test]
+fn an_order_to_a_line_is_done_with_yes_alone_and_says_what_it_does() {
+    let (stage, view) = with_line();
+    let state = |timeslot: usize| view(&stage)["timeslots"][timeslot - 1]["state"].clone();
+    let (code, said, _) = stage.demarc.ask(&["spans", "block", "span1", "5"]);
+    assert!(
+        code == 0 && said.contains("carries no call, and none will") && said.contains("Nothing was done"),
+        "{said}"
+    );
+    assert_ne!(state(5), "blocked-near");
+    let (code, said, _) = stage.demarc.ask(&["spans", "block", "span1", "5", "--yes"]);
+    assert!(code == 0 && said.starts_with("done: timeslot 5 of Span1"), "{said}");
+    assert_eq!(state(5), "blocked-near");
+    assert_eq!(stage.demarc.metric_where("demarc_timeslots", "state=\"blocked\""), 1.0);
+    stage.demarc.logs(&["Span1 timeslot 5 is blocked here"]);
+    assert_eq!(stage.demarc.ask(&["spans", "unblock", "Span1", "--yes"]).0, 0);
+    assert_ne!(state(5), "blocked-near");
+    for (words, expected) in [
+        (&["spans", "block", "Span1", "16"][..], "is the D channel"),
+        (&["spans", "block", "Span1", "32"], "Span1 has no timeslot 32"),
+        (&["spans", "down", "Span7"], "there is no line Span7"),
+    ] {
+        let (code, _, said) = stage.demarc.ask(words);
+        assert!(code == 1 && said.contains(expected), "{words:?}: {said}");
+    }
+}
+
+/// The far end sees AIS and answers with RAI; a reload changes nothing of that.
+#[test]
+fn a_line_that_is_taken_down_is_down_at_both_ends_until_it_is_let_up() {
+    let (stage, view) = with_line();
+    let (_, said, _) = stage.demarc.ask(&["spans", "down", "Span1"]);
+    assert!(said.starts_with("no call is on Span1; the far end sees the line fail"), "{said}");
+    assert_eq!((&view(&stage)["up"], &view(&stage)["forced_down"]), (&true.into(), &false.into()));
+    assert_eq!(stage.demarc.ask(&["spans", "down", "Span1", "--yes"]).0, 0);
+    let down = || {
+        let shown = view(&stage);
+        (shown["up"] == false && shown["forced_down"] == true && shown["alarms"] == serde_json::json!(["RAI"]))
+            .then_some(())
+    };
+    until(seconds(3), "both ends see it", down);
+    assert_eq!(stage.demarc.metric_where("demarc_span_alarms", "RAI"), 1.0);
+    assert!(alarms(&stage.demarc).iter().any(|(_, subject, what)| subject == "Span1" && what.contains("operator")));
+    assert_eq!(stage.demarc.ask(&["reload"]).0, 0);
+    assert!(down().is_some());
+    assert_eq!(stage.demarc.ask(&["spans", "up", "Span1", "--yes"]).0, 0);
+    until(seconds(3), "the line is up again", || (view(&stage)["up"] == true).then_some(()));
+}
+
+#[test]
+fn a_line_that_is_looped_back_meets_itself_on_its_d_channel() {
+    let (stage, view) = with_line();
+    let (_, said, _) = stage.demarc.ask(&["spans", "loop", "Span1", "local", "--yes"]);
+    assert!(said.starts_with("done: Span1 hears itself instead of the far end"), "{said}");
+    assert_eq!(view(&stage)["loop_back"], "local");
+    until(seconds(8), "its D channel says so", || view(&stage)["d_channel_fault"].as_str().map(str::to_owned));
+    let (_, said, _) = stage.demarc.ask(&["spans"]);
+    assert!(said.contains("looped back (local)") && said.contains("last fault: "), "{said}");
+    assert_eq!(stage.demarc.ask(&["spans", "loop", "Span1", "off", "--yes"]).0, 0);
+    assert_eq!(view(&stage)["loop_back"], serde_json::Value::Null);
+}
+
 // What the log keeps to itself.
 
 /// Answered, refused and cancelled calls, both ways, with everything logged that can be logged.

@@ -318,6 +318,9 @@ pub struct TrunkView {
 /// A span as operators see it.
 #[derive(Clone, Debug, Serialize)]
 pub struct SpanView {
+    /// Which.
+    #[serde(skip)]
+    pub id: SpanId,
     /// Its section in the configuration.
     pub name: String,
     /// The gateway whose line it is.
@@ -334,6 +337,10 @@ pub struct SpanView {
     pub since_seconds: f64,
     /// Why it is not there; empty otherwise.
     pub why: String,
+    /// An operator took it down.
+    pub forced_down: bool,
+    /// Where an operator loops it back, in its driver's words: `local`, `line`, `payload`.
+    pub loop_back: Option<&'static str>,
     /// How the data link of its D channel is; none without a D channel.
     pub d_channel: Option<&'static str>,
     /// What went wrong there last.
@@ -342,6 +349,18 @@ pub struct SpanView {
     pub timeslots: Vec<TimeslotView>,
     /// What went wrong on it so far, as its driver counts; none while it is not there.
     pub counters: Option<SpanCounters>,
+}
+
+impl SpanView {
+    /// How many timeslots carry a call, or one that is being set up.
+    pub fn busy(&self) -> usize {
+        self.timeslots.iter().filter(|slot| matches!(slot.state, "in" | "out" | "setup")).count()
+    }
+
+    /// Does its D channel carry signalling, if at times slowly?
+    pub fn d_channel_is_up(&self) -> bool {
+        matches!(self.d_channel, Some("up" | "peer-busy" | "recovering"))
+    }
 }
 
 /// A timeslot as operators see it.
@@ -354,7 +373,7 @@ pub struct TimeslotView {
 }
 
 /// What went wrong on a span since it was opened.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct SpanCounters {
     /// Seconds with an error of any kind.
     pub errored_seconds: u64,

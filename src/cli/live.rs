@@ -38,7 +38,7 @@ pub fn drain(config: &Config) -> Result<String, Unanswered> {
     ask::order(config, "/api/drain")
 }
 
-fn parse(text: &str) -> Value {
+pub(super) fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or(Value::Null)
 }
 
@@ -110,15 +110,15 @@ fn calls_text(calls: &Value) -> String {
     text
 }
 
-fn rows(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn rows(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn word(value: &Value) -> &str {
+pub(super) fn word(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..60 => format!("{whole}s"),

@@ -9,6 +9,7 @@ pub mod check;
 mod doctor;
 mod live;
 mod run;
+mod spans;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ enum Verb {
     Status(Json),
     /// The live calls.
     Calls(Json),
+    /// The lines, and orders to them.
+    Spans(spans::Spans),
     /// The ladder of a live or recent call, both legs, and why it ended.
     Trace {
         /// The call's id, its first letters, or `last`.
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Certificate(certificate) => certificate.run(),
         Verb::Status(json) => asked(&config, |config| live::status(config, json.json)),
         Verb::Calls(json) => asked(&config, |config| live::calls(config, json.json)),
+        Verb::Spans(spans) => asked(&config, |config| spans.ask(config)),
         Verb::Trace { id, redact, json } => asked(&config, |config| live::trace(config, &id, json.json, redact)),
         Verb::Reload => asked(&config, live::reload),
         Verb::Drain => asked(&config, live::drain),

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use firmware_io::Alarms;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -14,7 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::alarm::{Alarm, Severity};
-use crate::call::{Heading, Snapshot, TrunkView};
+use crate::call::{Heading, Snapshot, SpanView, TrunkView};
 use crate::clock::Standing;
 use crate::session::{Counters, Mos};
 
@@ -59,6 +60,9 @@ labels! {
     Voice { trunk, voice }
     GatewayAlarm { trunk, alarm }
     Traps { trunk, result }
+    Span { span }
+    Timeslots { span, state }
+    SpanAlarm { span, alarm }
 }
 
 /// All metrics.
@@ -76,6 +80,7 @@ pub struct Metrics {
     gateway_heard: Family<Voice, Gauge>,
     gateway_alarms: Family<GatewayAlarm, Gauge>,
     traps: Family<Traps, Counter>,
+    spans: Spans,
     packets: Family<Packets, Counter>,
     lost: Family<Side, Counter>,
     rejected: Family<Rejected, Counter>,
@@ -108,6 +113,7 @@ impl Metrics {
             gateway_heard: Family::default(),
             gateway_alarms: Family::default(),
             traps: Family::default(),
+            spans: Spans::default(),
             packets: Family::default(),
             lost: Family::default(),
             rejected: Family::default(),
@@ -144,6 +150,7 @@ impl Metrics {
         let alarms = "Alarms of a gateway that stand, by kind";
         registry.register("gateway_alarms", alarms, self.gateway_alarms.clone());
         registry.register("traps", "SNMP traps received, by what became of them", self.traps.clone());
+        self.spans.register(registry);
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
         registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
@@ -272,6 +279,7 @@ impl Metrics {
                 self.calls_active.get_or_create(&Calls::of(&trunk.name, direction(heading))).set(count);
             }
         }
+        self.spans.set(&snapshot.spans);
         self.transactions.set(snapshot.transactions as i64);
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
@@ -296,6 +304,63 @@ impl Metrics {
     }
 }
 
+/// What is known of lines.
+#[derive(Default)]
+struct Spans {
+    up: Family<Span, Gauge>,
+    alarms: Family<SpanAlarm, Gauge>,
+    d_channels: Family<Span, Gauge>,
+    timeslots: Family<Timeslots, Gauge>,
+    slips: Family<Span, Counter>,
+    errored: Family<Span, Counter>,
+}
+
+impl Spans {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("span_up", "1 while the line is there and without alarm", self.up.clone());
+        registry.register("span_alarms", "1 while the alarm stands on the line", self.alarms.clone());
+        let d_channels = "1 while the line's D channel carries signalling";
+        registry.register("span_d_channel_up", d_channels, self.d_channels.clone());
+        registry.register("timeslots", "Timeslots of the line, by what they are used for", self.timeslots.clone());
+        let slips = "Frames repeated or left out since the line was opened";
+        registry.register("span_slips", slips, self.slips.clone());
+        let errored = "Seconds with an error of any kind since the line was opened";
+        registry.register("span_errored_seconds", errored, self.errored.clone());
+    }
+
+    /// A line that is gone has no sample.
+    fn set(&self, views: &[SpanView]) {
+        self.up.clear();
+        self.alarms.clear();
+        self.d_channels.clear();
+        self.timeslots.clear();
+        self.slips.clear();
+        self.errored.clear();
+        views.iter().for_each(|view| self.set_one(view));
+    }
+
+    fn set_one(&self, view: &SpanView) {
+        let span = Span::of(&view.name);
+        self.up.get_or_create(&span).set(i64::from(view.up));
+        for alarm in (Alarms::LOS | Alarms::LOF | Alarms::AIS | Alarms::RAI).names() {
+            let stands = view.alarms.contains(&alarm);
+            self.alarms.get_or_create(&SpanAlarm::of(&view.name, alarm)).set(i64::from(stands));
+        }
+        if view.d_channel.is_some() {
+            self.d_channels.get_or_create(&span).set(i64::from(view.d_channel_is_up()));
+        }
+        for state in ["idle", "in", "out", "setup", "blocked", "dchannel"] {
+            // Near and far are one here.
+            let count = view.timeslots.iter().filter(|slot| slot.state.split('-').next() == Some(state)).count();
+            self.timeslots.get_or_create(&Timeslots::of(&view.name, state)).set(count as i64);
+        }
+        if let Some(counters) = &view.counters {
+            self.slips.get_or_create(&span).inner().store(counters.slips, Ordering::Relaxed);
+            self.errored.get_or_create(&span).inner().store(counters.errored_seconds, Ordering::Relaxed);
+        }
+    }
+}
+
 fn direction(heading: Heading) -> &'static str {
     match heading {
         Heading::In => "in",
@@ -307,7 +372,9 @@ fn direction(heading: Heading) -> &'static str {
 mod tests {
     use super::*;
     use crate::alarm::Text;
+    use crate::call::SpanCounters;
     use crate::clock::ServerStanding;
+    use crate::shell::span::order::tests::view;
     use crate::time::Now;
 
     #[test]
@@ -328,7 +395,10 @@ mod tests {
         metrics.clock(&Standing { servers, ..Standing::default() });
         let now = Now::virtual_start();
         metrics.alarms(&[Alarm::new(now, now.mono, Severity::Major, "Gateway1", Text::new("", "", ""))]);
-        let text = metrics.expose(&Snapshot::default());
+        let counters = Some(SpanCounters { slips: 3, errored_seconds: 2, ..SpanCounters::default() });
+        let line = view(&["in", "out", "out", "blocked-near", "blocked-far"]);
+        let line = SpanView { up: false, alarms: vec!["RAI"], counters, ..line };
+        let text = metrics.expose(&Snapshot { spans: vec![line], ..Snapshot::default() });
         for line in [
             "demarc_build_info{version=\"0\"} 1",
             "demarc_calls_total{trunk=\"Gateway1\",direction=\"out\",result=\"answered\"} 1",
@@ -343,6 +413,17 @@ mod tests {
             "demarc_clock_trusted 0",
             "demarc_alarms{severity=\"critical\"} 0",
             "demarc_alarms{severity=\"major\"} 1",
+            "demarc_span_up{span=\"Span1\"} 0",
+            "demarc_span_alarms{span=\"Span1\",alarm=\"RAI\"} 1",
+            "demarc_span_alarms{span=\"Span1\",alarm=\"LOS\"} 0",
+            "demarc_span_d_channel_up{span=\"Span1\"} 1",
+            "demarc_timeslots{span=\"Span1\",state=\"idle\"} 18",
+            "demarc_timeslots{span=\"Span1\",state=\"out\"} 2",
+            "demarc_timeslots{span=\"Span1\",state=\"setup\"} 0",
+            "demarc_timeslots{span=\"Span1\",state=\"blocked\"} 2",
+            "demarc_timeslots{span=\"Span1\",state=\"dchannel\"} 1",
+            "demarc_span_slips_total{span=\"Span1\"} 3",
+            "demarc_span_errored_seconds_total{span=\"Span1\"} 2",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

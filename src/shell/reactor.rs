@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use firmware_io::SpanError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
@@ -12,7 +13,7 @@ use super::bearer::Bearers;
 use super::clock::Clock;
 use super::observe::{News, Observer};
 use super::sip_reader::SipReader;
-use super::span::{Opened, Spans};
+use super::span::{DriverOrder, Opened, Spans};
 use super::transport::{self, Transports};
 use crate::call::{Event, FromSpan, Output, Snapshot, Switch};
 use crate::hop::SpanId;
@@ -27,6 +28,8 @@ pub enum Control {
     Event(Event),
     /// How do things stand?
     Snapshot(oneshot::Sender<Snapshot>),
+    /// Something is wanted of a line's driver.
+    Driver(SpanId, DriverOrder, oneshot::Sender<Result<(), SpanError>>),
     /// Tell me when no call is left.
     Idle(oneshot::Sender<()>),
     /// End.
@@ -73,8 +76,11 @@ impl Reactor {
                 Some(control) = self.control.recv() => match control {
                     Control::Event(event) => event,
                     Control::Snapshot(reply) => {
-                        // A caller who went away is not our trouble.
-                        let _ = reply.send(self.switch.snapshot(self.clock.now()));
+                        self.spans.complete(self.switch.snapshot(self.clock.now()), reply);
+                        continue;
+                    }
+                    Control::Driver(span, order, reply) => {
+                        self.spans.order(span, order, reply);
                         continue;
                     }
                     Control::Idle(reply) => {

@@ -1,6 +1,8 @@
 //! The lines: opens each, carries frames between its D channel and the switch, watches its alarms, and hands out its
 //! timeslots. A line whose card or driver goes away is opened again, and again, until it is there.
 
+pub mod order;
+
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,15 +11,15 @@ use std::time::Duration;
 use firmware_io::dahdi::Dahdi;
 use firmware_io::e1d::{self, E1d};
 use firmware_io::simulated::{Cable, End, Pacer};
-use firmware_io::{Alarms, Bearer, Counters, DChannel, Law, Span, SpanError};
+use firmware_io::{Alarms, Bearer, DChannel, Law, LoopBack, Span, SpanError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
-use crate::call::FromSpan;
+use crate::call::{FromSpan, Snapshot, SpanCounters, SpanView};
 use crate::config::{self, Driver};
 use crate::hop::SpanId;
 use crate::session::{SessionId, Side};
@@ -50,7 +52,7 @@ pub struct Wanted {
 impl Wanted {
     fn bearer(self, span: &Shared) -> Result<(Box<dyn Bearer>, Law), SpanError> {
         let mut span = span.lock().unwrap_or_else(PoisonError::into_inner);
-        let span = span.as_mut().ok_or(SpanError::Gone)?;
+        let span = span.open.as_mut().ok_or(SpanError::Gone)?;
         let none = || SpanError::NotConfigured("the line has no such timeslot");
         let timeslot = span.line().timeslot(self.timeslot).ok_or_else(none)?;
         Ok((span.bearer(timeslot)?, span.law()))
@@ -65,8 +67,70 @@ pub struct Opened {
     pub bearer: Result<(Box<dyn Bearer>, Law), SpanError>,
 }
 
-/// A line that is open now and then.
-type Shared = Arc<Mutex<Option<Box<dyn Span>>>>;
+/// A line that is open now and then, and how an operator wants it.
+#[derive(Default)]
+struct Held {
+    open: Option<Box<dyn Span>>,
+    loop_back: Option<LoopBack>,
+    down: bool,
+}
+
+type Shared = Arc<Mutex<Held>>;
+
+/// What an operator wants of a line's driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriverOrder {
+    /// Loop the line back, or end that.
+    LoopBack(Option<LoopBack>),
+    /// Take the line down so that the far end sees it, or let it up again.
+    Force {
+        /// Down?
+        down: bool,
+    },
+}
+
+impl Held {
+    /// Once it is open: as the operator wants it.
+    fn opened(&mut self, mut span: Box<dyn Span>) -> Result<(), SpanError> {
+        if self.down {
+            span.force_down(true)?;
+        }
+        if self.loop_back.is_some() {
+            span.loop_back(self.loop_back)?;
+        }
+        self.open = Some(span);
+        Ok(())
+    }
+
+    fn obey(&mut self, order: DriverOrder) -> Result<(), SpanError> {
+        let span = self.open.as_mut().ok_or(SpanError::Gone)?;
+        match order {
+            DriverOrder::LoopBack(kind) => {
+                span.loop_back(kind)?;
+                self.loop_back = kind;
+            }
+            DriverOrder::Force { down } => {
+                span.force_down(down)?;
+                self.down = down;
+            }
+        }
+        Ok(())
+    }
+
+    /// What only the driver knows of a line.
+    fn complete(&self, view: &mut SpanView) {
+        let Some(span) = &self.open else { return };
+        let counters = span.counters();
+        view.loop_back = self.loop_back.map(order::mode);
+        view.counters = Some(SpanCounters {
+            errored_seconds: counters.errored_seconds,
+            code_violations: counters.code_violations,
+            frame_errors: counters.frame_errors,
+            slips: counters.slips,
+            bad_hdlc_frames: counters.bad_hdlc_frames,
+        });
+    }
+}
 
 /// All lines of the box.
 pub struct Spans {
@@ -110,6 +174,7 @@ impl Spans {
     /// Lines that are no longer wanted or changed are closed, new ones opened; the others stay as they are.
     pub fn renew(&mut self, lines: &[Arc<config::Span>]) -> Result<(), io::Error> {
         self.ports.retain(|port| lines.contains(&port.settings));
+        self.ports.iter().for_each(|port| self.tell_again(port));
         if self.pacer.is_none() && lines.iter().any(|line| line.driver == Driver::Simulated) {
             self.pacer = Some(Arc::new(Pacer::start(|| {})?));
         }
@@ -165,20 +230,46 @@ impl Spans {
         });
     }
 
-    /// What went wrong on each open line so far.
-    pub fn counters(&self) -> Vec<(SpanId, Counters)> {
-        let counters = |port: &Port| {
-            let span = port.span.lock().unwrap_or_else(PoisonError::into_inner);
-            Some((port.settings.id, span.as_ref()?.counters()))
-        };
-        self.ports.iter().filter_map(counters).collect()
+    /// Adds to a snapshot what only drivers know, and answers with it. Waits for no driver.
+    pub fn complete(&self, mut snapshot: Snapshot, reply: oneshot::Sender<Snapshot>) {
+        let spans: Vec<(SpanId, Shared)> =
+            self.ports.iter().map(|port| (port.settings.id, port.span.clone())).collect();
+        tokio::task::spawn_blocking(move || {
+            for view in &mut snapshot.spans {
+                if let Some((_, span)) = spans.iter().find(|(id, _)| *id == view.id) {
+                    span.lock().unwrap_or_else(PoisonError::into_inner).complete(view);
+                }
+            }
+            // A caller who went away is not our trouble.
+            let _ = reply.send(snapshot);
+        });
     }
 
-    /// Takes a line down so that the far end sees it, or lets it up again.
-    pub fn force_down(&self, span: SpanId, down: bool) -> Result<(), SpanError> {
-        let port = self.find(span).ok_or(SpanError::Gone)?;
-        let mut span = port.span.lock().unwrap_or_else(PoisonError::into_inner);
-        span.as_mut().ok_or(SpanError::Gone)?.force_down(down)
+    /// What an operator wants of a line's driver; the answer is the driver's. Waits for no driver.
+    pub fn order(&self, span: SpanId, order: DriverOrder, reply: oneshot::Sender<Result<(), SpanError>>) {
+        let Some(port) = self.find(span) else {
+            let _ = reply.send(Err(SpanError::Gone));
+            return;
+        };
+        let (port, arrivals) = (port.span.clone(), self.arrivals.clone());
+        tokio::task::spawn_blocking(move || {
+            let done = port.lock().unwrap_or_else(PoisonError::into_inner).obey(order);
+            if let (Ok(()), DriverOrder::Force { down }) = (&done, order) {
+                // A switch that has ended needs no news.
+                let _ = arrivals.blocking_send((span, FromSpan::Forced(down)));
+            }
+            let _ = reply.send(done);
+        });
+    }
+
+    /// A line that stays may be in a group that is begun anew, which knows nothing of it yet.
+    fn tell_again(&self, port: &Port) {
+        let held = port.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let alarms = held.open.as_ref().map(|span| FromSpan::Alarms(span.alarms()));
+        for news in alarms.into_iter().chain(held.down.then_some(FromSpan::Forced(true))) {
+            // With so much waiting, the line's next alarm has to do.
+            let _ = self.arrivals.try_send((port.settings.id, news));
+        }
     }
 
     fn find(&self, span: SpanId) -> Option<&Port> {
@@ -204,7 +295,7 @@ impl Task {
                 Ok(open) => self.serve(open, &mut frames).await,
                 Err(fault) => Err(fault),
             };
-            *self.span.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.span.lock().unwrap_or_else(PoisonError::into_inner).open = None;
             let Err(fault) = ended else { return };
             wait = if began.elapsed() > AGAIN.1 { AGAIN.0 } else { wait };
             let name = &self.settings.name;
@@ -224,7 +315,7 @@ impl Task {
         let news = watch(span.ready())?;
         let frames = d_channel.as_ref().map(|channel| watch(channel.ready())).transpose()?;
         let alarms = span.alarms();
-        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = Some(span);
+        self.span.lock().unwrap_or_else(PoisonError::into_inner).opened(span)?;
         Ok(Open { news, frames, d_channel, alarms })
     }
 
@@ -285,7 +376,7 @@ impl Task {
 
     fn poll(&self) -> Result<Option<Alarms>, SpanError> {
         let mut span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
-        span.as_mut().ok_or(SpanError::Gone)?.poll()
+        span.open.as_mut().ok_or(SpanError::Gone)?.poll()
     }
 
     async fn tell(&self, arrival: FromSpan) {
@@ -312,5 +403,84 @@ async fn readable(frames: Option<&AsyncFd<OwnedFd>>) -> io::Result<()> {
     match frames {
         Some(frames) => frames.readable().await.map(|mut guard| guard.clear_ready()),
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_io::Line;
+
+    use super::*;
+    use crate::config::Hunt;
+    use crate::wire::q921::Side as End;
+    use crate::wire::q931::Dialect;
+
+    fn line(driver: Driver) -> Arc<config::Span> {
+        Arc::new(config::Span {
+            id: SpanId(1),
+            name: "Span1".to_owned(),
+            driver,
+            line: Line::E1,
+            dialect: Dialect::EuroIsdn,
+            side: End::User,
+            d_channel: config::DChannel::Own,
+            interface: None,
+            hunt: Hunt::Opposite,
+            country: String::new(),
+            echo_tail_ms: 0,
+        })
+    }
+
+    struct Bench {
+        spans: Spans,
+        arrivals: mpsc::Receiver<(SpanId, FromSpan)>,
+    }
+
+    impl Bench {
+        fn with(lines: &[Arc<config::Span>]) -> Bench {
+            let (arrivals_out, arrivals) = mpsc::channel(64);
+            let (opened, _) = mpsc::channel(64);
+            Bench { spans: Spans::start(lines, arrivals_out, opened, Arc::new(|_, _| ())).unwrap(), arrivals }
+        }
+
+        /// The next news that are no frame.
+        async fn news(&mut self) -> FromSpan {
+            loop {
+                match self.arrivals.recv().await.unwrap().1 {
+                    FromSpan::Frame(_) => {}
+                    news => return news,
+                }
+            }
+        }
+
+        async fn order(&self, order: DriverOrder) -> Result<(), SpanError> {
+            let (reply, answer) = oneshot::channel();
+            self.spans.order(SpanId(1), order, reply);
+            answer.await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_taken_down_is_so_after_a_reload() {
+        let lines = [line(Driver::Simulated)];
+        let mut bench = Bench::with(&lines);
+        assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::NONE));
+        bench.order(DriverOrder::Force { down: true }).await.unwrap();
+        assert_eq!(bench.news().await, FromSpan::Forced(true));
+        assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::RAI), "the far end sees it");
+        bench.spans.renew(&lines).unwrap();
+        assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::RAI));
+        assert_eq!(bench.news().await, FromSpan::Forced(true));
+        bench.order(DriverOrder::Force { down: false }).await.unwrap();
+        assert_eq!(bench.news().await, FromSpan::Forced(false));
+        assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::NONE));
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_not_there_takes_no_order() {
+        let driver = Driver::E1d { socket: "/nonexistent".into(), interface: 0, line: 0 };
+        let mut bench = Bench::with(&[line(driver)]);
+        assert!(matches!(bench.news().await, FromSpan::Gone(_)));
+        assert!(matches!(bench.order(DriverOrder::LoopBack(None)).await, Err(SpanError::Gone)));
     }
 }

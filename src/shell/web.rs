@@ -10,18 +10,21 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
+use firmware_io::SpanError;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tracing::info;
 
 use super::alarms;
 use super::clock::Clock;
 use super::observe::{Ask, Observer};
 use super::reactor::Control;
 use super::sip_reader::SipReader;
+use super::span::order::{self as span_order, Doer};
 use super::transport::Transports;
 use crate::alarm::Alarm;
-use crate::call::Snapshot;
+use crate::call::{Event, Snapshot, SpanView};
 
 /// The header that orders must carry.
 pub const ORDER_HEADER: &str = "x-demarc-order";
@@ -64,6 +67,8 @@ fn router(pages: Pages) -> Router {
         .route("/api/calls/{id}", get(call))
         .route("/api/calls/{id}/ladder", get(ladder))
         .route("/api/trunks", get(trunks))
+        .route("/api/spans", get(spans))
+        .route("/api/spans/{span}/{order}", post(order_span))
         .route("/api/clock", get(clock))
         .route("/api/alarms", get(alarms_that_stand))
         .route("/api/reload", post(reload))
@@ -151,6 +156,64 @@ async fn call(State(pages): State<Pages>, Path(id): Path<String>) -> Result<Json
 async fn trunks(State(pages): State<Pages>) -> Result<Json<serde_json::Value>, StatusCode> {
     let snapshot = snapshot(&pages).await?;
     Ok(Json(serde_json::json!(snapshot.trunks)))
+}
+
+async fn spans(State(pages): State<Pages>) -> Result<Json<Vec<SpanView>>, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    Ok(Json(snapshot.spans))
+}
+
+#[derive(Deserialize)]
+struct SpanForm {
+    timeslot: Option<u8>,
+    mode: Option<String>,
+    #[serde(default)]
+    confirm: bool,
+}
+
+/// Says what an order does; does it when that is confirmed.
+async fn order_span(
+    State(pages): State<Pages>,
+    Path((span, verb)): Path<(String, String)>,
+    Query(form): Query<SpanForm>,
+) -> Result<Response, StatusCode> {
+    let snapshot = snapshot(&pages).await?;
+    let Some(view) = snapshot.spans.iter().find(|view| view.name.eq_ignore_ascii_case(&span)) else {
+        return Ok((StatusCode::NOT_FOUND, format!("there is no line {span}: see demarc spans\n")).into_response());
+    };
+    let order = span_order::Order::read(&verb, form.timeslot, form.mode.as_deref());
+    let (order, impact) = match order.and_then(|order| Ok((order, order.impact(view)?))) {
+        Ok(clear) => clear,
+        Err(unclear) => return Ok((StatusCode::UNPROCESSABLE_ENTITY, format!("{unclear}\n")).into_response()),
+    };
+    if !form.confirm {
+        return Ok((StatusCode::PRECONDITION_REQUIRED, format!("{impact}\n")).into_response());
+    }
+    Ok(match carry_out(&pages, view, order.doer(view)).await? {
+        Ok(()) => {
+            info!(span = view.name, "an operator's order, {verb}, is carried out: {impact}");
+            format!("done: {impact}\n").into_response()
+        }
+        Err(fault) => (StatusCode::CONFLICT, format!("{}: {fault}; nothing was done\n", view.name)).into_response(),
+    })
+}
+
+async fn carry_out(pages: &Pages, view: &SpanView, doer: Doer) -> Result<Result<(), SpanError>, StatusCode> {
+    let gone = StatusCode::SERVICE_UNAVAILABLE;
+    match doer {
+        Doer::Switch(orders) => {
+            for order in orders {
+                let event = Event::SpanOrder(view.id, order);
+                pages.control.send(Control::Event(event)).await.map_err(|_| gone)?;
+            }
+            Ok(Ok(()))
+        }
+        Doer::Driver(order) => {
+            let (reply, answer) = oneshot::channel();
+            pages.control.send(Control::Driver(view.id, order, reply)).await.map_err(|_| gone)?;
+            answer.await.map_err(|_| gone)
+        }
+    }
 }
 
 async fn alarms_that_stand(State(pages): State<Pages>) -> Result<Json<Vec<Alarm>>, StatusCode> {

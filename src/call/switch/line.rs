@@ -61,8 +61,20 @@ struct Member {
     settings: Arc<Span>,
     /// `None` while the line's card or driver is not there.
     alarms: Option<Alarms>,
+    /// An operator took it down.
+    forced: bool,
     since: Instant,
     why: String,
+}
+
+impl Member {
+    fn is_up(&self) -> bool {
+        !self.forced && self.alarms.is_some_and(Alarms::is_empty)
+    }
+
+    fn why(&self) -> &str {
+        if self.forced { "an operator took it down" } else { &self.why }
+    }
 }
 
 /// What comes from a span.
@@ -74,6 +86,8 @@ pub enum FromSpan {
     Alarms(Alarms),
     /// Its card or driver is not there; why.
     Gone(String),
+    /// Its driver took it down by an operator's order, or let it up again.
+    Forced(bool),
 }
 
 /// What an operator wants of a span or a timeslot.
@@ -142,7 +156,8 @@ fn made(now: Now, random: &mut Random, spans: Vec<Arc<Span>>, trunk: Option<Trun
         hunt: first.hunt,
         exclusive: true,
     };
-    let member = |settings| Member { settings, alarms: None, since: now.mono, why: "it is being opened".to_owned() };
+    let why = "it is being opened";
+    let member = |settings| Member { settings, alarms: None, forced: false, since: now.mono, why: why.to_owned() };
     // A far end that still knows calls of ours must not take new ones for these.
     let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
     Group { line, access, trunk, spans: spans.into_iter().map(member).collect() }
@@ -205,6 +220,7 @@ impl Group {
             let timeslots = self.line.timeslots().filter(|(slot, _)| slot.span == place);
             let link = self.line.links().find(|(span, ..)| *span == place);
             let view = SpanView {
+                id: member.settings.id,
                 name: member.settings.name.clone(),
                 trunk: trunk.clone(),
                 line: match member.settings.line {
@@ -212,10 +228,12 @@ impl Group {
                     LineKind::E1 => "E1",
                 },
                 switch: member.settings.dialect.name(),
-                up: member.alarms.is_some_and(Alarms::is_empty),
+                up: member.is_up(),
                 alarms: member.alarms.into_iter().flat_map(Alarms::names).collect(),
                 since_seconds: now.mono.since(member.since).as_secs_f64(),
-                why: member.why.clone(),
+                why: member.why().to_owned(),
+                forced_down: member.forced,
+                loop_back: None,
                 d_channel: link.map(|(_, condition, _)| condition.name()),
                 d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
                 timeslots: timeslots
@@ -229,10 +247,11 @@ impl Group {
     }
 
     fn alarms<'a>(&'a self, now: Now) -> impl Iterator<Item = Alarm> + 'a {
-        let spans = self.spans.iter().filter(|member| member.alarms.is_none_or(|alarms| !alarms.is_empty()));
+        let spans = self.spans.iter().filter(|member| !member.is_up());
         spans.map(move |member| {
             let name = &member.settings.name;
             let (what, remedy) = match member.alarms {
+                _ if member.forced => (format!("{name} is down: {}", member.why()), format!("demarc spans up {name}")),
                 None => {
                     (format!("{name} is not there: {}", member.why), "look at the card, its driver and Device".into())
                 }
@@ -268,8 +287,14 @@ impl Switch {
         let (line, now) = (group.id(), turn.now.mono);
         match came {
             FromSpan::Frame(octets) => group.line.receive(now, place, &octets, &mut out),
-            FromSpan::Alarms(alarms) => group.alarmed(turn.now, place, Some(alarms), String::new(), &mut out),
-            FromSpan::Gone(why) => group.alarmed(turn.now, place, None, why, &mut out),
+            FromSpan::Alarms(alarms) => {
+                let set = |member: &mut Member| (member.alarms, member.why) = (Some(alarms), String::new());
+                group.changed(turn.now, place, set, &mut out);
+            }
+            FromSpan::Gone(why) => {
+                group.changed(turn.now, place, |member| (member.alarms, member.why) = (None, why), &mut out);
+            }
+            FromSpan::Forced(down) => group.changed(turn.now, place, |member| member.forced = down, &mut out),
         }
         self.heed_line(line, out, turn);
     }
@@ -503,17 +528,16 @@ impl Group {
         }
     }
 
-    fn alarmed(&mut self, now: Now, place: usize, alarms: Option<Alarms>, why: String, out: &mut Vec<line::Output>) {
+    /// A span is no longer as it was: the line hears when that takes it away or brings it back.
+    fn changed(&mut self, now: Now, place: usize, change: impl FnOnce(&mut Member), out: &mut Vec<line::Output>) {
         let Some(member) = self.spans.get_mut(place) else { return };
-        let news = member.alarms != alarms;
-        member.why = why;
-        if !news {
+        let (before, was_up) = ((member.alarms, member.forced), member.is_up());
+        change(member);
+        if (member.alarms, member.forced) == before {
             return;
         }
-        let was_up = member.alarms.is_some_and(Alarms::is_empty);
-        let is_up = alarms.is_some_and(Alarms::is_empty);
-        (member.alarms, member.since) = (alarms, now.mono);
-        match (was_up, is_up) {
+        member.since = now.mono;
+        match (was_up, member.is_up()) {
             (false, true) => self.line.span_up(now.mono, place, out),
             (true, false) => self.line.span_down(now.mono, place, out),
             _ => {}

@@ -314,6 +314,32 @@ fn a_blocked_timeslot_gets_no_call() {
 }
 
 #[test]
+fn a_line_that_an_operator_takes_down_loses_its_calls_and_has_its_alarms_when_it_is_let_up() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    world.seen();
+    world.happens(Event::Span(SPAN, FromSpan::Forced(true)));
+    assert!(world.seen().contains("lync:BYE"));
+    let shown = |world: &World| {
+        let span = world.snapshot().spans.swap_remove(0);
+        (span.up, span.forced_down, span.why)
+    };
+    assert_eq!(shown(&world), (false, true, "an operator took it down".to_owned()));
+    // The line's own alarms come and go meanwhile.
+    for alarms in [Alarms::RAI, Alarms::NONE, Alarms::LOS] {
+        world.happens(Event::Span(SPAN, FromSpan::Alarms(alarms)));
+        assert!(!shown(&world).0);
+    }
+    world.happens(Event::Span(SPAN, FromSpan::Forced(false)));
+    assert_eq!(shown(&world), (false, false, String::new()));
+    world.happens(Event::Span(SPAN, FromSpan::Alarms(Alarms::NONE)));
+    assert!(shown(&world).0);
+}
+
+#[test]
 fn a_line_without_a_gateway_refuses_its_calls() {
     let mut world = World::with(read(&format!("{INI}[Span1]\n")));
     world.exchange = Some(Exchange::new());
