@@ -393,6 +393,8 @@ fn a_line_is_shown_with_its_timeslots_and_counted() {
     assert_eq!(stage.demarc.metric_where("demarc_timeslots", "state=\"dchannel\""), 1.0);
     assert_eq!(stage.demarc.metric("demarc_timeslots"), 31.0);
     assert_eq!(stage.demarc.metric("demarc_span_d_channel_up"), 0.0);
+    let (_, said, _) = stage.demarc.ask(&["doctor"]);
+    assert!(said.contains("open, no alarm") && said.contains("its D channel is establishing"), "{said}");
 }
 
 #[test]

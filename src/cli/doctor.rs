@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{BAD, GOOD, WRONG, run};
+use super::live::parse;
+use super::{BAD, GOOD, WRONG, ask, run};
 use crate::shell::configuration;
 use crate::shell::doctor::{self, Diagnosis, Verdict};
 
@@ -17,7 +18,8 @@ pub fn examine(file: &Path, json: bool) -> u8 {
         }
     };
     let Some((runtime, seed)) = run::start() else { return WRONG };
-    let diagnosis = runtime.block_on(doctor::examine(config, &warnings, seed));
+    let running = ask::get(&config, "/api/spans").ok().map(|text| parse(&text));
+    let diagnosis = runtime.block_on(doctor::examine(config, &warnings, running.as_ref(), seed));
     print(&diagnosis, json);
     if diagnosis.verdict == Verdict::Pass { GOOD } else { WRONG }
 }

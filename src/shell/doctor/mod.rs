@@ -5,12 +5,14 @@
 //! 3. Every trunk, live and within a bound in time: its name in DNS, TLS, OPTIONS ([`peers`]). The switch itself asks, so
 //!    that what is tried is what calls will try.
 //! 4. The clock: the word of the NTP servers, of the kernel, and the peers' Dates ([`clock`]).
-//! 5. Transfers, dry: who will act on a REFER, what the gateway sees ([`refer`]).
+//! 5. Lines, as the running daemon sees them: only one can have a line open ([`spans`]).
+//! 6. Transfers, dry: who will act on a REFER, what the gateway sees ([`refer`]).
 
 pub mod certificate;
 mod clock;
 mod peers;
 mod refer;
+mod spans;
 
 use std::fmt;
 use std::sync::Arc;
@@ -132,8 +134,14 @@ impl fmt::Display for Diagnosis {
 /// How long NTP servers may take to be judged.
 const SERVERS: Duration = Duration::from_secs(6);
 
-/// Looks at everything; takes at most some twenty seconds.
-pub async fn examine(config: Arc<Config>, warnings: &[config::Finding], seed: [u8; 32]) -> Diagnosis {
+/// Looks at everything; takes at most some twenty seconds. `running` is what the running daemon says of its lines
+/// (`/api/spans`), if one answers.
+pub async fn examine(
+    config: Arc<Config>,
+    warnings: &[config::Finding],
+    running: Option<&serde_json::Value>,
+    seed: [u8; 32],
+) -> Diagnosis {
     let mut random = Random::seeded(seed);
     let (clock, standing) = Clock::corrected();
     let (settings, clock_random) = (config.clock.clone(), Random::seeded(random.octets()));
@@ -142,6 +150,7 @@ pub async fn examine(config: Arc<Config>, warnings: &[config::Finding], seed: [u
     let _ = tokio::time::timeout(SERVERS, clock.judged()).await;
     let mut findings = vec![configuration(warnings)];
     findings.extend(own_certificate(&config, clock.now().wall));
+    findings.extend(spans::findings(&config.spans, running));
     match peers::ask(&config, clock.clone(), random).await {
         Ok(seen) => {
             findings.extend(seen.iter().flat_map(Seen::findings));
