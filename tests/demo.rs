@@ -16,27 +16,52 @@ fn file(text: &str) -> PathBuf {
     text.split_whitespace().find(|word| word.ends_with("/demarc.ini")).unwrap().into()
 }
 
-#[test]
-fn both_calls_and_the_transfer_are_good_and_nothing_stays_behind() {
-    let run = Command::new(DEMARC).args(["demo", "--once"]).output().unwrap();
+/// What the demonstration prints, all of it good.
+fn good(arguments: &[&str]) -> String {
+    let run = Command::new(DEMARC).args(["demo", "--once"]).args(arguments).output().unwrap();
     let text = String::from_utf8(run.stdout).unwrap();
     let log = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{text}\n{log}");
     assert!(text.contains("\nBoth calls and the transfer are good.\n"), "{text}");
+    assert_eq!(text.matches("INVITE + SDP (TLS)").count(), 4, "three calls, and one to the transfer's target:\n{text}");
+    assert!(!text.contains("a=crypto"), "{text}");
+    assert!(!file(&text).parent().unwrap().exists());
+    text
+}
+
+fn in_this_order(text: &str, steps: &[&str]) {
+    let mut rest = text;
+    for step in steps {
+        rest = rest.split_once(step).unwrap_or_else(|| panic!("no {step}, or too early:\n{text}")).1;
+    }
+}
+
+#[test]
+fn over_a_t1_both_calls_and_the_transfer_are_good_and_nothing_stays_behind() {
+    let text = good(&[]);
+    let [_, out, back, transfer] = text.split("\ncall ").collect::<Vec<_>>()[..] else {
+        panic!("three ladders:\n{text}")
+    };
+    in_this_order(
+        out,
+        &["INVITE", "SETUP", "CALL PROCEEDING", "ALERTING", "CONNECT", "200 OK", "BYE", "DISCONNECT", "RELEASE"],
+    );
+    in_this_order(back, &["SETUP", "INVITE", "ALERTING", "200 OK", "CONNECT", "DISCONNECT", "BYE"]);
+    in_this_order(transfer, &["SETUP", "REFER", "202 Accepted (REFER)", "NOTIFY + 200 OK", "BYE", "DISCONNECT"]);
+    assert_eq!(transfer.matches("SETUP").count(), 1, "the line's call is kept:\n{transfer}");
+}
+
+#[test]
+fn over_sip_both_calls_and_the_transfer_are_good_and_nothing_stays_behind() {
+    let text = good(&["--gateway", "sip"]);
     let three = |words: &str| text.lines().any(|line| line.matches(words).count() == 3);
     assert!(three("100 % / 100 %") && three("0 / 0"), "{text}");
-    assert_eq!(text.matches("INVITE + SDP (TLS)").count(), 4, "three calls, and one to the transfer's target:\n{text}");
     assert_eq!(text.matches("Q.850 cause 16").count(), 3, "{text}");
     let transfer = text.split("\ncall ").last().unwrap();
     let steps =
         ["REFER (TLS)", "202 Accepted (REFER)", "INVITE + SDP (TLS)", "NOTIFY + 200 OK", "BYE (TLS)", "BYE (TCP)"];
-    let mut rest = transfer;
-    for step in steps {
-        rest = rest.split_once(step).unwrap_or_else(|| panic!("no {step}, or too early:\n{transfer}")).1;
-    }
+    in_this_order(transfer, &steps);
     assert!(!transfer.contains("REFER (TCP)"), "{transfer}");
-    assert!(!text.contains("a=crypto"), "{text}");
-    assert!(!file(&text).parent().unwrap().exists());
 }
 
 #[test]

@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::shell::configuration;
+use crate::shell::demo::Network;
 
 /// Good.
 pub const GOOD: u8 = 0;
@@ -53,6 +54,9 @@ enum Verb {
         /// End after the calls; exit 0 only if both were good.
         #[arg(long)]
         once: bool,
+        /// What stands for the telephone network: a T1 with a telephone exchange, or a SIP gateway.
+        #[arg(long, value_enum, default_value = "t1")]
+        gateway: Network,
     },
     /// All faults of a configuration at once; no network.
     Check(check::Check),
@@ -87,7 +91,7 @@ pub fn main() -> ExitCode {
     let Cli { config, verb } = Cli::parse();
     ExitCode::from(match verb {
         Verb::Run => run::run(&config),
-        Verb::Demo { once } => run::demo(once),
+        Verb::Demo { once, gateway } => run::demo(gateway, once),
         Verb::Check(check) => return check.run(&config),
         Verb::Doctor(json) => doctor::examine(&config, json.json),
         Verb::Certificate(certificate) => certificate.run(),

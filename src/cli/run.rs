@@ -8,8 +8,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::{BAD, GOOD, WRONG};
 use crate::config::Level;
+use crate::shell::configuration;
 use crate::shell::daemon::Daemon;
-use crate::shell::{configuration, demo};
+use crate::shell::demo::{self, Network};
 
 /// The daemon in the foreground.
 pub fn run(file: &Path) -> u8 {
@@ -46,10 +47,10 @@ pub fn run(file: &Path) -> u8 {
 }
 
 /// The demonstration.
-pub fn demo(once: bool) -> u8 {
+pub fn demo(network: Network, once: bool) -> u8 {
     log_to_stderr("warn");
     let Some((runtime, seed)) = start() else { return WRONG };
-    if runtime.block_on(demo::run(once, seed)) { GOOD } else { WRONG }
+    if runtime.block_on(demo::run(network, once, seed)) { GOOD } else { WRONG }
 }
 
 /// A runtime for signalling (media has its own threads) and a seed from the operating system.

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use super::bearer::Bearers;
 use super::clock::Clock;
 use super::configuration;
+use super::exchange::Exchanges;
 use super::gateway::Voices;
 use super::ntp;
 use super::observe::{News, Observer};
@@ -86,6 +87,7 @@ pub struct Daemon {
     voices: Voices,
     observer: Observer,
     transports: Arc<Transports<SipReader>>,
+    exchanges: Arc<Exchanges>,
     orders: mpsc::Receiver<Order>,
     reactor: JoinHandle<Engine>,
     /// Where the pages are served.
@@ -109,8 +111,9 @@ impl Daemon {
             Arc::new(Transports::start(config.clone(), SipReader::new(clock.clone()), events, options).await?);
         let (spans_out, from_spans) = mpsc::channel(SPAN_QUEUE);
         let (opened_out, opened) = mpsc::channel(SPAN_QUEUE);
-        let spans =
-            Spans::start(&config.spans, spans_out, opened_out, Arc::new(|_, _| ())).map_err(StartFault::Spans)?;
+        let exchanges = Arc::new(Exchanges::new(clock.clone(), Random::seeded(random.octets())));
+        let far_ends = Exchanges::far_ends(&exchanges);
+        let spans = Spans::start(&config.spans, spans_out, opened_out, far_ends).map_err(StartFault::Spans)?;
         let switch = Switch::new(clock.now(), config.clone(), Random::seeded(random.octets()));
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);
@@ -141,7 +144,7 @@ impl Daemon {
         };
         let reactor = tokio::spawn(reactor.run());
         voices.set(&config).await;
-        Ok(Daemon { config, file, control, new_servers, voices, observer, transports, orders, reactor, web })
+        Ok(Daemon { config, file, control, new_servers, voices, observer, transports, exchanges, orders, reactor, web })
     }
 
     /// Runs until a signal or an order ends it.
@@ -240,6 +243,11 @@ impl Daemon {
     /// To ask the reactor, for whoever runs the daemon in its own process.
     pub fn control(&self) -> mpsc::Sender<Control> {
         self.control.clone()
+    }
+
+    /// The exchanges at the far ends of simulated lines.
+    pub fn exchanges(&self) -> &Exchanges {
+        &self.exchanges
     }
 
     /// To ask for ladders.

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::clock::Clock;
+use super::span::FarEnds;
 use super::speech::{Speech, Voice};
 use crate::config;
 use crate::exchange::{Exchange, News, Output, Placed, Says, TelephoneId};
@@ -30,7 +31,6 @@ use crate::media::codec::g711::{self, Law};
 use crate::media::tone::Generator;
 use crate::random::Random;
 use crate::session::Codec;
-use crate::time::Instant;
 use crate::tone::{COUNTRIES, Tones};
 
 /// Octets that are said in advance: a thread that is late for less is not heard.
@@ -46,8 +46,8 @@ const QUEUE: usize = 64;
 
 /// Somebody's ear and mouth on a timeslot.
 pub trait Handset: Send {
-    /// This was heard until now; as many octets are to be said.
-    fn converse(&mut self, now: Instant, heard: &[u8], said: &mut [u8]);
+    /// This was heard until now; as many octets are to be said from now on.
+    fn converse(&mut self, heard: &[u8], said: &mut [u8]);
 }
 
 /// What a telephone wants of its exchange.
@@ -67,7 +67,7 @@ struct Inbox {
 struct Letters {
     orders: Vec<Order>,
     /// The last digits of each telephone that was lent out, and who listens there.
-    lent: Vec<(String, mpsc::Sender<(Instant, News)>)>,
+    lent: Vec<(String, mpsc::Sender<News>)>,
 }
 
 impl Inbox {
@@ -88,7 +88,7 @@ impl Inbox {
 pub struct Telephone {
     inbox: Arc<Inbox>,
     telephone: TelephoneId,
-    news: mpsc::Receiver<(Instant, News)>,
+    news: mpsc::Receiver<News>,
 }
 
 impl Telephone {
@@ -107,8 +107,8 @@ impl Telephone {
         self.order(Order::HangUp { telephone: self.telephone });
     }
 
-    /// What happens next, and when.
-    pub async fn news(&mut self) -> Option<(Instant, News)> {
+    /// What happens next.
+    pub async fn news(&mut self) -> Option<News> {
         self.news.recv().await
     }
 
@@ -147,6 +147,16 @@ impl Exchanges {
             }
         };
         std::thread::Builder::new().name("exchange".into()).spawn(run)
+    }
+
+    /// What takes the far ends of simulated lines.
+    pub fn far_ends(exchanges: &Arc<Exchanges>) -> FarEnds {
+        let exchanges = exchanges.clone();
+        Arc::new(move |settings, end| {
+            if let Err(fault) = exchanges.answer(settings, end) {
+                warn!(span = settings.name, "{} has nobody at its far end: {fault}", settings.name);
+            }
+        })
     }
 
     /// The telephone at a line's exchange whose number ends with these digits. It may be asked for before the line is there.
@@ -190,7 +200,7 @@ struct Desk {
 
 /// A telephone that was lent out.
 struct Lent {
-    news: mpsc::Sender<(Instant, News)>,
+    news: mpsc::Sender<News>,
     handset: Option<Box<dyn Handset>>,
 }
 
@@ -340,7 +350,7 @@ impl Desk {
             lent.handset = None;
         }
         // Who does not listen does not want to know.
-        let _ = lent.news.try_send((self.clock.now().mono, news));
+        let _ = lent.news.try_send(news);
     }
 
     /// As much is said as was heard: the line is the clock.
@@ -358,7 +368,7 @@ impl Desk {
                 Says::Telephone(TelephoneId(which)) => {
                     let handset = self.telephones.get_mut(which).and_then(|lent| lent.handset.as_mut());
                     if let Some(handset) = handset {
-                        handset.converse(self.clock.now().mono, heard, said);
+                        handset.converse(heard, said);
                     }
                 }
             }
@@ -436,6 +446,7 @@ mod tests {
     use crate::isdn::line::{self, Line, Report};
     use crate::isdn::timeslots::CallId;
     use crate::private::Private;
+    use crate::time::Instant;
     use crate::wire::q931::{Number, NumberType};
 
     /// For everything that takes its time.
@@ -601,7 +612,7 @@ mod tests {
     struct Parrot(mpsc::Sender<usize>, usize);
 
     impl Handset for Parrot {
-        fn converse(&mut self, _: Instant, heard: &[u8], said: &mut [u8]) {
+        fn converse(&mut self, heard: &[u8], said: &mut [u8]) {
             said.fill(7);
             self.1 += heard.iter().filter(|octet| **octet == 9).count();
         }
@@ -630,7 +641,7 @@ mod tests {
         near.until("the timeslot is idle", |near| near.line.free() == 23);
         let counted = count.blocking_recv().unwrap();
         assert!((2000..=4000).contains(&counted), "{counted}");
-        let news = std::iter::from_fn(|| telephone.news.try_recv().ok()).map(|(_, news)| news);
+        let news = std::iter::from_fn(|| telephone.news.try_recv().ok());
         let names: Vec<String> = news.map(|news| format!("{news:?}")[..5].to_owned()).collect();
         assert_eq!(names, ["InSer", "Calle", "Conne", "Ended"]);
         let what = Placed {

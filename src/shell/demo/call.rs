@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::handset::{Part, Tape};
 use super::result::{Outcome, Scene};
+use super::tape::{Part, Tape};
 use super::telephone::{News, Order, RINGS, Telephone, What};
 use super::{FRAMES, Progress};
 use crate::shell::speech::PACE;

@@ -5,57 +5,23 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
-use tokio::sync::oneshot;
 
+use super::tape::{Conversation, Part, Recorder};
 use crate::media::reception::Reception;
 use crate::media::srtp::{GROWTH, Inbound, Outbound};
 use crate::random::Random;
 use crate::session::Stream;
 use crate::shell::clock::Clock;
-use crate::shell::speech::{FRAME, Frame, PACE, SILENCE, Speech, Times};
-use crate::time::Instant;
+use crate::shell::speech::{FRAME, Frame, PACE, SILENCE};
 use crate::wire::rtp::{self, FIXED_HEADER, Header};
 
 /// How often to try for an even port whose neighbour is free as well.
 const TRIES: usize = 64;
 /// The longest datagram that is looked at.
 const DATAGRAM: usize = 1500;
-
-/// What an end of a call says and what it waits to hear.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// What it says; `None`: whatever it hears.
-    pub says: Option<Arc<Speech>>,
-    /// What the other end says.
-    pub hears: Arc<Speech>,
-}
-
-impl Part {
-    /// How many frames of speech it will say.
-    fn frames(&self) -> usize {
-        self.says.as_ref().unwrap_or(&self.hears).len()
-    }
-}
-
-/// What a handset remembers of a call.
-#[derive(Clone, Debug)]
-pub struct Tape {
-    /// When each frame of its own speech, or of its echo, was said.
-    pub said: Times,
-    /// When each frame of the other's speech was heard.
-    pub heard: Times,
-    /// Packets missing by sequence number.
-    pub lost: u64,
-    /// Packets that the agreed key does not open, or that come from elsewhere.
-    pub rejected: u64,
-    /// Did the call have keys?
-    pub encrypted: bool,
-}
 
 /// A handset on the hook: a port for RTP and one above it for RTCP, which nobody reads.
 #[derive(Debug)]
@@ -91,12 +57,11 @@ impl Handset {
     pub fn connect(self, stream: &Stream, part: Part, clock: Clock, random: &mut Random) -> io::Result<Conversation> {
         self.rtp.set_nonblocking(true)?;
         let remote = stream.remote.addresses().ok_or(io::ErrorKind::AddrNotAvailable)?.rtp;
-        let switches = Arc::new(Switches::default());
+        let (recorder, conversation) = Recorder::new(part, clock.clone(), stream.srtp.is_some());
         let call = Call {
             socket: self.rtp,
             _rtcp: self.rtcp,
             clock,
-            switches: switches.clone(),
             remote,
             payload_type: stream.payload_type,
             keys: stream.srtp.map(|srtp| (Outbound::new(&srtp.send), Inbound::new(&srtp.receive))),
@@ -109,55 +74,12 @@ impl Handset {
                 length: FIXED_HEADER,
                 padded: false,
             },
-            position: 0,
             echo: VecDeque::new(),
             reception: Reception::default(),
-            tape: Tape {
-                said: Times::new(part.frames()),
-                heard: Times::new(part.hears.len()),
-                lost: 0,
-                rejected: 0,
-                encrypted: stream.srtp.is_some(),
-            },
-            part,
+            recorder,
         };
-        let (tape_out, tape) = oneshot::channel();
-        // Whoever no longer wants the tape has failed already.
-        let run = move || drop(tape_out.send(call.run()));
-        std::thread::Builder::new().name("handset".into()).spawn(run)?;
-        Ok(Conversation { switches, tape })
-    }
-}
-
-#[derive(Debug, Default)]
-struct Switches {
-    speak: AtomicBool,
-    end: AtomicBool,
-}
-
-/// A handset in use. Dropping it ends it as well.
-#[derive(Debug)]
-pub struct Conversation {
-    switches: Arc<Switches>,
-    tape: oneshot::Receiver<Tape>,
-}
-
-impl Conversation {
-    /// Begins its speech; silence until then.
-    pub fn speak(&self) {
-        self.switches.speak.store(true, Ordering::Relaxed);
-    }
-
-    /// Hangs up; `None` if the thread broke.
-    pub async fn end(mut self) -> Option<Tape> {
-        self.switches.end.store(true, Ordering::Relaxed);
-        (&mut self.tape).await.ok()
-    }
-}
-
-impl Drop for Conversation {
-    fn drop(&mut self) {
-        self.switches.end.store(true, Ordering::Relaxed);
+        std::thread::Builder::new().name("handset".into()).spawn(move || call.run())?;
+        Ok(conversation)
     }
 }
 
@@ -166,22 +88,19 @@ struct Call {
     socket: UdpSocket,
     _rtcp: UdpSocket,
     clock: Clock,
-    switches: Arc<Switches>,
     remote: SocketAddr,
     payload_type: u8,
     keys: Option<(Outbound, Inbound)>,
     next: Header,
-    position: usize,
     echo: VecDeque<(Frame, Option<usize>)>,
     reception: Reception,
-    tape: Tape,
-    part: Part,
+    recorder: Recorder,
 }
 
 impl Call {
-    fn run(mut self) -> Tape {
+    fn run(mut self) {
         let mut due = self.clock.now().mono;
-        while !self.switches.end.load(Ordering::Relaxed) {
+        while !self.recorder.is_over() {
             let now = self.clock.now().mono;
             if now < due {
                 self.listen(due.since(now));
@@ -190,12 +109,11 @@ impl Call {
                 due = due + PACE;
             }
         }
-        self.tape.lost = self.reception.lost();
-        self.tape
+        self.recorder.tape.lost = self.reception.lost();
     }
 
     fn say(&mut self) {
-        let (frame, number) = self.frame();
+        let frame = if self.recorder.echoes() { self.echo() } else { self.recorder.next() };
         let mut packet = [0; FIXED_HEADER + FRAME + GROWTH];
         let mut length = FIXED_HEADER + FRAME;
         packet[..FIXED_HEADER].copy_from_slice(&self.next.write());
@@ -204,9 +122,6 @@ impl Call {
             let Some(protected) = outbound.rtp(&self.next, &mut packet, length) else { return };
             length = protected;
         }
-        if let Some(number) = number {
-            self.tape.said.note(number, self.clock.now().mono);
-        }
         // What the network does not take is missing at the other end, and counted there.
         let _ = self.socket.send_to(&packet[..length], self.remote);
         self.next.marker = false;
@@ -214,17 +129,11 @@ impl Call {
         self.next.timestamp = self.next.timestamp.wrapping_add(FRAME as u32);
     }
 
-    /// What is to be said now, and which frame of a speech it is.
-    fn frame(&mut self) -> (Frame, Option<usize>) {
-        let Some(says) = &self.part.says else { return self.echo.pop_front().unwrap_or((SILENCE, None)) };
-        let speaking = self.switches.speak.load(Ordering::Relaxed);
-        match says.frame(self.position).filter(|_| speaking) {
-            Some(frame) => {
-                self.position += 1;
-                (*frame, Some(self.position - 1))
-            }
-            None => (SILENCE, None),
-        }
+    /// What was heard longest ago.
+    fn echo(&mut self) -> Frame {
+        let (frame, number) = self.echo.pop_front().unwrap_or((SILENCE, None));
+        number.into_iter().for_each(|number| self.recorder.said(number));
+        frame
     }
 
     /// Waits for a packet, at most this long.
@@ -235,33 +144,30 @@ impl Call {
         }
         let mut packet = [0; DATAGRAM];
         let Ok((length, from)) = self.socket.recv_from(&mut packet) else { return };
-        let now = self.clock.now().mono;
         if from == self.remote {
-            self.hear(&mut packet[..length], now);
+            self.hear(&mut packet[..length]);
         } else {
-            self.tape.rejected += 1;
+            self.recorder.tape.rejected += 1;
         }
     }
 
-    fn hear(&mut self, packet: &mut [u8], now: Instant) {
+    fn hear(&mut self, packet: &mut [u8]) {
         let Some(header) = Header::read(packet).filter(|_| !rtp::is_rtcp(packet)) else { return };
         let length = match &mut self.keys {
             Some((_, inbound)) => inbound.rtp(&header, packet),
             None => Ok(packet.len()),
         };
         let Ok(length) = length else {
-            self.tape.rejected += 1;
+            self.recorder.tape.rejected += 1;
             return;
         };
         self.reception.packet(header.ssrc, header.sequence);
         let payload = header.payload(&packet[..length]).and_then(|range| packet.get(range));
         let frame = payload.and_then(|payload| Frame::try_from(payload).ok());
         let Some(frame) = frame.filter(|_| header.payload_type == self.payload_type) else { return };
-        let number = self.part.hears.recognise(&frame);
-        if let Some(number) = number {
-            self.tape.heard.note(number, now);
-        }
-        if self.part.says.is_none() {
+        // A packet's worth of sound ends one frame at most.
+        let number = self.recorder.hear(&frame).pop();
+        if self.recorder.echoes() {
             self.echo.push_back((frame, number));
         }
     }

@@ -2,8 +2,8 @@
 //! transfer, and how they were.
 //!
 //! 1. The stage: certificates, ports, a configuration. [`stage`], [`pki`]
-//! 2. Two telephones where the pool would be (mutual TLS, SRTP), one where the gateway would be (TCP,
-//!    plain G.711). [`telephone`], [`handset`]
+//! 2. Two telephones where the pool would be (mutual TLS, SRTP); one at the exchange of a T1 ([`line`]), or where a gateway
+//!    would be (TCP, plain G.711). [`telephone`], [`handset`], [`tape`]
 //! 3. The box itself, started from that configuration as `demarc run` would.
 //! 4. The Lync side calls; the far end says back what it hears. Then the far end calls; both speak.
 //!    [`speech`](super::speech)
@@ -13,10 +13,12 @@
 
 mod call;
 mod handset;
+mod line;
 mod pki;
 mod result;
 
 mod stage;
+mod tape;
 mod telephone;
 
 use std::io::Write as _;
@@ -28,18 +30,20 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::call::{Call, Disturbance, Transfer};
-use self::handset::Part;
 use self::result::Outcome;
+pub use self::stage::Network;
 use self::stage::Stage;
+use self::tape::Part;
 use self::telephone::Telephone;
 use super::clock::Clock;
 use super::configuration;
 use super::daemon::{self, Daemon};
 use super::observe::Ask;
+use super::speech::{Speech, Voice};
 use super::transport;
-use crate::hop::TrunkId;
+use crate::hop::{SpanId, TrunkId};
 use crate::random::Random;
-use crate::shell::speech::{Speech, Voice};
+
 use crate::time::Instant;
 
 /// How long the speech of a call is: 5 s.
@@ -50,6 +54,10 @@ const LIMIT: Duration = Duration::from_secs(40);
 const LYNC: &str = "Lync side";
 const COLLEAGUE: &str = "colleague";
 const GATEWAY: &str = "gateway";
+const EXCHANGE: &str = "exchange";
+/// The line of a demonstration over a T1, and the telephone at its exchange.
+const LINE: SpanId = SpanId(1);
+const TELEPHONE: &str = "3125556789";
 
 /// What did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +68,10 @@ enum Failure {
     Telephone(&'static str, transport::StartError),
     #[error("the box refuses its configuration:\n{0}")]
     Configuration(String),
+    #[error(transparent)]
+    Line(#[from] line::NotInService),
+    #[error("the telephone of the exchange did not start: {0}")]
+    Exchange(std::io::Error),
     #[error("the box did not start: {0}")]
     Box(#[from] daemon::StartFault),
     #[error(transparent)]
@@ -72,11 +84,11 @@ enum Failure {
 
 /// Runs the demonstration. True only if all was good. Without `once` the box stays up for
 /// whoever wants to look at it, until it is interrupted.
-pub async fn run(once: bool, seed: [u8; 32]) -> bool {
+pub async fn run(network: Network, once: bool, seed: [u8; 32]) -> bool {
     let mut random = Random::seeded(seed);
     let progress = Progress { clock: Clock::start() };
     let shown = tokio::select! {
-        shown = show(once, &progress, &mut random) => shown,
+        shown = show(network, once, &progress, &mut random) => shown,
         () = interrupted() => Err(Failure::Interrupted),
     };
     match shown {
@@ -106,15 +118,17 @@ struct Show {
     stage: Stage,
     lync: Telephone,
     colleague: Telephone,
+    /// What stands for the telephone network, and the telephone there.
+    far: &'static str,
     gateway: Telephone,
     daemon: Daemon,
 }
 
 /// The steps, in order.
-async fn show(once: bool, progress: &Progress, random: &mut Random) -> Result<(Show, bool), Failure> {
-    let stage = Stage::build(random, !once)?;
+async fn show(network: Network, once: bool, progress: &Progress, random: &mut Random) -> Result<(Show, bool), Failure> {
+    let stage = Stage::build(network, random, !once)?;
     progress.step(&format!("the configuration of this demonstration: {}", stage.file().display()));
-    let mut show = Show::start(stage, progress, random).await?;
+    let mut show = Show::start(network, stage, progress, random).await?;
     let calls = tokio::time::timeout(LIMIT, show.calls(progress, random)).await;
     let calls = calls.unwrap_or(Err(Failure::Late));
     let ladders = show.ladders().await;
@@ -124,48 +138,70 @@ async fn show(once: bool, progress: &Progress, random: &mut Random) -> Result<(S
 }
 
 impl Show {
-    /// The telephones first, so that the box finds both sides up.
-    async fn start(stage: Stage, progress: &Progress, random: &mut Random) -> Result<Show, Failure> {
+    /// SIP's telephones first, so that the box finds its sides up.
+    async fn start(network: Network, stage: Stage, progress: &Progress, random: &mut Random) -> Result<Show, Failure> {
         let [for_pool, for_gateway] = [(); 2].map(|()| Random::seeded(random.octets()));
         let clock = || progress.clock.clone();
         let no = |who| move |fault| Failure::Telephone(who, fault);
         let pool = Telephone::start(stage.pool()?, TrunkId::LYNC, clock(), for_pool).await;
         let [lync, colleague] = pool.map_err(no(LYNC))?;
-        let gateway = Telephone::start(stage.gateway()?, TrunkId(1), clock(), for_gateway).await;
-        let [gateway] = gateway.map_err(no(GATEWAY))?;
-        progress.step("two telephones stand for the Lync pool, another for the telephone network's gateway");
+        progress.step("two telephones stand for the Lync pool");
+        let gateway = match network {
+            Network::T1 => None,
+            Network::Sip => {
+                let gateway = Telephone::start(stage.gateway()?, TrunkId(1), clock(), for_gateway).await;
+                let [gateway] = gateway.map_err(no(GATEWAY))?;
+                progress.step("another one for the telephone network's gateway");
+                Some(gateway)
+            }
+        };
         let file = stage.file();
         let (config, _) = configuration::load(&file).map_err(Failure::Configuration)?;
         let daemon = Daemon::start(Arc::new(config), file, random.octets()).await?;
-        let (microsoft, trunk) = (stage.microsoft, stage.trunk);
-        progress.step(&format!("demarc is up: Microsoft side {microsoft} (mutual TLS), gateways {trunk} (TCP)"));
-        Ok(Show { stage, lync, colleague, gateway, daemon })
+        let microsoft = stage.microsoft;
+        let (far, gateway) = match gateway {
+            Some(gateway) => {
+                let trunk = stage.trunk;
+                progress
+                    .step(&format!("demarc is up: Microsoft side {microsoft} (mutual TLS), gateways {trunk} (TCP)"));
+                (GATEWAY, gateway)
+            }
+            None => {
+                progress.step(&format!("demarc is up: Microsoft side {microsoft} (mutual TLS), and a T1"));
+                let lent = daemon.exchanges().telephone(LINE, TELEPHONE).map_err(Failure::Exchange)?;
+                let gateway = line::plug_in(lent, clock()).await?;
+                progress
+                    .step("the T1's data link is up, and its timeslots are restarted: a telephone exchange is there");
+                (EXCHANGE, gateway)
+            }
+        };
+        Ok(Show { stage, lync, colleague, far, gateway, daemon })
     }
 
     async fn calls(&mut self, progress: &Progress, random: &mut Random) -> Result<Vec<Outcome>, Failure> {
         let mut speech = |voice| Arc::new(Speech::new(voice, FRAMES, random));
         let [low, high, other] = [speech(Voice::Low), speech(Voice::High), speech(Voice::Low)];
         let part = |says: Option<&Arc<Speech>>, hears: &Arc<Speech>| Part { says: says.cloned(), hears: hears.clone() };
-        let (lync, gateway) = (&mut self.lync, &mut self.gateway);
+        let (far, lync, gateway) = (self.far, &mut self.lync, &mut self.gateway);
         progress.step("call 1: the Lync side dials +13125556789; the far end will say back what it hears");
         let out = Call {
-            names: [LYNC, GATEWAY],
+            names: [LYNC, far],
             secret: [true, false],
             parts: [part(Some(&low), &low), part(None, &low)],
             numbers: ["+14255550100", "+13125556789"],
         };
         let first = out.make([lync, gateway], progress).await?;
-        progress.step("call 2: the gateway dials +14255550100; both ends will speak");
+        progress.step(&format!("call 2: the {far} dials +14255550100; both ends will speak"));
         let back = Call {
-            names: [GATEWAY, LYNC],
+            names: [far, LYNC],
             secret: [false, true],
             parts: [part(Some(&high), &other), part(Some(&other), &high)],
             numbers: ["+13125556789", "+14255550100"],
         };
         let second = back.make([gateway, lync], progress).await?;
-        progress.step("call 3: the Lync side dials +13125556789, to transfer the far end; its gateway takes no REFER");
+        progress.step("call 3: the Lync side dials +13125556789, to transfer the far end, which takes no REFER");
         let transfer = Transfer {
-            names: [LYNC, GATEWAY, COLLEAGUE],
+            names: [LYNC, far, COLLEAGUE],
             secret: [true, false, true],
             parts: [part(Some(&low), &high), part(Some(&high), &other), part(Some(&other), &high)],
             numbers: ["+14255550100", "+13125556789", "+14255550177"],

@@ -5,7 +5,7 @@
 //!  telephone            box                     telephone
 //!  pool01.demo.test     ms1.demo.test           gateway
 //!      pool  <--- TLS --->  microsoft
-//!                           trunk  <--- TCP --->  gateway
+//!                           trunk  <--- TCP --->  gateway, or a T1 instead
 //! ```
 
 use std::io;
@@ -26,6 +26,9 @@ const MEDIA_PORTS: u16 = 40;
 const LOWEST: u16 = 20_000;
 const HIGHEST: u16 = 32_000;
 const TRIES: usize = 100;
+/// The line, and the trunk that it is. No echo is on it, and what takes echoes away changes octets.
+const T1: &str = "[Span1]\nDriver=simulated\nLine=T1\nSwitch=ni2\nCountryCode=1\nEchoTail=off\n\n\
+                  [Gateway1]\nKind=isdn\nSpan=Span1\n";
 /// The file that the box is started with.
 const FILE: &str = "demarc.ini";
 
@@ -49,9 +52,19 @@ pub enum Fault {
     Configuration(String),
 }
 
+/// What stands for the telephone network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Network {
+    /// A T1 with a telephone exchange at its far end.
+    T1,
+    /// A SIP gateway.
+    Sip,
+}
+
 /// Everything the demonstration stands on. Dropping it removes the directory.
 #[derive(Debug)]
 pub struct Stage {
+    network: Network,
     directory: tempfile::TempDir,
     pki: Pki,
     /// Where the Microsoft side reaches the box.
@@ -67,7 +80,7 @@ pub struct Stage {
 
 impl Stage {
     /// Makes certificates, chooses ports, writes the configuration of a box that `stays` up or not.
-    pub fn build(random: &mut Random, stays: bool) -> Result<Stage, Fault> {
+    pub fn build(network: Network, random: &mut Random, stays: bool) -> Result<Stage, Fault> {
         let made = tempfile::Builder::new().prefix("demarc-demo-").tempdir();
         let directory = made.map_err(|fault| Fault::Directory(std::env::temp_dir(), fault))?;
         let pki = Pki::make(directory.path())?;
@@ -75,7 +88,7 @@ impl Stage {
         let web = SocketAddr::new(LOOPBACK, WEB);
         let web = if stays && TcpListener::bind(web).is_ok() { web } else { other_web };
         let media = media_ports(random).map_err(Fault::Ports)?;
-        let stage = Stage { directory, pki, microsoft, trunk, pool, gateway, spare, web, media };
+        let stage = Stage { network, directory, pki, microsoft, trunk, pool, gateway, spare, web, media };
         std::fs::write(stage.file(), stage.box_ini()).map_err(|fault| Fault::File(stage.file(), fault))?;
         Ok(stage)
     }
@@ -101,10 +114,14 @@ impl Stage {
 
     fn box_ini(&self) -> String {
         let lync = self.lync(&self.pki.appliance, self.microsoft, self.pool, &self.pki.pool);
-        let (trunk, gateway, web) = (self.trunk, peer(self.gateway), self.web);
+        let (trunk, web) = (self.trunk, self.web);
+        let gateway = match self.network {
+            Network::T1 => T1.to_owned(),
+            Network::Sip => format!("[Gateway1]\n{}", peer(self.gateway)),
+        };
         format!(
             "; The configuration of a demonstration: everything is on this machine.\n{lync}\
-             TcpListen={trunk}\n\n[Gateway1]\n{gateway}VoiceRoutes=LocalRoute\nEnableReferSupport=False\n\n\
+             TcpListen={trunk}\n\n{gateway}VoiceRoutes=LocalRoute\nEnableReferSupport=False\n\n\
              [HybridVoiceRoutes]\nLocalRoute=^\\+1312\\d{{7}}$\n{}{web}\n",
             self.sound()
         )
@@ -184,7 +201,7 @@ mod tests {
 
     #[test]
     fn everybody_is_where_the_others_look() {
-        let stage = Stage::build(&mut Random::test(1), false).unwrap();
+        let stage = Stage::build(Network::Sip, &mut Random::test(1), false).unwrap();
         let text = std::fs::read(stage.file()).unwrap();
         let (own, findings) = config::parse(&text, &stage.file().to_string_lossy()).unwrap();
         assert!(findings.is_empty(), "{findings:?}");
@@ -200,8 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn the_box_has_a_line_where_that_is_wanted() {
+        let stage = Stage::build(Network::T1, &mut Random::test(3), false).unwrap();
+        let text = std::fs::read(stage.file()).unwrap();
+        let (own, findings) = config::parse(&text, &stage.file().to_string_lossy()).unwrap();
+        assert!(findings.is_empty(), "{findings:?}");
+        assert_eq!(own.gateways()[0].spans, [own.spans[0].id]);
+    }
+
+    #[test]
     fn the_directory_goes_with_the_stage() {
-        let stage = Stage::build(&mut Random::test(2), true).unwrap();
+        let stage = Stage::build(Network::Sip, &mut Random::test(2), true).unwrap();
         let file = stage.file();
         assert!(file.exists());
         drop(stage);

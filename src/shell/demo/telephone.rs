@@ -31,7 +31,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::handset::{Conversation, Handset, Part, Tape};
+use super::handset::Handset;
+use super::tape::{Conversation, Part, Tape};
 use crate::cause::{Release, reason_phrase};
 use crate::config::{Config, Trunk};
 use crate::hop::{Flow, Hop, TrunkId};
@@ -144,6 +145,13 @@ impl Telephone {
         };
         tokio::spawn(agent.run(orders_in, network));
         Ok(telephones)
+    }
+
+    /// Another kind of telephone: who obeys the orders and tells the news.
+    pub(super) fn other() -> (Telephone, mpsc::Receiver<(usize, Order)>, mpsc::Sender<News>) {
+        let (orders, orders_in) = mpsc::channel(QUEUE);
+        let (news_out, news) = mpsc::channel(QUEUE);
+        (Telephone { line: 0, orders, news }, orders_in, news_out)
     }
 
     /// Tells it something.
@@ -526,15 +534,14 @@ impl Agent {
 impl Telephone {
     /// One that does what a test says.
     pub(super) fn puppet() -> (Telephone, mpsc::Sender<What>) {
-        let (orders, _) = mpsc::channel(QUEUE);
+        let (telephone, _, news_out) = Telephone::other();
         let (strings, mut pulled) = mpsc::channel(QUEUE);
-        let (news_out, news) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             while let Some(what) = pulled.recv().await {
                 let _ = news_out.send(News { at: Instant::START, what }).await;
             }
         });
-        (Telephone { line: 0, orders, news }, strings)
+        (telephone, strings)
     }
 }
 
@@ -542,7 +549,7 @@ impl Telephone {
 mod tests {
     use std::future::poll_fn;
 
-    use super::super::stage::Stage;
+    use super::super::stage::{Network, Stage};
     use super::*;
     use crate::shell::speech::{PACE, Passage, Speech, Voice};
 
@@ -572,7 +579,7 @@ mod tests {
     #[tokio::test]
     async fn two_telephones_talk_to_each_other() {
         let (clock, mut random) = (Clock::start(), Random::test(9));
-        let stage = Stage::build(&mut random, false).unwrap();
+        let stage = Stage::build(Network::Sip, &mut random, false).unwrap();
         let own = std::fs::read(stage.file()).unwrap();
         let own = Arc::new(crate::config::parse(&own, &stage.file().to_string_lossy()).unwrap().0);
         let start = |config, seed| Telephone::start(config, TrunkId::LYNC, clock.clone(), Random::test(seed));
