@@ -434,13 +434,18 @@ mod tests {
     struct Bench {
         spans: Spans,
         arrivals: mpsc::Receiver<(SpanId, FromSpan)>,
+        /// A line whose far end nobody holds is gone.
+        _far_ends: std::sync::mpsc::Receiver<firmware_io::simulated::End>,
     }
 
     impl Bench {
         fn with(lines: &[Arc<config::Span>]) -> Bench {
             let (arrivals_out, arrivals) = mpsc::channel(64);
             let (opened, _) = mpsc::channel(64);
-            Bench { spans: Spans::start(lines, arrivals_out, opened, Arc::new(|_, _| ())).unwrap(), arrivals }
+            let (ends, far_ends) = std::sync::mpsc::channel();
+            let keep: FarEnds = Arc::new(move |_, end| ends.send(end).unwrap_or_default());
+            let spans = Spans::start(lines, arrivals_out, opened, keep).unwrap();
+            Bench { spans, arrivals, _far_ends: far_ends }
         }
 
         /// The next news that are no frame.
