@@ -364,15 +364,20 @@ fn a_daemon_that_is_not_there_is_a_fault_with_a_remedy() {
 
 // Lines.
 
-/// A box with an E1 whose far end nobody serves: its alarms come and go within 200 ms.
+/// A box with an E1, the exchange at its far end; alarms come and go within 200 ms there.
 fn with_line() -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
     let stage = Stage::set(|setup| {
-        setup.gateways[0].more = Vec::new();
-        setup.more = "\n[Gateway2]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\n[Span1]\nLine=E1\nSwitch=euroisdn\n"
+        setup.gateways.clear();
+        setup.more = "\n[Gateway2]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\n\
+                      [Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n"
             .to_owned();
     });
     let view = |stage: &Stage| json(&get(stage.demarc.web, "/api/spans").unwrap().1)[0].clone();
-    until(seconds(5), "the line is open", || (view(&stage)["up"] == true).then_some(()));
+    let rests = |shown: &serde_json::Value| {
+        let idle = shown["timeslots"].as_array().is_some_and(|slots| slots.iter().all(|slot| slot["state"] != "setup"));
+        shown["d_channel"] == "up" && idle
+    };
+    until(seconds(8), "the line is up", || rests(&view(&stage)).then_some(()));
     (stage, view)
 }
 
@@ -387,14 +392,17 @@ fn a_line_is_shown_with_its_timeslots_and_counted() {
     assert_eq!(shown["counters"]["slips"], 0, "{shown}");
     let (code, said, _) = stage.demarc.ask(&["spans"]);
     assert!(code == 0 && said.starts_with("Span1      up for ") && said.contains("E1 euroisdn, of Gateway2"), "{said}");
-    assert!(said.contains("  D channel  establishing") && said.contains(".......D"), "{said}");
+    assert!(said.contains("  D channel  up\n  timeslots  ........ .......D ........ .......\n"), "{said}");
     assert_eq!(json(&stage.demarc.ask(&["spans", "--json"]).1)[0]["name"], "Span1");
     assert_eq!(stage.demarc.metric_where("demarc_span_up", "Span1"), 1.0);
     assert_eq!(stage.demarc.metric_where("demarc_timeslots", "state=\"dchannel\""), 1.0);
     assert_eq!(stage.demarc.metric("demarc_timeslots"), 31.0);
-    assert_eq!(stage.demarc.metric("demarc_span_d_channel_up"), 0.0);
+    assert_eq!(stage.demarc.metric("demarc_span_d_channel_up"), 1.0);
     let (_, said, _) = stage.demarc.ask(&["doctor"]);
-    assert!(said.contains("open, no alarm") && said.contains("its D channel is establishing"), "{said}");
+    assert!(
+        said.contains("open, no alarm") && said.contains("the far end answers as the network's side, in euroisdn"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -447,11 +455,34 @@ fn a_line_that_is_taken_down_is_down_at_both_ends_until_it_is_let_up() {
 }
 
 #[test]
+fn a_call_stays_when_its_timeslot_is_blocked_and_ends_when_its_line_is_taken_down() {
+    let (stage, view) = with_line();
+    let mut lync = Peer::calling(&stage.lab);
+    let link = lync.connect(stage.demarc.lync);
+    let mut call = lync.call(&link, "+13125556789", &Sdp::encrypted(lync.host, "sendrecv"));
+    call.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+    let shown = view(&stage);
+    let slots = shown["timeslots"].as_array().unwrap();
+    let busy = slots.iter().find(|slot| slot["state"] == "out").unwrap()["timeslot"].to_string();
+    let (_, said, _) = stage.demarc.ask(&["spans", "block", "Span1", &busy, "--yes"]);
+    assert!(said.contains("carries a call: it goes on; no further call will use it"), "{said}");
+    assert_eq!(stage.demarc.metric_where("demarc_timeslots", "state=\"out\""), 1.0);
+    let (_, said, _) = stage.demarc.ask(&["spans", "down", "Span1"]);
+    assert!(said.contains("1 call on Span1 ends at once, its parties are cut off"), "{said}");
+    assert_eq!(stage.demarc.calls().len(), 1);
+    assert_eq!(stage.demarc.ask(&["spans", "down", "Span1", "--yes"]).0, 0);
+    lync.expect("BYE").answer(200, "OK", "");
+    stage.demarc.idle();
+}
+
+#[test]
 fn a_line_that_is_looped_back_meets_itself_on_its_d_channel() {
     let (stage, view) = with_line();
     let (_, said, _) = stage.demarc.ask(&["spans", "loop", "Span1", "local", "--yes"]);
     assert!(said.starts_with("done: Span1 hears itself instead of the far end"), "{said}");
     assert_eq!(view(&stage)["loop_back"], "local");
+    // What is said on the D channel comes back.
+    assert_eq!(stage.demarc.ask(&["spans", "restart", "Span1", "1", "--yes"]).0, 0);
     until(seconds(8), "its D channel says so", || view(&stage)["d_channel_fault"].as_str().map(str::to_owned));
     let (_, said, _) = stage.demarc.ask(&["spans"]);
     assert!(said.contains("looped back (local)") && said.contains("last fault: "), "{said}");

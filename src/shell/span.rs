@@ -412,7 +412,7 @@ mod tests {
 
     use super::*;
     use crate::config::Hunt;
-    use crate::wire::q921::Side as End;
+    use crate::wire::q921;
     use crate::wire::q931::Dialect;
 
     fn line(driver: Driver) -> Arc<config::Span> {
@@ -422,7 +422,7 @@ mod tests {
             driver,
             line: Line::E1,
             dialect: Dialect::EuroIsdn,
-            side: End::User,
+            side: q921::Side::User,
             d_channel: config::DChannel::Own,
             interface: None,
             hunt: Hunt::Opposite,
@@ -434,16 +434,16 @@ mod tests {
     struct Bench {
         spans: Spans,
         arrivals: mpsc::Receiver<(SpanId, FromSpan)>,
-        /// A line whose far end nobody holds is gone.
-        _far_ends: std::sync::mpsc::Receiver<firmware_io::simulated::End>,
+        _far_ends: Arc<Mutex<Vec<End>>>,
     }
 
     impl Bench {
         fn with(lines: &[Arc<config::Span>]) -> Bench {
             let (arrivals_out, arrivals) = mpsc::channel(64);
             let (opened, _) = mpsc::channel(64);
-            let (ends, far_ends) = std::sync::mpsc::channel();
-            let keep: FarEnds = Arc::new(move |_, end| ends.send(end).unwrap_or_default());
+            let far_ends = Arc::<Mutex<Vec<End>>>::default();
+            let keep = far_ends.clone();
+            let keep: FarEnds = Arc::new(move |_, end| keep.lock().unwrap().push(end));
             let spans = Spans::start(lines, arrivals_out, opened, keep).unwrap();
             Bench { spans, arrivals, _far_ends: far_ends }
         }
