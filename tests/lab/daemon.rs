@@ -53,6 +53,8 @@ pub struct Setup {
     pub trunk_configuration: Vec<String>,
     /// Further lines of `[Trunks]`.
     pub trunks: Vec<String>,
+    /// `[Lync] SRTPMode`.
+    pub srtp: &'static str,
     /// Days from today on which its certificate begins and ends.
     pub days: (i64, i64),
     /// Lines of `[Clock]`.
@@ -77,6 +79,7 @@ impl Setup {
             media: Vec::new(),
             trunk_configuration: Vec::new(),
             trunks: Vec::new(),
+            srtp: "Required",
             days: (-1, 300),
             clock: Vec::new(),
             environment: Vec::new(),
@@ -101,13 +104,14 @@ impl Setup {
         let trunks = self.trunks.join("\n");
         let mut ini = format!(
             "[Lync]\nProfile={}\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
-             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode=Required\n{switches}\n\n[Trunks]\nTlsListen={us}:5067\nTcpListen={us}:5068\n\
+             TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode={}\n{switches}\n\n[Trunks]\nTlsListen={us}:5067\nTcpListen={us}:5068\n\
              UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs={}\n{}\n\n[Web]\nListen={us}:8085\n\n",
             self.profile,
             self.next_hop,
             certificate.display(),
             key.display(),
             roots.display(),
+            self.srtp,
             self.ports.0,
             self.ports.1,
             self.codecs,

@@ -1,7 +1,10 @@
 /*
  * One end of a D channel, made of libpri, that lives in a virtual time: a program for tests, driven by lines.
  *
- *   libpri network|user SWITCH
+ *   libpri network|user SWITCH [CHANNEL]
+ *
+ * With CHANNEL the far end is at DAHDI's D channel of that number, and the time is the true one: "at", "frame" and "done"
+ * are not said then, by either side.
  *
  * Each line on stdin is answered by lines on stdout, the last of them "done MS": when a timer is next due, or -1.
  *
@@ -22,16 +25,29 @@
  * Frames that libpri gives to be written, and expects to read, carry two octets in the place of the FCS.
  */
 
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include <libpri.h>
 
 enum { FCS = 2, LONGEST = 1024, CALLS = 4096, EXPLICIT = 1 << 16 };
 
+/* As DAHDI's dahdi/user.h has them. */
+struct buffers {
+	int send_policy, receive_policy, count, size, readable, writable;
+};
+#define SPECIFY _IOW(0xda, 38, int)
+#define GET_EVENT _IOR(0xda, 8, int)
+#define SET_BUFFERS _IOW(0xda, 27, struct buffers)
+
 static struct pri *pri;
+static int d_channel;
 static long clock_ms;
 static unsigned char incoming[LONGEST];
 static int incoming_length;
@@ -41,7 +57,15 @@ static int call_count;
 /* Takes the place of the C library's, also for libpri: there is no other time here. */
 int gettimeofday(struct timeval *restrict now, void *restrict zone)
 {
+	struct timespec real;
+
 	(void)zone;
+	if (d_channel) {
+		clock_gettime(CLOCK_REALTIME, &real);
+		now->tv_sec = real.tv_sec;
+		now->tv_usec = real.tv_nsec / 1000;
+		return 0;
+	}
 	now->tv_sec = 1000 + clock_ms / 1000;
 	now->tv_usec = clock_ms % 1000 * 1000;
 	return 0;
@@ -309,30 +333,93 @@ static int switch_type(const char *name)
 	exit(2);
 }
 
+static int open_channel(void)
+{
+	struct buffers buffers = { .count = 32, .size = LONGEST };
+	int file = open("/dev/dahdi/channel", O_RDWR | O_NONBLOCK);
+
+	if (file < 0 || ioctl(file, SPECIFY, &d_channel) || ioctl(file, SET_BUFFERS, &buffers)) {
+		perror("DAHDI's channel");
+		exit(1);
+	}
+	return file;
+}
+
+/* False when there are no more orders. */
+static int take_order(void)
+{
+	char line[3 * LONGEST], word[32] = "";
+
+	if (!fgets(line, sizeof line, stdin))
+		return 0;
+	sscanf(line, "%31s", word);
+	order(word, line + strlen(word));
+	return 1;
+}
+
+static int wait_ms(void)
+{
+	struct timeval now, *next = pri_schedule_next(pri);
+	long left;
+
+	if (!next)
+		return -1;
+	gettimeofday(&now, NULL);
+	left = (next->tv_sec - now.tv_sec) * 1000 + (next->tv_usec - now.tv_usec + 999) / 1000;
+	return left < 0 ? 0 : left;
+}
+
+/* Until there are no more orders. */
+static void run(int file)
+{
+	struct pollfd ends[] = { { .fd = 0, .events = POLLIN }, { .fd = file, .events = POLLIN | POLLPRI } };
+	pri_event *event;
+	int alarm;
+
+	do {
+		fflush(stdout);
+		poll(ends, 2, wait_ms());
+		/* While an event waits, nothing can be read or written. */
+		if (ends[1].revents & (POLLPRI | POLLERR))
+			while (ioctl(file, GET_EVENT, &alarm) == 0 && alarm)
+				;
+		if (ends[1].revents & POLLIN && (event = pri_check_event(pri)))
+			tell(event);
+		run_timers();
+	} while (!(ends[0].revents & (POLLIN | POLLHUP)) || take_order());
+}
+
 int main(int count, char **words)
 {
-	char line[3 * LONGEST], word[32];
+	int file = 0;
 
-	if (count != 3) {
-		fprintf(stderr, "libpri network|user SWITCH\n");
+	if (count != 3 && count != 4) {
+		fprintf(stderr, "libpri network|user SWITCH [CHANNEL]\n");
 		return 2;
+	}
+	if (count == 4) {
+		d_channel = atoi(words[3]);
+		file = open_channel();
+		/* Else orders could wait where poll does not see them. */
+		setvbuf(stdin, NULL, _IONBF, 0);
 	}
 	pri_set_message(complain);
 	pri_set_error(complain);
-	pri = pri_new_cb(0, strcmp(words[1], "network") == 0 ? PRI_NETWORK : PRI_CPE, switch_type(words[2]), read_frame,
-			 write_frame, NULL);
+	pri = pri_new_cb(file, strcmp(words[1], "network") == 0 ? PRI_NETWORK : PRI_CPE, switch_type(words[2]),
+			 d_channel ? NULL : read_frame, d_channel ? NULL : write_frame, NULL);
 	if (!pri)
 		return 1;
 	pri_hangup_fix_enable(pri, 1);
 	pri_set_service_message_support(pri, 1);
+	if (d_channel) {
+		run(file);
+		return 0;
+	}
 	do {
 		printf("done %ld\n", next_ms());
 		fflush(stdout);
-		if (!fgets(line, sizeof line, stdin))
+		if (!take_order())
 			return 0;
-		word[0] = '\0';
-		sscanf(line, "%31s", word);
-		order(word, line + strlen(word));
 		run_timers();
 	} while (1);
 }
