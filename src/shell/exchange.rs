@@ -27,6 +27,7 @@ use crate::isdn::call::Access;
 use crate::isdn::line::Terms;
 use crate::isdn::link::Parameters;
 use crate::isdn::timeslots::{self, Carrier, Hunt, Numbering, Slot};
+use crate::media::Pace;
 use crate::media::codec::g711::{self, Law};
 use crate::media::tone::Generator;
 use crate::random::Random;
@@ -139,6 +140,8 @@ impl Exchanges {
         let (inbox, clock, settings) = (self.inbox(settings.id)?, self.clock.clone(), settings.clone());
         let seed = self.random.lock().unwrap_or_else(PoisonError::into_inner).octets();
         let run = move || {
+            // Its calls are to be heard as they are, not as late as it is.
+            let _ = Pace::take();
             let desk = Desk::new(&settings, end, inbox, clock, Random::seeded(seed));
             let name = settings.name;
             match desk.and_then(Desk::run) {

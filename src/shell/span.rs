@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::call::{FromSpan, Snapshot, SpanCounters, SpanView};
 use crate::config::{self, Driver};
 use crate::hop::SpanId;
+use crate::media::Pace;
 use crate::session::{SessionId, Side};
 
 /// Frames for a D channel that may wait; what is beyond them the data link repeats.
@@ -176,7 +177,7 @@ impl Spans {
         self.ports.retain(|port| lines.contains(&port.settings));
         self.ports.iter().for_each(|port| self.tell_again(port));
         if self.pacer.is_none() && lines.iter().any(|line| line.driver == Driver::Simulated) {
-            self.pacer = Some(Arc::new(Pacer::start(|| {})?));
+            self.pacer = Some(Arc::new(Pacer::start(punctual)?));
         }
         for line in lines {
             if !self.ports.iter().any(|port| port.settings == *line) {
@@ -383,6 +384,11 @@ impl Task {
         // A switch that has ended needs no news.
         let _ = self.arrivals.send((self.settings.id, arrival)).await;
     }
+}
+
+/// A line that is late is late for all its calls. What the media threads were refused is not told twice.
+fn punctual() {
+    let _ = Pace::take();
 }
 
 /// An open line.

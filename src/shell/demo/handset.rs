@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, ppoll};
 
 use super::tape::{Conversation, Part, Recorder};
+use crate::media::Pace;
 use crate::media::reception::Reception;
 use crate::media::srtp::{GROWTH, Inbound, Outbound};
 use crate::random::Random;
@@ -78,7 +79,11 @@ impl Handset {
             reception: Reception::default(),
             recorder,
         };
-        std::thread::Builder::new().name("handset".into()).spawn(move || call.run())?;
+        std::thread::Builder::new().name("handset".into()).spawn(move || {
+            // Who measures sound must not be late himself.
+            let _ = Pace::take();
+            call.run();
+        })?;
         Ok(conversation)
     }
 }
