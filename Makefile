@@ -1,6 +1,6 @@
 # make run    what the box does, on this machine     make test   every test, with the peers it needs
 # make bench  the figures (ONLY=name for one)        make lint   format, lints, licences
-# make test-dahdi  the T1/E1 driver against the kernel's own, in a virtual machine
+# make test-dahdi  the T1/E1 driver against the kernel's own and the daemon on it, in a virtual machine
 # make install, make deb                             the daemon as a service
 
 CARGO ?= cargo
