@@ -25,7 +25,7 @@ use super::socket::{Socket, is_of_earlier};
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Buffers for datagrams; what comes while all are in use waits in its socket. A power of two.
-const SLOTS: u16 = 512;
+const SLOTS: u16 = 1024;
 /// Buffers for packets of our own making that wait to be taken by the kernel.
 const LETTERS: u16 = 128;
 /// Requests that wait to be taken by the kernel.
@@ -356,6 +356,11 @@ impl Sockets for Ring {
     }
 
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
+        let mut packets = 0;
+        if !self.ended.is_empty() {
+            // Mostly for want of buffers: those of what was sent come back first, or each would end again at once.
+            packets += self.glance();
+        }
         while let Some(at) = self.ended.pop() {
             self.receive(at);
             if self.ended.last() == Some(&at) {
@@ -364,7 +369,9 @@ impl Sockets for Ring {
             }
         }
         self.alarm.within(most);
-        let mut packets = if self.mail.put_aside.is_empty() { 0 } else { self.glance() };
+        if !self.mail.put_aside.is_empty() {
+            packets += self.glance();
+        }
         if let Some(gather) = gather.filter(|_| packets == 0) {
             // What is there already is not kept waiting.
             packets = self.glance();
