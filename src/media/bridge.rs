@@ -161,7 +161,7 @@ pub struct Bridge {
     /// What is played in place of its packets, indexed as they are.
     sources: [Option<Box<Source>>; 2],
     /// Timeslots, and the sound of those that are agreed.
-    seized: [Option<Seized>; 2],
+    seized: [Option<Box<Seized>>; 2],
     lines: [Option<Box<Line>>; 2],
     patience: Duration,
     count_due: Instant,
@@ -206,26 +206,26 @@ impl Bridge {
     /// From now on, sound of `side` goes to this timeslot, where the session says so; the one before, if there was one. It
     /// may allocate, as applying a session may.
     pub fn seize(&mut self, side: Side, bearer: Box<dyn Bearer>, law: Law) -> io::Result<Option<Box<dyn Bearer>>> {
-        let before = self.seized[side.index()].replace(Seized::new(bearer, law)?);
+        let before = self.seized[side.index()].replace(Box::new(Seized::new(bearer, law)?));
         self.set_line(side);
-        Ok(before.map(Seized::release))
+        Ok(before.map(|seized| seized.release()))
     }
 
     /// The timeslot of `side`, to go home.
     pub fn release(&mut self, side: Side) -> Option<Box<dyn Bearer>> {
         self.lines[side.index()] = None;
-        self.seized[side.index()].take().map(Seized::release)
+        self.seized[side.index()].take().map(|seized| seized.release())
     }
 
     /// What is readable when [`Bridge::serve`] has something to do.
     pub fn ready(&self, side: Side) -> Option<BorrowedFd<'_>> {
-        self.seized[side.index()].as_ref().map(Seized::ready)
+        self.seized[side.index()].as_ref().map(|seized| seized.ready())
     }
 
     /// The sound of a timeslot that is there and agreed.
     fn set_line(&mut self, side: Side) {
         let (peer, line) = (&self.peers[side.index()], &mut self.lines[side.index()]);
-        let law = self.seized[side.index()].as_ref().map(Seized::law);
+        let law = self.seized[side.index()].as_ref().map(|seized| seized.law());
         *line = law.zip(peer.timeslot()).map(|(law, timeslot)| match line.take() {
             Some(mut line) if line.suits(law, &timeslot) => {
                 line.set(&timeslot);
