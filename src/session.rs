@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use firmware_io::Law;
+
 use crate::hop::SpanId;
 use crate::private::Secret;
 use crate::tone::Cadence;
@@ -55,6 +57,15 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, static payload type 8.
     Pcma,
+}
+
+impl From<Law> for Codec {
+    fn from(law: Law) -> Codec {
+        match law {
+            Law::Mu => Codec::Pcmu,
+            Law::A => Codec::Pcma,
+        }
+    }
 }
 
 impl Codec {

@@ -11,7 +11,7 @@ use demarc::isdn::call::{Access, Order, Setup, Word};
 use demarc::isdn::line::{Line, Output, Report, Terms};
 use demarc::isdn::link::{Condition, Link, Output as Linked, Parameters};
 use demarc::isdn::restart::What;
-use demarc::isdn::timeslots::{CallId, Carrier, End, Hunt, Numbering, Slot, Span, View};
+use demarc::isdn::timeslots::{CallId, Carrier, Counting, End, Slot, Span, View};
 use demarc::random::Random;
 use demarc::session::Codec;
 use demarc::time::Instant;
@@ -290,14 +290,9 @@ fn line(side: Side, dialect: Dialect, spans: u8) -> Line {
         Dialect::EuroIsdn | Dialect::Qsig => (Carrier::E1, Codec::Pcma),
         _ => (Carrier::T1, Codec::Pcmu),
     };
-    let span = |interface| Span { carrier, interface, signalling: interface == 0, numbering: Numbering::Timeslot };
-    Line::new(Terms {
-        access: Arc::new(Access::new(side, dialect, law)),
-        spans: (0..spans).map(span).collect(),
-        link: Parameters::default(),
-        hunt: Hunt::Opposite,
-        exclusive: false,
-    })
+    let span = |interface| Span { carrier, interface, signalling: interface == 0, counting: Counting::Timeslot };
+    let access = Arc::new(Access::new(side, dialect, law));
+    Line::new(Terms { exclusive: false, ..Terms::new(access, (0..spans).map(span).collect()) })
 }
 
 impl Cable<Line> {

@@ -13,6 +13,14 @@ pub enum Line {
 }
 
 impl Line {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Line::T1 => "T1",
+            Line::E1 => "E1",
+        }
+    }
+
     /// How many timeslots carry something.
     pub const fn timeslots(self) -> u8 {
         match self {

@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::terms;
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{Config, Trunk};
 use crate::hop::{Flow, Hop, SpanId};
@@ -87,9 +86,7 @@ impl Leg {
             Egress::Line(line) => {
                 let gone = || Release::new(Guilty::Us, Cause::NO_ROUTE, "the line is no longer configured");
                 let span = config.span(*line).ok_or_else(gone)?;
-                let access = Access::new(span.side, span.dialect, terms::law(span.line));
-                let numbering = Numbering { country: span.country.clone() };
-                let (leg, setup) = isdn::leg::Leg::outgoing(&access, &numbering, parties)?;
+                let (leg, setup) = isdn::leg::Leg::outgoing(&Access::of(span), &Numbering::of(span), parties)?;
                 out.push(Output::Place(*line, Box::new(setup)));
                 Ok(Leg::Line(Box::new(leg)))
             }

@@ -5,6 +5,8 @@
 //! 2. More than [`OFF`] away it is off, and said to be so; it is right again within half of that.
 //! 3. Certificates are evidence too, where a handshake fails for their dates ([`Window`]): until a message comes by TLS from
 //!    the same address, or nothing more was seen for [`LASTS`].
+//! 4. A signed Referred-By is dated by who signed it, perhaps long before it is used: that date is shown beside, and makes
+//!    no verdict here.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -45,6 +47,8 @@ pub(super) struct PeerClock {
     /// Since when it is off.
     off: Option<Instant>,
     failed: Option<Failed>,
+    /// The date of the last signed identity minus our time, and when it was heard.
+    signed: Option<(SignedDuration, Instant)>,
 }
 
 /// What changed.
@@ -70,6 +74,16 @@ impl PeerClock {
         }
         self.off = off.then_some(now.mono);
         Some(if off { News::Off(offset) } else { News::Right })
+    }
+
+    /// An identity came that was signed so long after our time (before it, if negative).
+    pub fn signed(&mut self, now: Now, offset: SignedDuration) {
+        self.signed = Some((offset, now.mono));
+    }
+
+    /// The last signed identity's date minus our time, and when it was heard.
+    pub fn identity(&self) -> Option<(SignedDuration, Instant)> {
+        self.signed
     }
 
     /// Its time minus ours, to a second; `None` until enough was heard.

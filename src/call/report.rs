@@ -310,6 +310,10 @@ pub struct TrunkView {
     pub clock_offset_seconds: Option<i64>,
     /// How long ago its last Date was heard.
     pub clock_age_seconds: Option<f64>,
+    /// The date of the last signed identity (ms-identity) that came from there minus our time.
+    pub identity_offset_seconds: Option<f64>,
+    /// How long ago that was heard.
+    pub identity_age_seconds: Option<f64>,
     /// What a gateway says of itself.
     #[serde(skip_serializing_if = "gateway::View::is_empty")]
     pub gateway: gateway::View,

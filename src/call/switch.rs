@@ -683,6 +683,8 @@ fn trunk_view(watch: &TrunkWatch, now: Now) -> TrunkView {
         max_calls: watch.trunk.max_calls,
         clock_offset_seconds: watch.clock.offset().map(|offset| offset.as_secs()),
         clock_age_seconds: watch.clock.last_heard().map(|heard| now.mono.since(heard).as_secs_f64()),
+        identity_offset_seconds: watch.clock.identity().map(|(offset, _)| offset.as_secs_f64()),
+        identity_age_seconds: watch.clock.identity().map(|(_, heard)| now.mono.since(heard).as_secs_f64()),
         gateway: watch.gateway.view(now.mono),
     }
 }

@@ -11,13 +11,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use firmware_io::{Law, Line};
-
 use crate::config::{Config, Span, Switches, Trunk};
 use crate::leg::{Terms, Wish};
-use crate::session::{
-    Codec, Digits, Direction, Opus, Play, Remote, Session, Side, Sound, Stream, Tail, Timeslot, Watch,
-};
+use crate::session::{Codec, Digits, Direction, Opus, Play, Remote, Session, Side, Sound, Stream, Timeslot, Watch};
 use crate::tone::Cadence;
 
 /// A peer from which neither RTP nor RTCP came for this long is gone (Microsoft KB 981218).
@@ -95,22 +91,10 @@ pub(super) fn session(
     Session { sides: [side(Side::A), side(Side::B)], plays }
 }
 
-/// The law of a kind of line.
-pub(super) fn law(line: Line) -> Codec {
-    match line.law() {
-        Law::Mu => Codec::Pcmu,
-        Law::A => Codec::Pcma,
-    }
-}
-
 /// The sound of a timeslot, in the line's law. Digits are tones, as on every line.
-pub(super) fn through(span: &Span, number: u8, law: Codec) -> Stream {
-    let canceller = match span.echo_tail_ms {
-        0 => None,
-        64 => Some(Tail::Ms64),
-        _ => Some(Tail::Ms128),
-    };
-    let timeslot = Timeslot { span: span.id, number, receive_gain: 0, transmit_gain: 0, canceller };
+pub(super) fn through(span: &Span, number: u8) -> Stream {
+    let law = Codec::from(span.line.law());
+    let timeslot = Timeslot { span: span.id, number, receive_gain: 0, transmit_gain: 0, canceller: span.echo_tail };
     Stream {
         remote: Remote::Timeslot(timeslot),
         ice: None,

@@ -1,17 +1,17 @@
 //! The T1 and E1 lines, and the groups of them whose calls one D channel sets up (NFAS).
 
-use std::path::PathBuf;
-
-use firmware_io::{Line, Timeslot};
+use firmware_io::{Line, Timeslot, e1d};
 
 use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section};
 use super::settings::{Findings, Known, Settings, default, value_or_key};
 use super::value;
 use crate::hop::SpanId;
+use crate::session::Tail;
 use crate::wire::q921::Side;
 use crate::wire::q931::Dialect;
 
 const LINE_VALUES: [Line; 2] = [Line::T1, Line::E1];
+const TAIL_VALUES: [Option<Tail>; 3] = [None, Some(Tail::Ms64), Some(Tail::Ms128)];
 const SIDE_VALUES: [Side; 2] = [Side::User, Side::Network];
 /// The interfaces that a channel identification can tell apart (Q.931 section 4.5.13).
 const MOST_INTERFACE: u32 = 127;
@@ -39,8 +39,8 @@ pub struct Span {
     pub hunt: Hunt,
     /// The country code whose national numbers the line knows; empty where national numbers stay as they are.
     pub country: String,
-    /// The longest echo that is taken out of what the line says, milliseconds; 0 leaves it in.
-    pub echo_tail_ms: u16,
+    /// The longest echo that is taken out of what the line says; `None` leaves it in.
+    pub echo_tail: Option<Tail>,
 }
 
 /// What a line is reached through.
@@ -51,14 +51,7 @@ pub enum Driver {
     /// A card under DAHDI, by the span's number.
     Dahdi(u16),
     /// osmo-e1d.
-    E1d {
-        /// Its socket.
-        socket: PathBuf,
-        /// The interface's number.
-        interface: u8,
-        /// The line's number on the interface.
-        line: u8,
-    },
+    E1d(e1d::Address),
 }
 
 /// Where a line's calls are set up.
@@ -145,7 +138,7 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
         country: known
             .value("CountryCode", |text| value::number(text, 1, 999))
             .map_or_else(String::new, |code| code.to_string()),
-        echo_tail_ms: [0, 64, 128][choice("EchoTail", super::keys::ECHO_TAILS)],
+        echo_tail: TAIL_VALUES[choice("EchoTail", super::keys::ECHO_TAILS)],
     })
 }
 
@@ -164,23 +157,19 @@ fn driver(known: &Known<'_>, driver: usize, findings: &mut Findings<'_>) -> Opti
             findings.error(&at, "the line has no Device", "DAHDI numbers its spans", "Device=1");
             None
         }
-        ("e1d", device) => Some(e1d(device.unwrap_or(E1D_SOCKET))),
+        ("e1d", device) => match device.unwrap_or(E1D_SOCKET).parse() {
+            Ok(address) => Some(Driver::E1d(address)),
+            Err(why) => {
+                findings.error(&at, "this is no line of osmo-e1d's", why.to_string(), E1D_SOCKET);
+                None
+            }
+        },
         _ => Some(Driver::Simulated),
     }
 }
 
 /// Where osmo-e1d listens unless it is told otherwise.
 const E1D_SOCKET: &str = "/tmp/osmo-e1d.ctl";
-
-/// `path`, or `path:interface:line`.
-fn e1d(device: &str) -> Driver {
-    let mut parts = device.rsplitn(3, ':');
-    let numbers = (parts.next().and_then(|part| part.parse().ok()), parts.next().and_then(|part| part.parse().ok()));
-    match (numbers, parts.next()) {
-        ((Some(line), Some(interface)), Some(socket)) => Driver::E1d { socket: socket.into(), interface, line },
-        _ => Driver::E1d { socket: device.into(), interface: 0, line: 0 },
-    }
-}
 
 /// A line whose calls are set up elsewhere must name a line that does so, speaks alike, and tells them apart.
 fn group(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) {

@@ -593,9 +593,9 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     );
     let [first, second, third] = &config.spans[..] else { panic!("{:?}", config.spans) };
     assert_eq!((&first.driver, first.dialect, first.side), (&Driver::Dahdi(1), Dialect::EuroIsdn, Side::User));
-    assert_eq!(second.driver, Driver::E1d { socket: "/run/e1d.ctl".into(), interface: 1, line: 2 });
+    assert_eq!(second.driver, Driver::E1d("/run/e1d.ctl:1:2".parse().unwrap()));
     assert_eq!((second.d_channel, second.interface, second.hunt), (DChannel::Of(SpanId(1)), Some(1), Hunt::Ascending));
-    assert_eq!((first.bearers().count(), second.bearers().count(), second.echo_tail_ms), (30, 31, 0));
+    assert_eq!((first.bearers().count(), second.bearers().count(), second.echo_tail), (30, 31, None));
     assert_eq!((&third.driver, third.side, third.bearers().count()), (&Driver::Simulated, Side::Network, 23));
 }
 

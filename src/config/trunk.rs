@@ -7,8 +7,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use firmware_io::Law;
-
 use crate::hop::{SpanId, Target, Transport, TrunkId};
 use crate::session::{Codec, Suites};
 
@@ -236,10 +234,7 @@ fn isdn(
         peers: Peers::default(),
         srtp: SrtpMode::NotSupported,
         suites: Suites::new([]),
-        codecs: vec![match first.line.law() {
-            Law::Mu => Codec::Pcmu,
-            Law::A => Codec::Pcma,
-        }],
+        codecs: vec![Codec::from(first.line.law())],
         switches: Switches { enable_refer_support: false, ..switches(layers, None) },
         max_calls: max_calls(Some(known)),
         voices: Voices::default(),

@@ -5,22 +5,15 @@ use std::sync::Arc;
 
 use super::*;
 use crate::isdn::call::Access;
-use crate::isdn::link::Parameters;
-use crate::isdn::timeslots::{Carrier, Hunt, Numbering, Span};
+use crate::isdn::timeslots::{Carrier, Counting, Span};
 use crate::tone::{COUNTRIES, SPECIAL_INFORMATION};
 use crate::wire::q931::{Dialect, Message, NumberType, Side};
 
-const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, numbering: Numbering::Timeslot };
+const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
 const TONES: &Tones = &COUNTRIES[0];
 
 fn terms(side: Side) -> Terms {
-    Terms {
-        access: Arc::new(Access { listens: true, ..Access::new(side, Dialect::Ni2, Codec::Pcmu) }),
-        spans: vec![T1],
-        link: Parameters::default(),
-        hunt: Hunt::Opposite,
-        exclusive: true,
-    }
+    Terms::new(Arc::new(Access { listens: true, ..Access::new(side, Dialect::Ni2, Codec::Pcmu) }), vec![T1])
 }
 
 fn number(digits: &str) -> Number {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::call::{self, Access, Setup};
 use crate::cause::{Cause, Guilty, Release};
+use crate::config;
 use crate::leg::{Fork, Order, Outcome, Parties, Stage, Wish, Word};
 use crate::private::Private;
 use crate::session::{Digit, Direction, Stream};
@@ -26,6 +27,11 @@ pub struct Numbering {
 }
 
 impl Numbering {
+    /// That of a line.
+    pub fn of(span: &config::Span) -> Numbering {
+        Numbering { country: span.country.clone() }
+    }
+
     /// A user as a number: `+` makes it international, or national in the line's own country. Escaped or not, only what a
     /// telephone can dial is left.
     pub fn number(&self, user: &str) -> Number {

@@ -48,6 +48,13 @@ pub struct Terms {
     pub exclusive: bool,
 }
 
+impl Terms {
+    /// With what is usual: timeslots from opposite ends, and the one that our SETUP names or none.
+    pub fn new(access: Arc<Access>, spans: Vec<Span>) -> Terms {
+        Terms { access, spans, link: Parameters::default(), hunt: Hunt::default(), exclusive: true }
+    }
+}
+
 /// What comes of a call into the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 pub use firmware_io::Line as Carrier;
 
+use crate::config;
 pub use crate::config::Hunt;
 use crate::time::Instant;
 use crate::wire::q921::Side;
@@ -24,7 +25,7 @@ pub struct Slot {
 
 /// How channel identifications count timeslots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Numbering {
+pub enum Counting {
     /// As the line does.
     #[default]
     Timeslot,
@@ -42,10 +43,20 @@ pub struct Span {
     /// Does it have a D channel?
     pub signalling: bool,
     /// How its timeslots are counted.
-    pub numbering: Numbering,
+    pub counting: Counting,
 }
 
 impl Span {
+    /// As it is configured.
+    pub fn of(span: &config::Span) -> Span {
+        Span {
+            carrier: span.line,
+            interface: span.interface.unwrap_or(0),
+            signalling: !matches!(span.d_channel, config::DChannel::Of(_)),
+            counting: if span.dialect.is_private() { Counting::Logical } else { Counting::Timeslot },
+        }
+    }
+
     /// Every timeslot, the D channel's too.
     fn timeslots(self) -> impl DoubleEndedIterator<Item = u8> {
         1..=self.carrier.timeslots()
@@ -57,8 +68,8 @@ impl Span {
 
     /// As channel identifications count it.
     pub fn number(self, timeslot: u8) -> u8 {
-        match self.numbering {
-            Numbering::Logical if self.signalling && timeslot > self.carrier.d_timeslot().number() => timeslot - 1,
+        match self.counting {
+            Counting::Logical if self.signalling && timeslot > self.carrier.d_timeslot().number() => timeslot - 1,
             _ => timeslot,
         }
     }
@@ -389,7 +400,7 @@ mod tests {
 
     use super::*;
 
-    const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, numbering: Numbering::Timeslot };
+    const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
     const E1: Span = Span { carrier: Carrier::E1, ..T1 };
 
     fn up(side: Side, spans: &[Span]) -> Timeslots {
@@ -487,7 +498,7 @@ mod tests {
 
     #[test]
     fn private_exchanges_may_count_past_the_d_channel() {
-        let span = Span { numbering: Numbering::Logical, ..E1 };
+        let span = Span { counting: Counting::Logical, ..E1 };
         assert_eq!([1, 15, 17, 31].map(|timeslot| span.number(timeslot)), [1, 15, 16, 30]);
         assert_eq!(
             [1, 15, 16, 30, 31].map(|number| span.timeslot(number)),

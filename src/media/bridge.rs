@@ -17,7 +17,7 @@ use crate::media::echo::BLOCK;
 use crate::media::io::{BUFFER, Datagram};
 use crate::media::line::inbound::Inbound;
 use crate::media::line::outbound::Outbound;
-use crate::media::line::{self, Line, Seized};
+use crate::media::line::{Line, Seized};
 use crate::media::packetize::Packet;
 use crate::media::peer::{Channel, Kind, Origin, Outgoing, Peer};
 use crate::media::source::Source;
@@ -314,7 +314,7 @@ impl Bridge {
             let Some(seized) = &mut self.seized[side.index()] else { return Ok(first) };
             let Some((said, due)) = seized.read(now.at)? else { return Ok(first) };
             first = first.or(Some(due));
-            let silence = line::silence(seized.law());
+            let silence = seized.law().silence();
             let heard = self.block(side, &said, now, sink).unwrap_or([silence; BLOCK]);
             if let Some(seized) = &mut self.seized[side.index()] {
                 seized.write(&heard)?;

@@ -208,7 +208,7 @@ impl Engine {
         self.take_home();
         match self.places.get(&id) {
             Some(&Place { thread, seat, closing: false, .. }) => {
-                self.threads[thread].order(Command::Seize(seat, side, bearer, law.into()))
+                self.threads[thread].order(Command::Seize(seat, side, bearer, law))
             }
             _ => {
                 self.bearers.push((id, side, bearer));

@@ -44,23 +44,6 @@ const FORGOTTEN: Duration = Duration::from_micros(100);
 /// The mean square above which a line says something: -42 dBm0. It is never silent.
 const AUDIBLE: i64 = 16_500;
 
-impl From<firmware_io::Law> for Law {
-    fn from(law: firmware_io::Law) -> Law {
-        match law {
-            firmware_io::Law::Mu => Law::Mu,
-            firmware_io::Law::A => Law::A,
-        }
-    }
-}
-
-/// The octet of silence.
-pub fn silence(law: Law) -> u8 {
-    match law {
-        Law::Mu => firmware_io::Law::Mu.silence(),
-        Law::A => firmware_io::Law::A.silence(),
-    }
-}
-
 /// A line's bearer and the law that is spoken on it.
 pub struct Seized {
     bearer: Box<dyn Bearer>,
@@ -85,7 +68,7 @@ impl Seized {
                 break;
             }
         }
-        let ahead = bearer.write(&[silence(law); LEAD])?;
+        let ahead = bearer.write(&[law.silence(); LEAD])?;
         Ok(Seized { bearer, law, octets, filled: 0, ahead, due: None, underruns: 0, overruns: 0 })
     }
 
@@ -201,7 +184,7 @@ impl Line {
 
     /// Silence on this line.
     pub fn silence(&self) -> [u8; BLOCK] {
-        [silence(self.law); BLOCK]
+        [self.law.silence(); BLOCK]
     }
 
     /// Sound as octets of this line.
@@ -229,7 +212,7 @@ impl Line {
     /// The next of what another line says, or silence.
     pub fn take(&mut self, now: Instant) -> [u8; BLOCK] {
         let mut octets = self.silence();
-        self.store.take(&mut octets, silence(self.law), now);
+        self.store.take(&mut octets, self.law.silence(), now);
         octets
     }
 

@@ -25,13 +25,11 @@ use crate::exchange::{Exchange, News, Output, Placed, Says, TelephoneId};
 use crate::hop::SpanId;
 use crate::isdn::call::Access;
 use crate::isdn::line::Terms;
-use crate::isdn::link::Parameters;
-use crate::isdn::timeslots::{self, Carrier, Hunt, Numbering, Slot};
+use crate::isdn::timeslots::{self, Slot};
 use crate::media::Pace;
 use crate::media::codec::g711::{self, Law};
 use crate::media::tone::Generator;
 use crate::random::Random;
-use crate::session::Codec;
 use crate::tone::{COUNTRIES, Tones};
 
 /// Octets that are said in advance: a thread that is late for less is not heard.
@@ -226,7 +224,7 @@ impl Desk {
     ) -> Result<Desk, SpanError> {
         let own = !matches!(settings.d_channel, config::DChannel::Of(_));
         let d_channel = if own { Some(end.d_channel()?) } else { None };
-        let law = end.law().into();
+        let law = end.law();
         Ok(Desk {
             name: settings.name.clone(),
             exchange: Exchange::new(terms(settings), tones(settings)),
@@ -399,24 +397,8 @@ impl Talk {
 
 /// The same line from its other end.
 fn terms(settings: &config::Span) -> Terms {
-    let (carrier, law) = match settings.line {
-        firmware_io::Line::T1 => (Carrier::T1, Codec::Pcmu),
-        firmware_io::Line::E1 => (Carrier::E1, Codec::Pcma),
-    };
-    let private = settings.dialect.is_private();
-    let span = timeslots::Span {
-        carrier,
-        interface: settings.interface.unwrap_or(0),
-        signalling: !matches!(settings.d_channel, config::DChannel::Of(_)),
-        numbering: if private { Numbering::Logical } else { Numbering::Timeslot },
-    };
-    Terms {
-        access: Arc::new(Access::new(settings.side.other(), settings.dialect, law)),
-        spans: vec![span],
-        link: Parameters::default(),
-        hunt: Hunt::Opposite,
-        exclusive: true,
-    }
+    let far = config::Span { side: settings.side.other(), ..settings.clone() };
+    Terms::new(Arc::new(Access::of(&far)), vec![timeslots::Span::of(&far)])
 }
 
 /// Of a country that has such lines.
@@ -487,7 +469,7 @@ mod tests {
             pacer.add(cable);
             let exchange = exchanges.start(&settings, far).unwrap();
             let mut terms = terms(&settings);
-            terms.access = Arc::new(Access::new(settings.side, settings.dialect, terms.access.law));
+            terms.access = Arc::new(Access::of(&settings));
             let d_channel = end.d_channel().unwrap();
             let (bearer, words) = (None, Vec::new());
             let line = Line::new(terms);
@@ -500,7 +482,7 @@ mod tests {
         }
 
         fn dial(&mut self, digits: &str) {
-            let law = if self.end.line() == firmware_io::Line::T1 { Codec::Pcmu } else { Codec::Pcma };
+            let law = crate::session::Codec::from(self.end.line().law());
             let called = Number::new(NumberType::NATIONAL, digits);
             let setup = Setup::new(crate::wire::q931::Bearer::speech(law), called);
             self.act(|line, now, out| {

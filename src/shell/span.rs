@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use firmware_io::dahdi::Dahdi;
-use firmware_io::e1d::{self, E1d};
+use firmware_io::e1d::E1d;
 use firmware_io::simulated::{Cable, End, Pacer};
 use firmware_io::{Alarms, Bearer, DChannel, Law, LoopBack, Span, SpanError};
 use tokio::io::Interest;
@@ -212,8 +212,8 @@ impl Spans {
     /// Opens a timeslot for sound of one side of a session. A driver may take its time, and so may who had the timeslot
     /// before, so this waits for neither.
     pub fn open(&self, wanted: Wanted) {
-        let Some(port) = self.find(wanted.span) else { return };
-        let (span, opened) = (port.span.clone(), self.opened.clone());
+        let span = self.find(wanted.span).map(|port| port.span.clone()).unwrap_or_default();
+        let opened = self.opened.clone();
         tokio::spawn(async move {
             let mut tries = TRIES;
             let bearer = loop {
@@ -309,6 +309,9 @@ impl Task {
 
     fn open(&self) -> Result<Open, SpanError> {
         let mut span = self.driver()?;
+        if span.line() != self.settings.line {
+            return Err(SpanError::NotConfigured("it is of the other kind, T1 or E1, than Line says"));
+        }
         let d_channel = match self.settings.d_channel {
             config::DChannel::Of(_) => None,
             config::DChannel::Own | config::DChannel::BackupOf(_) => Some(span.d_channel()?),
@@ -330,9 +333,7 @@ impl Task {
                 Ok(Box::new(near))
             }
             Driver::Dahdi(number) => Ok(Box::new(Dahdi::open(*number)?)),
-            Driver::E1d { socket, interface, line } => {
-                Ok(Box::new(E1d::open(&e1d::Address { path: socket.clone(), interface: *interface, line: *line })?))
-            }
+            Driver::E1d(address) => Ok(Box::new(E1d::open(address)?)),
         }
     }
 
@@ -433,7 +434,7 @@ mod tests {
             interface: None,
             hunt: Hunt::Opposite,
             country: String::new(),
-            echo_tail_ms: 0,
+            echo_tail: None,
         })
     }
 
@@ -489,7 +490,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_is_not_there_takes_no_order() {
-        let driver = Driver::E1d { socket: "/nonexistent".into(), interface: 0, line: 0 };
+        let driver = Driver::E1d("/nonexistent".parse().unwrap());
         let mut bench = Bench::with(&[line(driver)]);
         assert!(matches!(bench.news().await, FromSpan::Gone(_)));
         assert!(matches!(bench.order(DriverOrder::LoopBack(None)).await, Err(SpanError::Gone)));

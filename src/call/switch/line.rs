@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use firmware_io::{Alarms, Line as LineKind};
+use firmware_io::Alarms;
 
 use super::super::b2bua::{CALLER, CallKey, Caller, LegKey};
 use super::super::leg::{Heard, Leg};
@@ -21,12 +21,11 @@ use crate::alarm::{Alarm, Severity, Text};
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{Config, DChannel, Span};
 use crate::hop::{SpanId, TrunkId};
+use crate::isdn;
 use crate::isdn::call::{Access, Order, Setup, Word};
 use crate::isdn::leg::Numbering;
 use crate::isdn::line::{self, Line};
-use crate::isdn::link::Parameters;
 use crate::isdn::timeslots::{self, CallId, End, Slot};
-use crate::isdn::{self};
 use crate::private::Private;
 use crate::random::Random;
 use crate::session::Stream;
@@ -113,11 +112,11 @@ impl Group {
     /// The sound of a timeslot.
     fn stream(&self, slot: Slot) -> Option<Stream> {
         let settings = &self.spans.get(slot.span)?.settings;
-        Some(terms::through(settings, slot.timeslot, self.access.law))
+        Some(terms::through(settings, slot.timeslot))
     }
 
     fn numbering(&self) -> Numbering {
-        Numbering { country: self.spans[0].settings.country.clone() }
+        Numbering::of(&self.spans[0].settings)
     }
 }
 
@@ -138,24 +137,9 @@ fn groups(config: &Config) -> impl Iterator<Item = (Vec<Arc<Span>>, Option<Trunk
 
 fn made(now: Now, random: &mut Random, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
     let first = &spans[0];
-    let access = Arc::new(Access::new(first.side, first.dialect, terms::law(first.line)));
-    let carried = |span: &Arc<Span>| timeslots::Span {
-        carrier: span.line,
-        interface: span.interface.unwrap_or(0),
-        signalling: !matches!(span.d_channel, DChannel::Of(_)),
-        numbering: if span.dialect.is_private() {
-            timeslots::Numbering::Logical
-        } else {
-            timeslots::Numbering::Timeslot
-        },
-    };
-    let terms = line::Terms {
-        access: access.clone(),
-        spans: spans.iter().map(carried).collect(),
-        link: Parameters::default(),
-        hunt: first.hunt,
-        exclusive: true,
-    };
+    let access = Arc::new(Access::of(first));
+    let carried = spans.iter().map(|span| timeslots::Span::of(span)).collect();
+    let terms = line::Terms { hunt: first.hunt, ..line::Terms::new(access.clone(), carried) };
     let why = "it is being opened";
     let member = |settings| Member { settings, alarms: None, forced: false, since: now.mono, why: why.to_owned() };
     // A far end that still knows calls of ours must not take new ones for these.
@@ -223,10 +207,7 @@ impl Group {
                 id: member.settings.id,
                 name: member.settings.name.clone(),
                 trunk: trunk.clone(),
-                line: match member.settings.line {
-                    LineKind::T1 => "T1",
-                    LineKind::E1 => "E1",
-                },
+                line: member.settings.line.name(),
                 switch: member.settings.dialect.name(),
                 up: member.is_up(),
                 alarms: member.alarms.into_iter().flat_map(Alarms::names).collect(),
@@ -333,18 +314,22 @@ impl Switch {
     /// A leg calls on a line.
     pub(super) fn place_on_line(&mut self, seat: Seat, line: SpanId, setup: Setup, turn: &mut Turn<'_>) {
         let mut out = Vec::new();
-        let Some(group) = self.lines.group(line) else { return };
-        match group.line.place(turn.now.mono, setup, &mut out) {
+        // A call keeps the configuration it was born with; the line may be gone meanwhile.
+        let placed = match self.lines.group(line) {
+            Some(group) => group.line.place(turn.now.mono, setup, &mut out).map_err(|why| why.to_string()),
+            None => Err("a reload took the line away".to_owned()),
+        };
+        match placed {
             Ok(call) => {
-                let bearer = group.line.slot_of(call).and_then(|slot| group.stream(slot));
                 self.lines.seat((line, call), seat);
+                let bearer = self.lines.group(line).and_then(|group| group.stream(group.line.slot_of(call)?));
                 if let Some(stream) = bearer {
                     self.tell(seat.0, seat.1, Heard::Bearer(stream), turn);
                 }
             }
             Err(why) => {
-                let name = format!("Span{}: {why}", line.0);
-                let release = Release::new(Guilty::Network, Cause::NO_CIRCUIT, name);
+                let why = format!("Span{}: {why}", line.0);
+                let release = Release::new(Guilty::Network, Cause::NO_CIRCUIT, why);
                 self.tell(seat.0, seat.1, Heard::Line(Word::Released(release)), turn);
             }
         }

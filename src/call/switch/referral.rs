@@ -24,6 +24,9 @@ impl Switch {
         let kind = self.config.trunk(trunk).map(|trunk| trunk.kind);
         let refusal = kind.and_then(|kind| judged.refusal(self.config.referrer_identity, kind));
         turn.out.push(Output::Report(Report::Referrer { trunk, verdict: judged.verdict }));
+        if let (Some(offset), Some(watch)) = (judged.offset, self.watch_mut(trunk)) {
+            watch.clock.signed(turn.now, offset);
+        }
         if let Some(entry) = self.calls.get_mut(key) {
             let (call, text) = (entry.call.id.clone(), judged.to_string().into());
             turn.out.push(Output::Report(Report::Note { call, text }));

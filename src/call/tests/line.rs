@@ -10,8 +10,7 @@ use crate::cause::Cause;
 use crate::hop::SpanId;
 use crate::isdn::call::{Access, Order, Setup, Word};
 use crate::isdn::line::{Line, Output as Said, Terms};
-use crate::isdn::link::Parameters;
-use crate::isdn::timeslots::{CallId, Carrier, Hunt, Numbering, Slot, Span};
+use crate::isdn::timeslots::{CallId, Carrier, Counting, Hunt, Slot, Span};
 use crate::session::{Codec, Remote};
 use crate::wire::q931::{self, Bearer, Dialect, NumberType};
 
@@ -26,10 +25,8 @@ pub(super) struct Exchange {
 impl Exchange {
     fn new() -> Exchange {
         let access = Access::new(q931::Side::Network, Dialect::Ni2, Codec::Pcmu);
-        let span = Span { carrier: Carrier::T1, interface: 0, signalling: true, numbering: Numbering::Timeslot };
-        let hunt = Hunt::Ascending;
-        let terms =
-            Terms { access: Arc::new(access), spans: vec![span], link: Parameters::default(), hunt, exclusive: true };
+        let span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
+        let terms = Terms { hunt: Hunt::Ascending, ..Terms::new(Arc::new(access), vec![span]) };
         Exchange { line: Line::new(terms), words: Vec::new() }
     }
 }
@@ -37,12 +34,13 @@ impl Exchange {
 impl World {
     /// A world with a line, which comes up.
     fn with_line() -> World {
-        let text = INI.replace(
-            "[HybridVoiceRoutes]\n",
-            "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LineRoute\n[Span1]\nCountryCode=1\n\
-             [HybridVoiceRoutes]\nLineRoute=^\\+1312\n",
-        );
-        let mut world = World::with(read(&text));
+        World::with_the_line(&INI.replace("[HybridVoiceRoutes]\n", "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n"))
+    }
+
+    /// A world with a line that takes the calls of `LineRoute`.
+    fn with_the_line(ini: &str) -> World {
+        let line = "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LineRoute\n[Span1]\nCountryCode=1\n";
+        let mut world = World::with(read(&format!("{line}{ini}")));
         world.exchange = Some(Exchange::new());
         world.alarms(Alarms::NONE);
         world.pass(seconds(2));
@@ -360,4 +358,19 @@ fn a_reload_that_changes_a_line_ends_its_calls() {
     world.seen();
     world.reload(ini(&[]));
     assert!(world.seen().contains("lync:BYE"));
+}
+
+#[test]
+fn a_call_that_comes_to_a_line_too_late_is_told_so() {
+    // The two gateways come first, and both are out of order.
+    let mut world = World::with_the_line(&format!("{INI}LineRoute=^\\+1312\n"));
+    let a = world.invite(LYNC, &secret("0 8"));
+    let first = world.rung(GW1);
+    world.answer(first, 503, "");
+    let second = world.rung(GW2);
+    world.reload(ini(&[]));
+    world.answer(second, 503, "");
+    world.told(a, 503);
+    assert_eq!(world.notes("a reload took the line away").len(), 1);
+    world.rest();
 }

@@ -28,6 +28,10 @@ fn every_referrer_gets_a_verdict_in_the_ladder_and_the_metrics() {
     let (a, _) = world.talk(LYNC, GW1);
     world.ask(a, Method::Refer, &signed("23:00:00"), "");
     world.ask(a, Method::Refer, &signed("23:00:30"), "");
+    let lync = world.snapshot().trunks.remove(0);
+    assert_eq!((lync.identity_offset_seconds.map(f64::round), lync.identity_age_seconds), (Some(30.0), Some(0.0)));
+    world.pass(seconds(5));
+    assert_eq!(world.snapshot().trunks[0].identity_age_seconds, Some(5.0));
     world.ask(a, Method::Refer, "Refer-To: <sip:carol@contoso.com>\n", "");
     world.ask(a, Method::Refer, "Refer-To: <sip:carol@contoso.com>\nb: <sip:x\n", "");
     let [valid, Verdict::Ahead(by), absent, Verdict::Malformed(_)] = verdicts(&world)[..] else {

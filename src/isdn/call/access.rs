@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config;
 use crate::session::Codec;
 use crate::wire::q931::{Channel, Dialect, Side};
 
@@ -23,6 +24,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// That of a line.
+    pub fn of(span: &config::Span) -> Access {
+        Access::new(span.side, span.dialect, Codec::from(span.line.law()))
+    }
+
     /// The usual one of a side, dialect and law.
     pub fn new(side: Side, dialect: Dialect, law: Codec) -> Access {
         Access { side, dialect, law, overlap: None, listens: false, timers: Timers::of(side) }

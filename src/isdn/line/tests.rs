@@ -6,7 +6,7 @@ use super::*;
 use crate::cause::Cause;
 use crate::isdn::call::Word;
 use crate::isdn::link::Link;
-use crate::isdn::timeslots::{Carrier, Numbering};
+use crate::isdn::timeslots::{Carrier, Counting};
 use crate::random::Random;
 use crate::session::Codec;
 use crate::wire::q921::Side;
@@ -15,7 +15,7 @@ use crate::wire::q931::{
     Restart,
 };
 
-const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, numbering: Numbering::Timeslot };
+const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
 const KINDS: [Kind; 15] = [
     Kind::Setup,
     Kind::CallProceeding,
@@ -47,13 +47,8 @@ fn setup() -> Setup {
 }
 
 fn terms(side: Side, dialect: Dialect, spans: &[Span]) -> Terms {
-    Terms {
-        access: Arc::new(Access::new(side, dialect, Codec::Pcmu)),
-        spans: spans.to_vec(),
-        link: Parameters::default(),
-        hunt: Hunt::Ascending,
-        exclusive: false,
-    }
+    let access = Arc::new(Access::new(side, dialect, Codec::Pcmu));
+    Terms { hunt: Hunt::Ascending, exclusive: false, ..Terms::new(access, spans.to_vec()) }
 }
 
 /// A message as the ladders write it: `CALL PROCEEDING 1* slot 3`. The star is the flag of the reference, a slot with an

@@ -202,7 +202,7 @@ impl Rig {
 }
 
 fn quiet(law: Law) -> impl FnMut() -> u8 {
-    move || line::silence(law)
+    move || law.silence()
 }
 
 /// Codes that come round after a prime number of them; none of µ-law's two zeros.
@@ -274,7 +274,7 @@ fn a_line_hears_packets_at_its_own_pace_octet_for_octet() {
         let heard = rig.far(Side::B).heard();
         assert_eq!(heard.len(), 8000);
         assert!(contains(&heard, &sent[..7000]), "{law:?}");
-        let begun = heard.iter().position(|code| *code != line::silence(law)).unwrap();
+        let begun = heard.iter().position(|code| *code != law.silence()).unwrap();
         assert!(begun < 8 * 60, "{begun} octets late");
         let counters = rig.counters(Side::B);
         assert_eq!((counters.underruns, counters.overruns, counters.slips), (0, 0, 0));
@@ -464,12 +464,12 @@ fn a_line_hears_silence_of_its_law_while_there_is_nothing_else() {
     for law in [Law::Mu, Law::A] {
         let mut rig = Rig::new([None, Some(law)], |[_, b]| b.direction = Direction::Inactive);
         rig.talk(200, |_| vec![1; 160], counted());
-        assert_eq!(rig.far(Side::B).heard(), [line::silence(law); 1600], "held");
+        assert_eq!(rig.far(Side::B).heard(), [law.silence(); 1600], "held");
         assert!(rig.spoken.is_empty());
         rig.session.sides = [None, None];
         rig.apply();
         rig.talk(200, |_| Vec::new(), counted());
-        assert_eq!(rig.far(Side::B).heard(), [line::silence(law); 3200], "nothing agreed");
+        assert_eq!(rig.far(Side::B).heard(), [law.silence(); 3200], "nothing agreed");
     }
 }
 

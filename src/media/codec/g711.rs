@@ -4,16 +4,9 @@
 //! can; [`Kernels`] are the loops around it. Sound has G.711's 14 (µ) or 13 (A) bits at the upper end of 16. The
 //! reference is the ITU-T software tool library (G.191): a negative sample counts by its one's complement.
 
-use crate::media::kernels::{Kernels, kernels};
+pub use firmware_io::Law;
 
-/// Which of the two laws.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Law {
-    /// North America, Japan: PCMU.
-    Mu,
-    /// Elsewhere: PCMA.
-    A,
-}
+use crate::media::kernels::{Kernels, kernels};
 
 /// Encodes as many samples as there is room for.
 pub fn encode(law: Law, sound: &[i16], codes: &mut [u8]) {

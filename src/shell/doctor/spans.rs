@@ -144,7 +144,7 @@ mod tests {
             interface: None,
             hunt: Hunt::Opposite,
             country: String::new(),
-            echo_tail_ms: 0,
+            echo_tail: None,
         })
     }
 
