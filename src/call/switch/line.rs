@@ -14,22 +14,24 @@ use firmware_io::Alarms;
 
 use super::super::b2bua::{CALLER, CallKey, Caller, LegKey};
 use super::super::leg::{Heard, Leg};
-use super::super::report::{Report, SpanView, TimeslotView, Way};
-use super::super::terms;
+use super::super::report::{Report, SpanView, Way};
 use super::{Output, Switch, Turn, refused};
-use crate::alarm::{Alarm, Severity, Text};
+use crate::alarm::Alarm;
 use crate::cause::{Cause, Guilty, Release};
-use crate::config::{Config, DChannel, Span};
+use crate::config::Config;
 use crate::hop::{SpanId, TrunkId};
 use crate::isdn;
-use crate::isdn::call::{Access, Order, Setup, Word};
-use crate::isdn::leg::Numbering;
-use crate::isdn::line::{self, Line};
-use crate::isdn::timeslots::{self, CallId, End, Slot};
+use crate::isdn::call::{Order, Setup, Word};
+use crate::isdn::line::{self};
+use crate::isdn::timeslots::{CallId, Slot};
 use crate::private::Private;
 use crate::random::Random;
-use crate::session::Stream;
 use crate::time::{Instant, Now, soonest};
+
+mod group;
+mod view;
+
+use self::group::{Group, Member, groups};
 
 /// A call's place on a line.
 type Place = (SpanId, CallId);
@@ -44,36 +46,6 @@ pub(super) struct Lines {
     places: HashMap<Seat, Place>,
     /// The correlation id of each call until its last message: that comes when its leg has gone.
     ids: HashMap<Place, Arc<str>>,
-}
-
-/// The spans of one line: the one with the D channel first.
-struct Group {
-    spans: Vec<Member>,
-    /// The gateway whose line it is; without one its calls are refused.
-    trunk: Option<TrunkId>,
-    access: Arc<Access>,
-    line: Line,
-}
-
-/// A span of a line.
-struct Member {
-    settings: Arc<Span>,
-    /// `None` while the line's card or driver is not there.
-    alarms: Option<Alarms>,
-    /// An operator took it down.
-    forced: bool,
-    since: Instant,
-    why: String,
-}
-
-impl Member {
-    fn is_up(&self) -> bool {
-        !self.forced && self.alarms.is_some_and(Alarms::is_empty)
-    }
-
-    fn why(&self) -> &str {
-        if self.forced { "an operator took it down" } else { &self.why }
-    }
 }
 
 /// What comes from a span.
@@ -100,56 +72,9 @@ pub enum SpanOrder {
     Restart(Option<u8>),
 }
 
-impl Group {
-    fn id(&self) -> SpanId {
-        self.spans[0].settings.id
-    }
-
-    fn place(&self, span: SpanId) -> Option<usize> {
-        self.spans.iter().position(|member| member.settings.id == span)
-    }
-
-    /// The sound of a timeslot.
-    fn stream(&self, slot: Slot) -> Option<Stream> {
-        let settings = &self.spans.get(slot.span)?.settings;
-        Some(terms::through(settings, slot.timeslot))
-    }
-
-    fn numbering(&self) -> Numbering {
-        Numbering::of(&self.spans[0].settings)
-    }
-}
-
-/// The groups that a configuration makes, each with the trunk that has its spans.
-fn groups(config: &Config) -> impl Iterator<Item = (Vec<Arc<Span>>, Option<TrunkId>)> {
-    let first = config.spans.iter().filter(|span| span.d_channel == DChannel::Own);
-    first.map(|first| {
-        let others = config
-            .spans
-            .iter()
-            .filter(|span| matches!(span.d_channel, DChannel::Of(line) | DChannel::BackupOf(line) if line == first.id));
-        let spans: Vec<_> = std::iter::once(first).chain(others).cloned().collect();
-        let has = |trunk: &&Arc<crate::config::Trunk>| spans.iter().any(|span| trunk.spans.contains(&span.id));
-        let trunk = config.trunks.iter().find(has).map(|trunk| trunk.id);
-        (spans, trunk)
-    })
-}
-
-fn made(now: Now, random: &mut Random, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
-    let first = &spans[0];
-    let access = Arc::new(Access::of(first));
-    let carried = spans.iter().map(|span| timeslots::Span::of(span)).collect();
-    let terms = line::Terms { hunt: first.hunt, ..line::Terms::new(access.clone(), carried) };
-    let why = "it is being opened";
-    let member = |settings| Member { settings, alarms: None, forced: false, since: now.mono, why: why.to_owned() };
-    // A far end that still knows calls of ours must not take new ones for these.
-    let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
-    Group { line, access, trunk, spans: spans.into_iter().map(member).collect() }
-}
-
 impl Lines {
     pub fn new(now: Now, random: &mut Random, config: &Config) -> Lines {
-        let groups = groups(config).map(|(spans, trunk)| made(now, random, spans, trunk)).collect();
+        let groups = groups(config).map(|(spans, trunk)| Group::new(now, random, spans, trunk)).collect();
         Lines { groups, ..Lines::default() }
     }
 
@@ -194,69 +119,6 @@ impl Lines {
     /// What operators must know of the lines.
     pub fn alarms(&self, now: Now) -> Vec<Alarm> {
         self.groups.iter().flat_map(|group| group.alarms(now)).collect()
-    }
-}
-
-impl Group {
-    fn views(&self, now: Now, config: &Config) -> Vec<(SpanId, SpanView)> {
-        let trunk = self.trunk.and_then(|id| config.trunk(id)).map(|trunk| trunk.name.clone());
-        let view = |(place, member): (usize, &Member)| {
-            let timeslots = self.line.timeslots().filter(|(slot, _)| slot.span == place);
-            let link = self.line.links().find(|(span, ..)| *span == place);
-            let view = SpanView {
-                id: member.settings.id,
-                name: member.settings.name.clone(),
-                trunk: trunk.clone(),
-                line: member.settings.line.name(),
-                switch: member.settings.dialect.name(),
-                up: member.is_up(),
-                alarms: member.alarms.into_iter().flat_map(Alarms::names).collect(),
-                since_seconds: now.mono.since(member.since).as_secs_f64(),
-                why: member.why().to_owned(),
-                forced_down: member.forced,
-                loop_back: None,
-                d_channel: link.map(|(_, condition, _)| condition.name()),
-                d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
-                timeslots: timeslots
-                    .map(|(slot, view)| TimeslotView { timeslot: slot.timeslot, state: view.name() })
-                    .collect(),
-                counters: None,
-            };
-            (member.settings.id, view)
-        };
-        self.spans.iter().enumerate().map(view).collect()
-    }
-
-    fn alarms<'a>(&'a self, now: Now) -> impl Iterator<Item = Alarm> + 'a {
-        let spans = self.spans.iter().filter(|member| !member.is_up());
-        spans.map(move |member| {
-            let name = &member.settings.name;
-            let (what, remedy) = match member.alarms {
-                _ if member.forced => (format!("{name} is down: {}", member.why()), format!("demarc spans up {name}")),
-                None => {
-                    (format!("{name} is not there: {}", member.why), "look at the card, its driver and Device".into())
-                }
-                Some(alarms) => (format!("{name} is in alarm: {alarms}"), remedy(name, alarms)),
-            };
-            let text = Text::new(what, "no call can use its timeslots, and those that did have ended", remedy);
-            Alarm::new(now, member.since, Severity::Major, name, text)
-        })
-    }
-}
-
-/// What to look at, by what is seen (T1.403, G.704).
-fn remedy(name: &str, alarms: Alarms) -> String {
-    match () {
-        () if alarms.contains(Alarms::LOS) => {
-            format!("nothing is received on {name}: check the cable and the far end's power")
-        }
-        () if alarms.contains(Alarms::LOF) => {
-            format!(
-                "what is received on {name} has no framing that we know: compare framing and line code with the carrier's"
-            )
-        }
-        () if alarms.contains(Alarms::AIS) => format!("the far end of {name} has nothing to send: call the carrier"),
-        () => format!("the far end of {name} does not hear us: check the transmitting pair, then call the carrier"),
     }
 }
 
@@ -463,7 +325,7 @@ impl Switch {
             let same = |group: &Group| group.spans.iter().map(|member| &member.settings).eq(spans.iter());
             match old.iter().position(same) {
                 Some(at) => self.lines.groups.push(Group { trunk, ..old.swap_remove(at) }),
-                None => self.lines.groups.push(made(turn.now, &mut self.random, spans, trunk)),
+                None => self.lines.groups.push(Group::new(turn.now, &mut self.random, spans, trunk)),
             }
         }
         for group in old {
@@ -474,58 +336,6 @@ impl Switch {
                 let release = Release::new(Guilty::Us, Cause::OUT_OF_ORDER, why);
                 self.tell(key, leg, Heard::Line(Word::Released(release)), turn);
             }
-        }
-    }
-}
-
-impl Group {
-    /// A report in words, and whether all is as it should be.
-    fn told(&self, report: &line::Report) -> (bool, String) {
-        use line::Report as Is;
-        let name = |span: usize| self.spans.get(span).map_or("", |member| member.settings.name.as_str());
-        let slot = |slot: &Slot| format!("{} timeslot {}", name(slot.span), slot.timeslot);
-        match report {
-            Is::Up => (true, "the D channel is up: calls can be made".to_owned()),
-            Is::Interrupted => (false, "the data link was begun anew; what was on the way may be lost".to_owned()),
-            Is::ChangedOver { span } => (false, format!("the D channel of {} took over", name(*span))),
-            Is::Down(why) => {
-                (false, format!("the D channel is down: {why}; no call can be made, live ones go on for a while"))
-            }
-            Is::Link { span, fault } => (false, format!("{}: {fault}", name(*span))),
-            Is::Call { fault, .. } => (false, fault.to_string()),
-            Is::Unreadable(why) => (false, format!("the far end sent what is no message: {why}")),
-            Is::Unsent(why) => (false, format!("a message could not be sent: {why}")),
-            Is::Glare { slot: at, winner: End::Near } => (true, format!("both ends wanted {}: ours has it", slot(at))),
-            Is::Glare { slot: at, winner: End::Far } => {
-                (true, format!("both ends wanted {}: the far end has it", slot(at)))
-            }
-            Is::Restarted { by, slots } => {
-                let who = if *by == End::Near { "here" } else { "by the far end" };
-                (true, format!("{} timeslots were restarted {who}", slots.len()))
-            }
-            Is::RestartUnanswered(_) => (false, "the far end does not answer RESTART".to_owned()),
-            Is::Healed(at) => (true, format!("{} was thought busy by one end alone and is idle again", slot(at))),
-            Is::Blocked { slot: at, end, blocked } => {
-                let who = if *end == End::Near { "here" } else { "by the far end" };
-                (true, format!("{} is {} {who}", slot(at), if *blocked { "blocked" } else { "free again" }))
-            }
-            Is::NoticeUnanswered(at) => (false, format!("the far end does not answer SERVICE for {}", slot(at))),
-        }
-    }
-
-    /// A span is no longer as it was: the line hears when that takes it away or brings it back.
-    fn changed(&mut self, now: Now, place: usize, change: impl FnOnce(&mut Member), out: &mut Vec<line::Output>) {
-        let Some(member) = self.spans.get_mut(place) else { return };
-        let (before, was_up) = ((member.alarms, member.forced), member.is_up());
-        change(member);
-        if (member.alarms, member.forced) == before {
-            return;
-        }
-        member.since = now.mono;
-        match (was_up, member.is_up()) {
-            (false, true) => self.line.span_up(now.mono, place, out),
-            (true, false) => self.line.span_down(now.mono, place, out),
-            _ => {}
         }
     }
 }
