@@ -19,7 +19,7 @@ use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Addresses, Codec, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Srtp, Stream,
+    Addresses, Codec, Keys, MediaOrder, MediaReport, Remote, Session, SessionId, Srtp, Stream,
 };
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;
@@ -85,21 +85,8 @@ fn socket() -> UdpSocket {
 
 fn stream(socket: &UdpSocket, srtp: Option<Srtp>) -> Stream {
     let rtp = socket.local_addr().unwrap();
-    Stream {
-        // A reporting port that nobody reads keeps reports out of the figures.
-        remote: Remote::Rtp(Addresses { rtp, rtcp: (Ipv4Addr::LOCALHOST, 9).into() }),
-        ice: None,
-        latch: false,
-        direction: Direction::SendRecv,
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        opus: Opus::default(),
-        digits: Digits::Tones,
-        comfort_noise: None,
-        ptime_ms: 20,
-        srtp,
-        watch: None,
-    }
+    // A reporting port that nobody reads keeps reports out of the figures.
+    Stream { srtp, ..Stream::new(Remote::Rtp(Addresses { rtp, rtcp: (Ipv4Addr::LOCALHOST, 9).into() }), Codec::Pcmu) }
 }
 
 /// Many calls at 50 packets a second each way, all from and to one socket a side.

@@ -20,7 +20,7 @@ use demarc::media::srtp::{GROWTH, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Addresses, Codec, Counters, Digits, Direction, Keys, MediaOrder, MediaReport, Opus, Remote, Session, SessionId,
+    Addresses, Codec, Counters, Keys, MediaOrder, MediaReport, Remote, Session, SessionId,
     Side, Srtp, Stream, Suite, Tail, Timeslot,
 };
 use demarc::wire::rtp::Header;
@@ -42,20 +42,7 @@ fn keys(seed: u64) -> Keys {
 }
 
 fn stream(remote: Remote, srtp: Option<Srtp>) -> Stream {
-    Stream {
-        remote,
-        ice: None,
-        latch: false,
-        direction: Direction::SendRecv,
-        codec: Codec::Pcma,
-        payload_type: 8,
-        opus: Opus::default(),
-        digits: Digits::Tones,
-        comfort_noise: None,
-        ptime_ms: 20,
-        srtp,
-        watch: None,
-    }
+    Stream { srtp, ..Stream::new(remote, Codec::Pcma) }
 }
 
 /// What became of a run.

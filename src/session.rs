@@ -545,6 +545,26 @@ pub struct Stream {
     pub watch: Option<Watch>,
 }
 
+impl Stream {
+    /// The least: in the clear, both ways, packets of 20 ms, digits as tones, no pauses, nobody watched.
+    pub fn new(remote: Remote, codec: Codec) -> Stream {
+        Stream {
+            remote,
+            ice: None,
+            latch: false,
+            direction: Direction::SendRecv,
+            codec,
+            payload_type: codec.payload_type(),
+            opus: Opus::default(),
+            digits: Digits::Tones,
+            comfort_noise: None,
+            ptime_ms: 20,
+            srtp: None,
+            watch: None,
+        }
+    }
+}
+
 /// A recording, one channel of 16-bit samples.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sound {

@@ -17,7 +17,7 @@ use demarc::media::tap::recording;
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Addresses, Codec, Credentials, Digits, Direction, Ice, Keys, MediaOrder, MediaReport, Opus, Play, Remote, Session,
+    Addresses, Codec, Credentials, Digits, Ice, Keys, MediaOrder, MediaReport, Play, Remote, Session,
     SessionId, Side, Sound, Srtp, Stream, Suite, Tail, TelephoneEvent, Timeslot,
 };
 use demarc::wire::rtp::Header;
@@ -72,20 +72,7 @@ fn socket() -> UdpSocket {
 
 fn stream(rtp: &UdpSocket, codec: Codec, srtp: Option<Srtp>) -> Stream {
     let rtp = rtp.local_addr().unwrap();
-    Stream {
-        remote: Remote::Rtp(Addresses { rtp, rtcp: rtp }),
-        ice: None,
-        latch: false,
-        direction: Direction::SendRecv,
-        codec,
-        payload_type: codec.payload_type(),
-        opus: Opus::default(),
-        digits: Digits::Tones,
-        comfort_noise: None,
-        ptime_ms: 20,
-        srtp,
-        watch: None,
-    }
+    Stream { srtp, ..Stream::new(Remote::Rtp(Addresses { rtp, rtcp: rtp }), codec) }
 }
 
 fn packet(sequence: u16) -> (Header, [u8; 172 + GROWTH]) {

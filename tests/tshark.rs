@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use demarc::config::Media;
 use demarc::media::Engine;
 use demarc::session::{
-    Addresses, Codec, Digits, Direction, MediaOrder, MediaReport, Opus, Remote, Session, SessionId, Stream,
+    Addresses, Codec, Digits, MediaOrder, MediaReport, Remote, Session, SessionId, Stream,
     TelephoneEvent,
 };
 use demarc::wire::rtp::Header;
@@ -53,18 +53,9 @@ impl Peer {
     fn stream(&self) -> Stream {
         let [rtp, rtcp] = [&self.sockets[0], &self.sockets[1]].map(|socket| socket.local_addr().unwrap());
         Stream {
-            remote: Remote::Rtp(Addresses { rtp, rtcp }),
-            ice: None,
-            latch: false,
-            direction: Direction::SendRecv,
-            codec: self.codec,
-            payload_type: self.codec.payload_type(),
-            opus: Opus::default(),
             digits: Digits::Events(TelephoneEvent { payload_type: 101, clock_rate: self.codec.clock_rate() }),
             comfort_noise: Some(13).filter(|_| self.codec != Codec::Opus),
-            ptime_ms: 20,
-            srtp: None,
-            watch: None,
+            ..Stream::new(Remote::Rtp(Addresses { rtp, rtcp }), self.codec)
         }
     }
 

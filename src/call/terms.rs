@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Span, Switches, Trunk};
 use crate::leg::{Terms, Wish};
-use crate::session::{Codec, Digits, Direction, Opus, Play, Remote, Session, Side, Sound, Stream, Timeslot, Watch};
+use crate::session::{Codec, Direction, Play, Remote, Session, Side, Sound, Stream, Timeslot, Watch};
 use crate::tone::Cadence;
 
 /// A peer from which neither RTP nor RTCP came for this long is gone (Microsoft KB 981218).
@@ -95,20 +95,7 @@ pub(super) fn session(
 pub(super) fn through(span: &Span, number: u8) -> Stream {
     let law = Codec::from(span.line.law());
     let timeslot = Timeslot { span: span.id, number, receive_gain: 0, transmit_gain: 0, canceller: span.echo_tail };
-    Stream {
-        remote: Remote::Timeslot(timeslot),
-        ice: None,
-        latch: false,
-        direction: Direction::SendRecv,
-        codec: law,
-        payload_type: law.payload_type(),
-        opus: Opus::default(),
-        digits: Digits::Tones,
-        comfort_noise: None,
-        ptime_ms: 20,
-        srtp: None,
-        watch: None,
-    }
+    Stream::new(Remote::Timeslot(timeslot), law)
 }
 
 /// Our media address on a port.

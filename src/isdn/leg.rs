@@ -218,23 +218,13 @@ impl Leg {
 mod tests {
     use super::*;
     use crate::leg::Terms;
-    use crate::session::{Codec, Digits, Opus, Remote, Timeslot};
+    use crate::session::{Codec, Remote, Timeslot};
     use crate::wire::q931::Dialect;
 
     fn toward(port: u16, direction: Direction) -> Stream {
         Stream {
-            remote: Remote::Timeslot(Timeslot { number: port as u8, ..Timeslot::default() }),
-            ice: None,
-            latch: false,
             direction,
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            opus: Opus::default(),
-            digits: Digits::Tones,
-            comfort_noise: None,
-            ptime_ms: 20,
-            srtp: None,
-            watch: None,
+            ..Stream::new(Remote::Timeslot(Timeslot { number: port as u8, ..Timeslot::default() }), Codec::Pcmu)
         }
     }
 

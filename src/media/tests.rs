@@ -151,22 +151,7 @@ impl Call {
         engine.order(MediaOrder::Open(ID)).unwrap();
         let MediaReport::Opened(ID, ports) = report(&mut reports) else { panic!("not opened") };
         let [a, b] = ports.map(|port| FarEnd::new((local(test), port).into()));
-        let sides = [&a, &b].map(|end| {
-            Some(Stream {
-                remote: end.remote(),
-                ice: None,
-                latch: false,
-                direction: Direction::SendRecv,
-                codec: Codec::Pcmu,
-                payload_type: 0,
-                opus: Opus::default(),
-                digits: events(101),
-                comfort_noise: None,
-                ptime_ms: 20,
-                srtp: None,
-                watch: None,
-            })
-        });
+        let sides = [&a, &b].map(|end| Some(Stream { digits: events(101), ..Stream::new(end.remote(), Codec::Pcmu) }));
         let mut call = Call { engine, reports, session: Session { sides, ..Session::default() }, a, b };
         call.apply();
         call

@@ -653,18 +653,13 @@ fn noise(audio: &Audio<'_>, terms: &Terms) -> Option<u8> {
 fn stream(policy: &Policy, audio: &Audio<'_>, remote: Remote, codec: (Codec, u8), direction: Direction) -> Stream {
     let direction = direction.and(wanted(audio));
     Stream {
-        remote,
-        ice: None,
         latch: policy.latch,
         direction,
-        codec: codec.0,
         payload_type: codec.1,
         opus: audio.opus(codec.1),
-        digits: Digits::Tones,
-        comfort_noise: None,
         ptime_ms: audio.ptime_ms().unwrap_or(PTIME_MS),
-        srtp: None,
         watch: policy.watch(direction),
+        ..Stream::new(remote, codec.0)
     }
 }
 

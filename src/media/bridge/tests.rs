@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::private::Secret;
-use crate::session::{Addresses, Codec, Digits, Direction, Keys, Opus, Remote, Srtp, Stream, TelephoneEvent, Watch};
+use crate::session::{Addresses, Codec, Digits, Direction, Keys, Remote, Srtp, Stream, TelephoneEvent, Watch};
 use crate::wire::rtcp::{self, Block, Sender, Writer};
 use crate::wire::rtp::{Header, is_rtcp};
 
@@ -23,18 +23,9 @@ pub(super) struct Rig {
 pub(in crate::media) fn stream(side: Side) -> Stream {
     let port = 5000 + 10 * side.index() as u16;
     Stream {
-        remote: Remote::Rtp(Addresses { rtp: address(port), rtcp: address(port + 1) }),
-        ice: None,
-        latch: false,
-        direction: Direction::SendRecv,
-        codec: Codec::Pcmu,
-        payload_type: 0,
-        opus: Opus::default(),
         digits: events(101 - side.index() as u8),
         comfort_noise: Some(13),
-        ptime_ms: 20,
-        srtp: None,
-        watch: None,
+        ..Stream::new(Remote::Rtp(Addresses { rtp: address(port), rtcp: address(port + 1) }), Codec::Pcmu)
     }
 }
 

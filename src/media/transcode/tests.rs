@@ -4,7 +4,7 @@ use super::*;
 use crate::media::codec::{Decoder, Encoder, MOST_SAMPLES, ticks};
 use crate::media::packetize::Packet;
 use crate::media::peer::{Heard, Kind};
-use crate::session::{Addresses, Digits, Direction, Opus, Remote};
+use crate::session::{Addresses, Opus, Remote};
 use crate::wire::rtp::Header;
 
 /// A packet that was said: when (ms), marker, sequence, timestamp, sound in ms at the other end's rate.
@@ -28,18 +28,9 @@ fn only(said: super::Said<'_>) -> Packet<'_> {
 fn stream(codec: Codec, ptime_ms: u8) -> Stream {
     let address = ([192, 0, 2, 1], 5000).into();
     Stream {
-        remote: Remote::Rtp(Addresses { rtp: address, rtcp: address }),
-        ice: None,
-        latch: false,
-        direction: Direction::SendRecv,
-        codec,
-        payload_type: codec.payload_type(),
         opus: Opus { fec: true, ..Opus::default() },
-        digits: Digits::Tones,
-        comfort_noise: None,
         ptime_ms,
-        srtp: None,
-        watch: None,
+        ..Stream::new(Remote::Rtp(Addresses { rtp: address, rtcp: address }), codec)
     }
 }
 
