@@ -18,9 +18,7 @@ use demarc::media::io::priority::real_time;
 use demarc::media::srtp::{GROWTH, Inbound, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
-use demarc::session::{
-    Addresses, Codec, Keys, MediaOrder, MediaReport, Remote, Session, SessionId, Srtp, Stream,
-};
+use demarc::session::{Addresses, Codec, Keys, MediaOrder, MediaReport, Remote, Session, SessionId, Srtp, Stream};
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;
 

@@ -20,8 +20,8 @@ use demarc::media::srtp::{GROWTH, Outbound};
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Addresses, Codec, Counters, Keys, MediaOrder, MediaReport, Remote, Session, SessionId,
-    Side, Srtp, Stream, Suite, Tail, Timeslot,
+    Addresses, Codec, Counters, Keys, MediaOrder, MediaReport, Remote, Session, SessionId, Side, Srtp, Stream, Suite,
+    Tail, Timeslot,
 };
 use demarc::wire::rtp::Header;
 use firmware_io::simulated::{Cable, End, Pacer};

@@ -17,8 +17,8 @@ use demarc::media::tap::recording;
 use demarc::private::Secret;
 use demarc::random::Random;
 use demarc::session::{
-    Addresses, Codec, Credentials, Digits, Ice, Keys, MediaOrder, MediaReport, Play, Remote, Session,
-    SessionId, Side, Sound, Srtp, Stream, Suite, Tail, TelephoneEvent, Timeslot,
+    Addresses, Codec, Credentials, Digits, Ice, Keys, MediaOrder, MediaReport, Play, Remote, Session, SessionId, Side,
+    Sound, Srtp, Stream, Suite, Tail, TelephoneEvent, Timeslot,
 };
 use demarc::wire::rtp::Header;
 use demarc::wire::stun::{self, Class, Key, Message, Writer};

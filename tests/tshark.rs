@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use demarc::config::Media;
 use demarc::media::Engine;
 use demarc::session::{
-    Addresses, Codec, Digits, MediaOrder, MediaReport, Remote, Session, SessionId, Stream,
-    TelephoneEvent,
+    Addresses, Codec, Digits, MediaOrder, MediaReport, Remote, Session, SessionId, Stream, TelephoneEvent,
 };
 use demarc::wire::rtp::Header;
 use tokio::sync::mpsc::channel;

@@ -55,9 +55,7 @@ impl Crossing {
                 world.ask(by, Method::Refer, &format!("Refer-To: <{target}>\n"), "");
             }
             3 => {
-                let replaces = world.naming(id).replace(';', "%3B").replace('=', "%3D");
-                let by = self.pair.0;
-                world.ask(by, Method::Refer, &format!("Refer-To: <sip:bob@contoso.com?Replaces={replaces}>\n"), "");
+                world.refers_to_call(self.pair.0, "bob@contoso.com", id);
             }
             4 => _ = world.talk_again(),
             5 => {

@@ -89,6 +89,15 @@ impl World {
         call.unwrap()
     }
 
+    /// Lync calls somebody on the line, who answers.
+    fn talks_on_line(&mut self) -> (Id, CallId) {
+        let a = self.invite(LYNC, &secret("0 8"));
+        let call = self.on_exchange();
+        self.exchange_says(call, answer());
+        self.ack(a, "");
+        (a, call)
+    }
+
     /// The call that came to the exchange last.
     fn on_exchange(&self) -> CallId {
         let words = &self.exchange.as_ref().unwrap().words;
@@ -199,10 +208,7 @@ fn a_line_calls_lync() {
 #[test]
 fn a_calls_ladder_has_both_legs_to_the_last_message_in_their_order() {
     let mut world = World::with_line();
-    let a = world.invite(LYNC, &secret("0 8"));
-    let call = world.on_exchange();
-    world.exchange_says(call, answer());
-    world.ack(a, "");
+    let (a, _) = world.talks_on_line();
     world.ask(a, Method::Bye, "", "");
     world.exchange_calls("2065550123", "4255550100");
     let lync = world.rung(LYNC);
@@ -273,10 +279,7 @@ fn a_full_line_is_passed_over() {
 #[test]
 fn a_pulled_cable_ends_its_calls_and_is_told_and_the_next_call_goes_elsewhere() {
     let mut world = World::with_line();
-    let a = world.invite(LYNC, &secret("0 8"));
-    let call = world.on_exchange();
-    world.exchange_says(call, answer());
-    world.ack(a, "");
+    let (_, _call) = world.talks_on_line();
     world.seen();
     world.alarms(Alarms::LOS);
     assert!(world.seen().contains("lync:BYE"));
@@ -314,10 +317,7 @@ fn a_blocked_timeslot_gets_no_call() {
 #[test]
 fn a_line_that_an_operator_takes_down_loses_its_calls_and_has_its_alarms_when_it_is_let_up() {
     let mut world = World::with_line();
-    let a = world.invite(LYNC, &secret("0 8"));
-    let call = world.on_exchange();
-    world.exchange_says(call, answer());
-    world.ack(a, "");
+    let (_a, _call) = world.talks_on_line();
     world.seen();
     world.happens(Event::Span(SPAN, FromSpan::Forced(true)));
     assert!(world.seen().contains("lync:BYE"));
@@ -351,10 +351,7 @@ fn a_line_without_a_gateway_refuses_its_calls() {
 #[test]
 fn a_reload_that_changes_a_line_ends_its_calls() {
     let mut world = World::with_line();
-    let a = world.invite(LYNC, &secret("0 8"));
-    let call = world.on_exchange();
-    world.exchange_says(call, answer());
-    world.ack(a, "");
+    let (_a, _call) = world.talks_on_line();
     world.seen();
     world.reload(ini(&[]));
     assert!(world.seen().contains("lync:BYE"));

@@ -334,6 +334,20 @@ impl World {
         format!("{};to-tag={};from-tag={}", phone.call_id, tag(&phone.far), tag(&phone.own))
     }
 
+    /// Lync's side of a call holds it, and the gateway's agrees.
+    fn holds(&mut self, a: Id, b: Id) {
+        self.ask(a, Method::Invite, "", &going("inactive", &secret("0")));
+        self.answer(b, 200, &going("inactive", &plain("0")));
+        self.ack(a, "");
+        self.seen();
+    }
+
+    /// Refers the other end to a user, in the place of another call of the referrer's.
+    fn refers_to_call(&mut self, id: Id, user: &str, other: Id) {
+        let replaces = self.naming(other).replace(';', "%3B").replace('=', "%3D");
+        self.ask(id, Method::Refer, &format!("Refer-To: <sip:{user}?Replaces={replaces}>\n"), "");
+    }
+
     /// What both sides of the last call hear from ourselves, caller first: `music | -`.
     fn plays(&self) -> String {
         let session = self.sessions.values().next_back().unwrap();
@@ -816,6 +830,10 @@ fn shown(trunk: TrunkId, what: &str, message: &Message) -> String {
         if message.text(Name::ContentType) == Some("application/sdp") { "+sdp" } else { "+body" }
     };
     format!("{}:{what}{sdp}", name(trunk))
+}
+
+fn sdp_of(trunk: TrunkId) -> String {
+    if trunk == LYNC { secret("0 8 101") } else { plain("8 0 101") }
 }
 
 fn header(message: &Message, name: Name) -> &str {

@@ -57,10 +57,6 @@ fn busy_ini(more: &[&str]) -> Arc<Config> {
     ini(&[&asks, more].concat())
 }
 
-fn sdp_of(trunk: TrunkId) -> String {
-    if trunk == LYNC { secret("0 8 101") } else { plain("8 0 101") }
-}
-
 impl Walk {
     fn new(seed: u64) -> Walk {
         let plain = busy_ini(&[]);
@@ -149,9 +145,7 @@ impl Walk {
                 self.world.ask(id, Method::Refer, &target, "");
             }
             Deed::Consulted(id, other) => {
-                let replaces = self.world.naming(other).replace(';', "%3B").replace('=', "%3D");
-                let target = format!("Refer-To: <sip:+13125550111@ms1.contoso.com?Replaces={replaces}>\n");
-                self.world.ask(id, Method::Refer, &target, "");
+                self.world.refers_to_call(id, "+13125550111@ms1.contoso.com", other);
             }
             Deed::Replace(id) => {
                 let (trunk, replaces) = (self.world.phones[id].trunk, self.world.naming(id));
