@@ -72,6 +72,11 @@ impl Codec {
     /// All that the media plane speaks, the best sounding first.
     pub const ALL: [Codec; 4] = [Codec::Opus, Codec::G722, Codec::Pcmu, Codec::Pcma];
 
+    /// Is it what telephone lines speak?
+    pub fn is_g711(self) -> bool {
+        matches!(self, Codec::Pcmu | Codec::Pcma)
+    }
+
     /// The encoding name in `a=rtpmap` (RFC 3551, RFC 7587).
     pub fn name(self) -> &'static str {
         match self {
@@ -646,12 +651,33 @@ pub enum MediaReport {
     Silent(SessionId, Side, Duration),
     /// The peer of this side has pressed a digit for so long, which the other side hears of in signalling.
     Digit(SessionId, Side, Digit, Duration),
+    /// On the line of this side something begins to talk that is no person.
+    Machine(SessionId, Side, Machine),
     /// How the call's media stands, every 5 s.
     Counted(SessionId, [Counters; 2]),
     /// How late a media thread was for its deadlines in the last second, at worst.
     Late(Duration),
     /// The end, with the last counters.
     Closed(SessionId, [Counters; 2]),
+}
+
+/// What talks on a line and is no person: its sound is to be left untouched (ITU-T G.168 clause 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// A modem answers.
+    Modem,
+    /// A fax talks.
+    Fax,
+}
+
+impl Machine {
+    /// In a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Machine::Modem => "a modem",
+            Machine::Fax => "a fax",
+        }
+    }
 }
 
 /// A mean opinion score, 1 to 4.5, to a hundredth.

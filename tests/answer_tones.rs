@@ -7,9 +7,9 @@ use std::fs;
 use std::process::Command;
 
 use demarc::media::dtmf::detect::{Detector, Heard};
-
 use demarc::media::echo::BLOCK;
-use demarc::media::echo::disabler::{Disabler, Untouched};
+use demarc::media::echo::disabler::Disabler;
+use demarc::session::Machine;
 
 mod lab;
 
@@ -29,10 +29,10 @@ fn modems_and_faxes_are_told_from_what_only_sounds_like_them() {
     for (kind, expected) in [
         ("1", None),
         ("2", None),
-        ("3", Some(Untouched::Modem)),
+        ("3", Some(Machine::Modem)),
         ("4", None),
-        ("5", Some(Untouched::Modem)),
-        ("fax", Some(Untouched::Fax)),
+        ("5", Some(Machine::Modem)),
+        ("fax", Some(Machine::Fax)),
     ] {
         let Some(sound) = spandsp(kind) else { return };
         for direction in [0, 1] {

@@ -13,7 +13,7 @@ use super::b2bua::{Act, Around, Call, State};
 use super::terms;
 use crate::cause::{Cause, Guilty, Release};
 use crate::leg::{Order, Terms, Wish};
-use crate::session::{Digit, Digits, Direction, MediaOrder, Side, Stream};
+use crate::session::{Digit, Digits, Direction, Machine, MediaOrder, Side, Stream};
 
 /// A change that `asked` wants and the other side has been offered.
 #[derive(Clone, Debug)]
@@ -72,6 +72,21 @@ impl Call {
             let direction = direction.unwrap_or(terms.direction);
             self.order(asker, Order::Grant(Terms { direction, ..terms }), around);
         }
+    }
+
+    /// A fax or a modem talks on a line: it gets through in G.711 alone, so the line asks the other side for its own codec.
+    pub(super) fn machine(&mut self, side: Side, machine: Machine, around: &mut Around<'_>) {
+        let spoken = |side| self.stream(side).map(|stream| stream.codec);
+        let [Some(line), Some(other)] = [side, side.other()].map(spoken) else { return };
+        let name = machine.name();
+        if other.is_g711() {
+            return self.note(format!("{name} is heard: its sound is left as it is"), around);
+        }
+        let change = format!("{name} is heard, which {} would spoil: the other side is asked for G.711", other.name());
+        self.note(change, around);
+        let direction = self.stream(side).map_or(Direction::SendRecv, |stream| stream.direction);
+        self.change_asked(side, Wish { codecs: vec![line], direction, comfort_noise: false }, around);
+        self.settle(around);
     }
 
     /// A digit came in signalling: the other side hears of it in its own way.

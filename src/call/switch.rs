@@ -525,6 +525,9 @@ impl Switch {
             MediaReport::Digit(id, side, digit, length) => {
                 self.step(key(id), turn, |call, around| call.pressed(side, digit, length, around));
             }
+            MediaReport::Machine(id, side, machine) => {
+                self.step(key(id), turn, |call, around| call.machine(side, machine, around));
+            }
             MediaReport::Counted(id, counters) => {
                 self.step(key(id), turn, |call, around| call.counted(counters, around));
             }

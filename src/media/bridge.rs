@@ -335,6 +335,9 @@ impl Bridge {
         let line = self.lines[this].as_mut()?;
         let block = line.exchange(&mut heard, said);
         let law = self.seized[this].as_ref()?.law();
+        if let Some(machine) = block.began {
+            sink(Output::Report(MediaReport::Machine(self.id, side, machine)));
+        }
         self.peers[this].overhear(block.number, &block.octets, &heard, now.at);
         let admitted = match &mut self.sources[this] {
             Some(source) if block.is_audible() => source.admits(Kind::Sound, now.at),

@@ -24,12 +24,12 @@ pub mod g168;
 mod tests;
 
 use disabler::Disabler;
-pub use disabler::Untouched;
 use filter::Filter;
 use residual::Residual;
 pub use transform::BLOCK;
 
 use crate::media::kernels::Kernels;
+use crate::session::Machine;
 pub use crate::session::Tail;
 
 /// Blocks that reach as far at least.
@@ -92,7 +92,7 @@ impl Canceller {
     }
 
     /// Is sound left untouched, gains and all?
-    pub fn untouched(&self) -> Option<Untouched> {
+    pub fn untouched(&self) -> Option<Machine> {
         self.disabler.untouched()
     }
 }

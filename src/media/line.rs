@@ -26,7 +26,7 @@ use crate::media::codec::g711::{self, Law};
 use crate::media::echo::{BLOCK, Canceller};
 use crate::media::kernels::Kernels;
 use crate::media::mix::Gain;
-use crate::session::{Counters, Tail, Timeslot};
+use crate::session::{Counters, Machine, Tail, Timeslot};
 use crate::time::Instant;
 use store::Store;
 
@@ -144,6 +144,8 @@ pub struct Block {
     pub octets: [u8; BLOCK],
     /// It is a modem's or a fax's: not talk.
     pub untouched: bool,
+    /// That began with this block.
+    pub began: Option<Machine>,
 }
 
 impl Block {
@@ -222,17 +224,19 @@ impl Line {
             *heard = self.encode(&louder(self.transmit, &self.decode(heard)));
         }
         let mut sound = self.decode(said);
+        let before = self.canceller.untouched();
         self.canceller.cancel(&self.decode(heard), &mut sound);
-        let untouched = self.canceller.untouched().is_some();
+        let machine = self.canceller.untouched();
+        let (untouched, began) = (machine.is_some(), machine.filter(|_| machine != before));
         let number = self.blocks;
         self.blocks = self.blocks.wrapping_add(1);
         if untouched || self.tail.is_none() && self.receive == Gain::UNITY {
-            return Block { number, sound, octets: *said, untouched };
+            return Block { number, sound, octets: *said, untouched, began };
         }
         if self.receive != Gain::UNITY {
             sound = louder(self.receive, &sound);
         }
-        Block { number, octets: self.encode(&sound), sound, untouched }
+        Block { number, octets: self.encode(&sound), sound, untouched, began }
     }
 
     /// What went wrong on the line, beside that.

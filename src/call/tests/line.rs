@@ -11,7 +11,7 @@ use crate::hop::SpanId;
 use crate::isdn::call::{Access, Order, Setup, Word};
 use crate::isdn::line::{Line, Output as Said, Terms};
 use crate::isdn::timeslots::{CallId, Carrier, Counting, Hunt, Slot, Span};
-use crate::session::{Codec, Remote};
+use crate::session::{Codec, Machine, Remote};
 use crate::wire::q931::{self, Bearer, Dialect, NumberType};
 
 const SPAN: SpanId = SpanId(1);
@@ -236,6 +236,28 @@ fn a_call_that_an_exchange_is_slow_with_is_waited_for_and_no_silence_ends_one() 
     let session = world.sessions.values().next().unwrap();
     let watched = session.sides.iter().map(|stream| stream.as_ref().unwrap().watch.is_some()).collect::<Vec<_>>();
     assert_eq!(watched, [true, false]);
+}
+
+#[test]
+fn a_fax_on_the_line_is_heard_in_g711() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("9"));
+    let call = world.on_exchange();
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    assert_eq!(world.media(), "srtp G722 sendrecv | plain PCMU sendrecv");
+    world.seen();
+    let fax = MediaReport::Machine(*world.sessions.keys().next().unwrap(), Side::B, Machine::Fax);
+    world.media_says(fax.clone());
+    assert_eq!(world.seen(), "lync:INVITE+sdp");
+    world.answer(a, 200, &secret("0"));
+    assert_eq!(world.media(), "srtp PCMU sendrecv | plain PCMU sendrecv");
+    assert_eq!(world.notes("a fax is heard, which G722 would spoil").len(), 1);
+    world.seen();
+    world.media_says(fax.clone());
+    assert_eq!(world.seen(), "", "it has what it needs");
+    world.ask(a, Method::Bye, "", "");
+    world.line_rests();
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::media::dtmf::detect::{Detector, Heard};
 use crate::media::dtmf::tone::Generator;
 use crate::media::echo::g168;
 use crate::media::tap::{self, recording};
-use crate::session::{Codec, Direction, Tail, TelephoneEvent, Timeslot};
+use crate::session::{Codec, Direction, Machine, Tail, TelephoneEvent, Timeslot};
 use crate::tone::COUNTRIES;
 use crate::wire::rtp::Header;
 use crate::wire::telephone_event;
@@ -573,6 +573,8 @@ fn a_modem_is_left_untouched_gains_pauses_and_digits_too() {
     let packets: Vec<u8> = rig.spoken.iter().flat_map(|(_, payload)| payload.clone()).collect();
     assert!(rig.spoken.iter().all(|(header, _)| header.payload_type == 0), "neither events nor comfort noise");
     assert!(contains(&packets, &positive(&data[..15_000])), "from the modem");
+    let told = rig.told.iter().filter(|report| matches!(report, MediaReport::Machine(..))).collect::<Vec<_>>();
+    assert_eq!(told, [&MediaReport::Machine(SessionId(7), Side::B, Machine::Modem)]);
 }
 
 #[test]

@@ -10,23 +10,13 @@
 use std::f32::consts::TAU;
 
 use super::transform::BLOCK;
+use crate::session::Machine;
 
-/// Why sound is left untouched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Untouched {
-    /// A modem answers.
-    Modem,
-    /// A fax talks.
-    Fax,
-}
-
-impl Untouched {
-    /// Blocks of silence that end it.
-    fn patience(self) -> u32 {
-        match self {
-            Untouched::Modem => 50,
-            Untouched::Fax => 1400,
-        }
+/// Blocks of silence that end it.
+fn patience(machine: Machine) -> u32 {
+    match machine {
+        Machine::Modem => 50,
+        Machine::Fax => 1400,
     }
 }
 
@@ -41,7 +31,7 @@ pub struct Disabler {
 enum State {
     Listening,
     /// For so many blocks both directions have been silent.
-    Untouched(Untouched, u32),
+    Untouched(Machine, u32),
 }
 
 impl Disabler {
@@ -51,13 +41,13 @@ impl Disabler {
     }
 
     /// Hears a block of each direction; is it to be left untouched?
-    pub fn hear(&mut self, blocks: [&[f32; BLOCK]; 2]) -> Option<Untouched> {
+    pub fn hear(&mut self, blocks: [&[f32; BLOCK]; 2]) -> Option<Machine> {
         let [a, b] = &mut self.listeners;
         let (a, b) = (a.hear(blocks[0]), b.hear(blocks[1]));
         self.state = match (self.state, a.found.or(b.found)) {
             (_, Some(found)) => State::Untouched(found, 0),
             (State::Untouched(why, silence), None) if a.silent && b.silent => {
-                if silence < why.patience() {
+                if silence < patience(why) {
                     State::Untouched(why, silence + 1)
                 } else {
                     State::Listening
@@ -70,7 +60,7 @@ impl Disabler {
     }
 
     /// Is sound left untouched?
-    pub fn untouched(&self) -> Option<Untouched> {
+    pub fn untouched(&self) -> Option<Machine> {
         match self.state {
             State::Listening => None,
             State::Untouched(why, _) => Some(why),
@@ -97,7 +87,7 @@ const PURE: f32 = 0.7;
 
 /// What a block was.
 struct Heard {
-    found: Option<Untouched>,
+    found: Option<Machine>,
     silent: bool,
 }
 
@@ -118,7 +108,7 @@ impl Listener {
         let reversed = self.answer.hear(answer, loud && share(answer.square()) > PURE);
         let flags =
             self.flags.hear(loud && share(mark.square() + space.square()) > PURE, space.square() > mark.square());
-        let found = if flags { Some(Untouched::Fax) } else { reversed.then_some(Untouched::Modem) };
+        let found = if flags { Some(Machine::Fax) } else { reversed.then_some(Machine::Modem) };
         Heard { found, silent: energy < SILENT * BLOCK as f32 }
     }
 }

@@ -204,7 +204,7 @@ fn v21(bits: impl Iterator<Item = bool>, dbm0: f32) -> Vec<f32> {
 }
 
 /// What is heard, and after how many milliseconds, when this sounds in one direction.
-fn disabled(sound: &[f32], direction: usize) -> Option<(Untouched, usize)> {
+fn disabled(sound: &[f32], direction: usize) -> Option<(Machine, usize)> {
     let mut disabler = Disabler::new();
     sound.chunks_exact(BLOCK).enumerate().find_map(|(at, block)| {
         let mut blocks = [&[0.0; BLOCK]; 2];
@@ -230,7 +230,7 @@ fn an_answer_tone_with_reversals_is_a_modem_and_nothing_else_is() {
             ("shifted within a block", answer(2 * SECOND, -12.0, 2100.0, PI, every, 0.0)[17..].to_vec()),
         ] {
             let found = disabled(&coded(Law::Mu, &sound), direction);
-            assert!(matches!(found, Some((Untouched::Modem, ..=1000))), "{name}: {found:?}");
+            assert!(matches!(found, Some((Machine::Modem, ..=1000))), "{name}: {found:?}");
         }
         for (name, sound) in [
             ("no reversals: a fax's, or an old modem's", answer(4 * SECOND, -12.0, 2100.0, 0.0, every, 0.0)),
@@ -258,12 +258,12 @@ fn flags_in_v21_are_a_fax() {
         for skip in [0, 13, 31] {
             let preamble = v21(flags(300), level);
             let found = disabled(&coded(Law::A, &preamble[skip..]), 1);
-            assert!(matches!(found, Some((Untouched::Fax, ..=400))), "{found:?}");
+            assert!(matches!(found, Some((Machine::Fax, ..=400))), "{found:?}");
         }
     }
     let called: Vec<f32> =
         [answer(3 * SECOND, -12.0, 2100.0, 0.0, SECOND, 0.0), vec![0.0; 600], v21(flags(300), -12.0)].concat();
-    assert!(matches!(disabled(&called, 1), Some((Untouched::Fax, 3075..=3500))), "after the plain answer tone");
+    assert!(matches!(disabled(&called, 1), Some((Machine::Fax, 3075..=3500))), "after the plain answer tone");
 }
 
 #[test]
@@ -274,16 +274,16 @@ fn what_is_left_untouched_passes_as_it_is_until_it_has_been_silent() {
     cancelled(&mut canceller, &out, &echo);
     let answering = answer(SECOND, -12.0, 2100.0, std::f32::consts::PI, 3600, 0.0);
     cancelled(&mut canceller, &vec![0.0; SECOND], &answering);
-    assert_eq!(canceller.untouched(), Some(Untouched::Modem));
+    assert_eq!(canceller.untouched(), Some(Machine::Modem));
     let data: Vec<f32> = mixed(&out, &echo).iter().map(|sample| sample.trunc()).collect();
     assert_eq!(cancelled(&mut canceller, &out, &data), data, "modems' own sound");
     let silence =
         |canceller: &mut Canceller, ms: usize| _ = cancelled(canceller, &vec![0.0; 8 * ms], &vec![0.0; 8 * ms]);
     silence(&mut canceller, 150);
-    assert_eq!(canceller.untouched(), Some(Untouched::Modem), "a short pause");
+    assert_eq!(canceller.untouched(), Some(Machine::Modem), "a short pause");
     cancelled(&mut canceller, &out[..800], &data[..800]);
     silence(&mut canceller, 200);
-    assert_eq!(canceller.untouched(), Some(Untouched::Modem), "the pause is counted anew");
+    assert_eq!(canceller.untouched(), Some(Machine::Modem), "the pause is counted anew");
     silence(&mut canceller, 100);
     assert_eq!(canceller.untouched(), None);
     let left = cancelled(&mut canceller, &out, &echo);
@@ -291,9 +291,9 @@ fn what_is_left_untouched_passes_as_it_is_until_it_has_been_silent() {
     let mut random = Random::test(1);
     let quiet: Vec<f32> = (0..SECOND).map(|_| random.below(5) as f32).collect();
     cancelled(&mut canceller, &v21((0..200).map(|at| !matches!(at % 8, 0 | 7)), -12.0)[..5320], &quiet[..5320]);
-    assert_eq!(canceller.untouched(), Some(Untouched::Fax));
+    assert_eq!(canceller.untouched(), Some(Machine::Fax));
     silence(&mut canceller, 6500);
-    assert_eq!(canceller.untouched(), Some(Untouched::Fax), "a fax waits for an answer");
+    assert_eq!(canceller.untouched(), Some(Machine::Fax), "a fax waits for an answer");
     silence(&mut canceller, 600);
     assert_eq!(canceller.untouched(), None);
 }
