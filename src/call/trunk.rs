@@ -186,6 +186,9 @@ impl TrunkWatch {
         self.why = format!("OPTIONS to {hop} found no answer: {why}").into();
         match self.state {
             Reachability::Up { since, .. } if misses < MISSES_UNTIL_DOWN => {
+                self.why =
+                    format!("{}; it counts as up until the {MISSES_UNTIL_DOWN}rd time, this was {misses}", self.why)
+                        .into();
                 self.state = Reachability::Up { since, misses };
                 None
             }

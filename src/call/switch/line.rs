@@ -279,15 +279,20 @@ impl Switch {
             return turn.out.extend(note.map(Output::Report));
         }
         let (good, text) = group.told(&report);
-        if let (line::Report::Up | line::Report::Down(_), Some(trunk)) = (&report, group.trunk) {
-            self.trunk_of_line(trunk, format!("Span{}: {text}", line.0), turn);
+        if let (true, Some(trunk)) = (group.reported(turn.now, &report), group.trunk) {
+            self.trunk_of_line(trunk, &text, turn);
         }
         turn.out.push(Output::Report(Report::Line { line, good, text }));
     }
 
     /// A trunk is up while one of its lines is.
-    fn trunk_of_line(&mut self, trunk: TrunkId, why: String, turn: &mut Turn<'_>) {
-        let up = self.lines.groups.iter().any(|group| group.trunk == Some(trunk) && group.line.is_up());
+    fn trunk_of_line(&mut self, trunk: TrunkId, last: &str, turn: &mut Turn<'_>) {
+        let own = self.lines.groups.iter().filter(|group| group.trunk == Some(trunk));
+        let (lines, ready) = own.fold((0, 0), |(all, up), group| (all + 1, up + u32::from(group.line.is_up())));
+        let (up, why) = match (ready, lines) {
+            (0, _) | (_, 1) => (ready > 0, last.to_owned()),
+            _ => (true, format!("{ready} of {lines} D channels are up")),
+        };
         let news = self.watch_mut(trunk).and_then(|watch| watch.line(turn.now, up, why));
         turn.out.extend(news.map(|why| Output::Report(Report::Trunk { trunk, up, why })));
     }

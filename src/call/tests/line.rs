@@ -239,6 +239,28 @@ fn a_call_that_an_exchange_is_slow_with_is_waited_for_and_no_silence_ends_one() 
 }
 
 #[test]
+fn a_d_channel_that_nobody_answers_on_a_good_line_is_an_alarm() {
+    let mut world = World::with_line();
+    let alarms =
+        |world: &World| world.snapshot().alarms.iter().map(|alarm| alarm.text.what.to_string()).collect::<Vec<_>>();
+    assert_eq!(alarms(&world), [""; 0]);
+    let exchange = world.exchange.take();
+    world.pass(seconds(60));
+    let [trunk, line] = &alarms(&world)[..] else { panic!("{:?}", alarms(&world)) };
+    assert!(
+        line.starts_with("the D channel of Span1 is down: ") && trunk.starts_with("Gateway4 is down: "),
+        "{line} {trunk}"
+    );
+    world.exchange = exchange;
+    world.alarms(Alarms::LOS);
+    let [_, line] = &alarms(&world)[..] else { panic!("{:?}", alarms(&world)) };
+    assert!(line.starts_with("Span1 is in alarm: "), "the cause, not what follows from it: {line}");
+    world.alarms(Alarms::NONE);
+    world.pass(seconds(10));
+    assert_eq!(alarms(&world), [""; 0]);
+}
+
+#[test]
 fn a_fax_on_the_line_is_heard_in_g711() {
     let mut world = World::with_line();
     let a = world.invite(LYNC, &secret("9"));

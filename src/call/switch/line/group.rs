@@ -22,6 +22,8 @@ pub(super) struct Group {
     pub trunk: Option<TrunkId>,
     pub access: Arc<Access>,
     pub line: Line,
+    /// Since when no D channel of it is up, and why.
+    pub down: Option<(Instant, String)>,
 }
 
 /// A span of a line.
@@ -56,7 +58,8 @@ impl Group {
         let member = |settings| Member { settings, alarms: None, forced: false, since: now.mono, why: why.to_owned() };
         // A far end that still knows calls of ours must not take new ones for these.
         let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
-        Group { line, access, trunk, spans: spans.into_iter().map(member).collect() }
+        let down = Some((now.mono, "it did not come up yet".to_owned()));
+        Group { line, access, trunk, down, spans: spans.into_iter().map(member).collect() }
     }
 
     pub fn id(&self) -> SpanId {
@@ -71,6 +74,17 @@ impl Group {
     pub fn stream(&self, slot: Slot) -> Option<Stream> {
         let settings = &self.spans.get(slot.span)?.settings;
         Some(terms::through(settings, slot.timeslot))
+    }
+
+    /// It reports something: does that change whether calls can be made?
+    pub fn reported(&mut self, now: Now, report: &line::Report) -> bool {
+        let down = match report {
+            line::Report::Up => None,
+            line::Report::Down(why) => Some((now.mono, why.to_string())),
+            _ => return false,
+        };
+        self.down = down;
+        true
     }
 
     pub fn numbering(&self) -> Numbering {

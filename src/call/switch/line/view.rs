@@ -1,15 +1,21 @@
 //! What operators are told of the lines: how each span stands, what is wrong with it and what to do, and what was reported, in words.
 
+use std::time::Duration;
+
 use firmware_io::Alarms;
 
 use super::super::super::report::{SpanView, TimeslotView};
 use super::group::{Group, Member};
 use crate::alarm::{Alarm, Severity, Text};
-use crate::config::Config;
+use crate::config::{Config, DChannel};
 use crate::hop::SpanId;
 use crate::isdn::line;
+use crate::isdn::restart::What;
 use crate::isdn::timeslots::{End, Slot};
 use crate::time::Now;
+
+/// A data link on a good line comes up sooner than that.
+const SETTLES: Duration = Duration::from_secs(5);
 
 impl Group {
     pub fn views(&self, now: Now, config: &Config) -> Vec<(SpanId, SpanView)> {
@@ -43,7 +49,7 @@ impl Group {
 
     pub fn alarms<'a>(&'a self, now: Now) -> impl Iterator<Item = Alarm> + 'a {
         let spans = self.spans.iter().filter(|member| !member.is_up());
-        spans.map(move |member| {
+        let spans = spans.map(move |member| {
             let name = &member.settings.name;
             let (what, remedy) = match member.alarms {
                 _ if member.forced => (format!("{name} is down: {}", member.why()), format!("demarc spans up {name}")),
@@ -54,7 +60,25 @@ impl Group {
             };
             let text = Text::new(what, "no call can use its timeslots, and those that did have ended", remedy);
             Alarm::new(now, member.since, Severity::Major, name, text)
-        })
+        });
+        spans.chain(self.silent(now))
+    }
+
+    /// The line itself is in order, and nobody at its far end sets calls up.
+    fn silent(&self, now: Now) -> Option<Alarm> {
+        let (down, why) = self.down.as_ref()?;
+        let signalling = |member: &&Member| !matches!(member.settings.d_channel, DChannel::Of(_));
+        let first = self.spans.iter().filter(signalling).find(|member| member.is_up())?;
+        let since = if *down > first.since { *down } else { first.since };
+        let name = &first.settings.name;
+        let text = Text::new(
+            format!("the D channel of {name} is down: {why}"),
+            "no call can be set up on its timeslots",
+            format!(
+                "compare Switch= and Side= of {name} with the carrier's, and end a loop back; demarc doctor looks closer"
+            ),
+        );
+        (now.mono.since(since) >= SETTLES).then(|| Alarm::new(now, since, Severity::Major, name, text))
     }
 }
 
@@ -63,7 +87,11 @@ impl Group {
     pub fn told(&self, report: &line::Report) -> (bool, String) {
         use line::Report as Is;
         let name = |span: usize| self.spans.get(span).map_or("", |member| member.settings.name.as_str());
-        let slot = |slot: &Slot| format!("{} timeslot {}", name(slot.span), slot.timeslot);
+        // The line's name stands before it.
+        let slot = |slot: &Slot| match slot.span {
+            0 => format!("timeslot {}", slot.timeslot),
+            span => format!("timeslot {} of {}", slot.timeslot, name(span)),
+        };
         match report {
             Is::Up => (true, "the D channel is up: calls can be made".to_owned()),
             Is::Interrupted => (false, "the data link was begun anew; what was on the way may be lost".to_owned()),
@@ -83,7 +111,16 @@ impl Group {
                 let who = if *by == End::Near { "here" } else { "by the far end" };
                 (true, format!("{} timeslots were restarted {who}", slots.len()))
             }
-            Is::RestartUnanswered(_) => (false, "the far end does not answer RESTART".to_owned()),
+            Is::RestartUnanswered(What::Slot(at)) => {
+                (false, format!("the far end does not answer RESTART of {}: no call gets it until it does", slot(at)))
+            }
+            Is::RestartUnanswered(What::Span(span)) => (
+                false,
+                format!(
+                    "the far end does not answer RESTART of {}: what both ends think of its timeslots may differ",
+                    name(*span)
+                ),
+            ),
             Is::Healed(at) => (true, format!("{} was thought busy by one end alone and is idle again", slot(at))),
             Is::Blocked { slot: at, end, blocked } => {
                 let who = if *end == End::Near { "here" } else { "by the far end" };
