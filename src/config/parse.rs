@@ -107,6 +107,7 @@ impl Builder<'_, '_> {
         let lync = trunk::microsoft(self.settings, &own, next_hop, self.findings);
         let spans = span::spans(self.settings, self.findings);
         let gateways = trunk::gateways(self.settings, &own, &spans, self.findings);
+        span::idle(self.settings, &spans, self.findings);
         let routes = voice_routes::routes(self.settings, &gateways, self.findings);
         let gateways = gateways.into_iter().map(|(_, gateway)| gateway);
 

@@ -87,6 +87,14 @@ impl Hunt {
 }
 
 impl Span {
+    /// The line in whose D channel its calls are set up, but for a backup.
+    pub fn signalled_by(&self) -> SpanId {
+        match self.d_channel {
+            DChannel::Own => self.id,
+            DChannel::Of(line) | DChannel::BackupOf(line) => line,
+        }
+    }
+
     /// The timeslots that carry sound.
     pub fn bearers(&self) -> impl Iterator<Item = Timeslot> {
         let signals = !matches!(self.d_channel, DChannel::Of(_));
@@ -185,8 +193,53 @@ fn group(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) {
         let what = format!("[{}] and [{}] are not alike", first.name, span.name);
         findings.error(&at, what, "one D channel has one Line, Switch and Side", "the same values in both sections");
     }
-    if span.interface.is_none() {
-        let why = "one D channel tells its lines apart by their numbers, which the exchange's administrator knows";
-        findings.error(&at, format!("[{}] has no Interface", span.name), why, "Interface=1");
+    if span.dialect.is_private() {
+        let why = "what private exchanges say of a timeslot (qsig) does not say on which line";
+        findings.error(&at, format!("[{}] cannot share a D channel", span.name), why, "DChannel=own");
+    }
+    let earlier =
+        || spans.iter().take_while(|other| other.id != span.id).filter(|other| other.signalled_by() == primary);
+    let twin =
+        |number| std::iter::once(first).chain(earlier()).find(|twin| twin.interface.unwrap_or_default() == number);
+    match span.interface.map(twin) {
+        None => {
+            let why = "one D channel tells its lines apart by their numbers, which the exchange's administrator knows";
+            findings.error(&at, format!("[{}] has no Interface", span.name), why, "Interface=1");
+        }
+        Some(Some(twin)) => {
+            let at = known.line("Interface").map_or(at.clone(), value_or_key);
+            let what = format!("[{}] has the Interface of [{}]", span.name, twin.name);
+            findings.error(
+                &at,
+                what,
+                "calls on the one would be taken for calls on the other",
+                "the line's own number",
+            );
+        }
+        Some(None) => {}
+    }
+    let is_backup = |span: &Span| matches!(span.d_channel, DChannel::BackupOf(_));
+    if let Some(twin) = earlier().find(|twin| is_backup(twin)).filter(|_| is_backup(span)) {
+        let what = format!("[{}] is a second backup beside [{}]", span.name, twin.name);
+        findings.error(&at, what, "a D channel has one", format!("DChannel={}", first.name));
+    }
+}
+
+/// Lines that no gateway names.
+pub fn idle(settings: &Settings<'_>, spans: &[Span], findings: &mut Findings<'_>) {
+    let named = |span: &Span| {
+        let lists = settings.all(Section::Gateway).filter_map(|gateway| gateway.filled("Span"));
+        lists
+            .into_iter()
+            .any(|list| value::words(&list.value.text).any(|(_, word)| word.eq_ignore_ascii_case(&span.name)))
+    };
+    let is_used = |line: SpanId| spans.iter().filter(|span| span.signalled_by() == line).any(named);
+    for known in settings.all(Section::Span) {
+        let Some(span) = spans.iter().find(|span| span.name == known.header.text) else { continue };
+        if span.d_channel == DChannel::Own && !is_used(span.id) {
+            let what = format!("no gateway has [{}]", span.name);
+            let instead = format!("Span={} at a gateway of Kind=isdn", span.name);
+            findings.warning(&known.header.span, what, "its calls are refused, and none goes there", instead);
+        }
     }
 }

@@ -315,14 +315,7 @@ fn every_fault_has_its_place_and_its_remedy() {
                 "11:2+8 warning [Gateway2] and [Gateway1] share an address | different protocols, or an address for each",
             ],
         ),
-        (
-            "Port=5060",
-            "Kind=isdn",
-            &[
-                "1:1+0 warning there is no gateway | [Gateway1] with IP, Port and Protocol",
-                "9:2+8 error [Gateway1] has no lines | Span=Span1, and a section [Span1]",
-            ],
-        ),
+        ("Port=5060", "Kind=isdn", &["9:2+8 error [Gateway1] has no lines | Span=Span1, and a section [Span1]"]),
         ("Port=5060", "DialPlan=Chicago", &["11:10+7 warning there is no [DialPlan Chicago] | [DialPlan Chicago]"]),
         (
             "NextHop=pool01.contoso.com:5061",
@@ -465,8 +458,8 @@ Hep=
 ";
     assert_eq!(faults(text), [""; 0]);
     assert_eq!(good(text).gateways()[0].max_calls, Some(23));
-    // One note for each thing that nothing reads yet: five keys of the gateway, three sections.
-    assert_eq!(notes(text).len(), 8, "{:#?}", notes(text));
+    // One note for each thing that nothing reads yet: five keys of the gateway, three sections; and Span at Kind=sip.
+    assert_eq!(notes(text).len(), 9, "{:#?}", notes(text));
 }
 
 #[test]
@@ -582,7 +575,7 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     let text = format!(
         "{LEAST}Kind=isdn\nSpan=Span2, span1\n[Span1]\nDriver=dahdi\nDevice=1\nLine=E1\nSwitch=euroisdn\n\
          [Span2]\nDriver=e1d\nDevice=/run/e1d.ctl:1:2\nLine=E1\nSwitch=euroisdn\nDChannel=Span1\nInterface=1\n\
-         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\n"
+         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\n[Gateway2]\nKind=isdn\nSpan=Span3\n"
     );
     assert_eq!(faults(&text), [""; 0]);
     let config = good(&text);
@@ -625,19 +618,55 @@ fn a_line_that_cannot_be_used_is_told_of() {
             "[Span1]\n[Span2]\nDChannel=Span1\nInterface=1\nSwitch=5ess",
             "error [Span1] and [Span2] are not alike | the same values in both sections",
         ),
-        (
-            "[Gateway2]\nKind=isdn\nSpan=Span9",
-            "error there is no usable [Span9] | a section [Span9] with Driver and Line",
-        ),
+        ("[Gateway2]\nKind=isdn\nSpan=Span9", "error there is no [Span9] | a section [Span9] with Driver and Line"),
         (
             "[Span1]\n[Gateway2]\nKind=isdn\nSpan=Span1\n[Gateway3]\nKind=isdn\nSpan=Span1",
             "error [Gateway3] and [Gateway2] share a line | each line in one gateway",
         ),
+        (
+            "[Span1]\n[Span2]\nDChannel=Span1\nInterface=1\n[Gateway2]\nKind=isdn\nSpan=Span1\n[Gateway3]\nKind=isdn\nSpan=Span2",
+            "error [Gateway3] and [Gateway2] share a D channel | all lines of a D channel in one gateway",
+        ),
+        (
+            "[Span1]\n[Span2]\nDChannel=Span1\nInterface=0",
+            "error [Span2] has the Interface of [Span1] | the line's own number",
+        ),
+        (
+            "[Span1]\n[Span2]\nDChannel=Span1\nInterface=1\n[Span3]\nDChannel=backup Span1\nInterface=1",
+            "error [Span3] has the Interface of [Span2] | the line's own number",
+        ),
+        (
+            "[Span1]\n[Span2]\nDChannel=backup Span1\nInterface=1\n[Span3]\nDChannel=backup Span1\nInterface=2",
+            "error [Span3] is a second backup beside [Span2] | DChannel=Span1",
+        ),
+        (
+            "[Span1]\nSwitch=qsig\n[Span2]\nSwitch=qsig\nDChannel=Span1\nInterface=1",
+            "error [Span2] cannot share a D channel | DChannel=own",
+        ),
+        // What is wrong with a line is said there, and not by who names it.
+        ("[Gateway2]\nKind=isdn\nSpan=Span1\n[Span1]\nDriver=dahdi", "error the line has no Device | Device=1"),
     ] {
         let found = faults(&format!("{LEAST}{lines}\n"));
-        let said = found.iter().map(|fault| fault.split_once(' ').map_or("", |(_, said)| said)).collect::<Vec<_>>();
-        assert_eq!(said, [expected], "{lines}");
+        let said = found.iter().filter_map(|fault| fault.split_once(' ').map(|(_, said)| said));
+        assert_eq!(said.filter(|said| said.starts_with("error")).collect::<Vec<_>>(), [expected], "{lines}");
     }
+}
+
+#[test]
+fn what_is_written_for_lines_and_acts_on_none_is_told_of() {
+    let idle = |lines: &str| faults(&format!("{LEAST}{lines}\n"));
+    let nobodys = "12:2+5 warning no gateway has [Span1] | Span=Span1 at a gateway of Kind=isdn";
+    assert_eq!(idle("[Span1]"), [nobodys]);
+    assert_eq!(idle("[Span1]\n[Span2]\nDChannel=Span1\nInterface=1"), [nobodys]);
+    let group = "[Span2]\nDChannel=Span1\nInterface=1\n[Span1]\n[Gateway2]\nKind=isdn\nSpan=span2";
+    assert_eq!(idle(group), [""; 0]);
+    assert_eq!(
+        notes(&format!("{LEAST}Span=Span1\n[Gateway2]\nKind=isdn\nSpan=Span1\nIP=192.0.2.21\n[Span1]\n")),
+        [
+            "12:1+4 note `Span` has no effect at [Gateway1] | nothing, or another Kind",
+            "16:1+2 note `IP` has no effect at [Gateway2] | nothing, or another Kind",
+        ]
+    );
 }
 
 /// [`LEAST`] with a console and its script.

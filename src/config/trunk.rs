@@ -136,11 +136,12 @@ pub fn gateways<'a>(
         let Some(id) = number(known, findings) else { continue };
         if let Some(gateway) = gateway(settings, own, known, id, spans, findings) {
             duplicate(&known.header.span, &gateways, &gateway, findings);
+            shared_line(&known.header.span, &gateways, &gateway, spans, findings);
             shared_console(known, &gateways, &gateway, findings);
             gateways.push((known, gateway));
         }
     }
-    if gateways.is_empty() {
+    if settings.all(Section::Gateway).next().is_none() {
         let instead = "[Gateway1] with IP, Port and Protocol";
         findings.warning(&(0..0), "there is no gateway", "calls have nowhere to go", instead);
     }
@@ -168,8 +169,10 @@ fn gateway(
     findings: &mut Findings<'_>,
 ) -> Option<Trunk> {
     if is_isdn(known) {
+        misplaced(known, "SIP gateways", &["FQDN", "IP", "Port", "Protocol", "Codecs", "Console", "Rest"], findings);
         return isdn(settings, own, known, id, spans, findings);
     }
+    misplaced(known, "Kind=isdn", &["Span"], findings);
     let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
     let read = |text: &str| value::choice(text, PROTOCOLS);
     let protocol = known.value("Protocol", read).or_else(|| default(Section::Gateway, "Protocol", read))?;
@@ -211,6 +214,14 @@ fn is_isdn(known: &Known<'_>) -> bool {
     known.value("Kind", |text| value::choice(text, KINDS)).is_some_and(|kind| KINDS[kind] == "isdn")
 }
 
+/// Keys that say nothing of such a gateway, but of `others`.
+fn misplaced(known: &Known<'_>, others: &str, keys: &[&str], findings: &mut Findings<'_>) {
+    for entry in keys.iter().filter_map(|key| known.filled(key)) {
+        let what = format!("`{}` has no effect at [{}]", entry.key.text, known.header.text);
+        findings.note(&entry.key.span, what, format!("it is for {others}"), "nothing, or another Kind");
+    }
+}
+
 /// A group of lines. What is said on a line is G.711 in the line's own law.
 fn isdn(
     settings: &Settings<'_>,
@@ -221,7 +232,7 @@ fn isdn(
     findings: &mut Findings<'_>,
 ) -> Option<Trunk> {
     let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
-    let own_spans = members(known, spans, findings);
+    let own_spans = members(settings, known, spans, findings);
     let first = own_spans.first().and_then(|id| spans.iter().find(|span| span.id == *id))?;
     Some(Trunk {
         id,
@@ -242,7 +253,7 @@ fn isdn(
 }
 
 /// The lines that `Span` names: each is there, and in one group only.
-fn members(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) -> Vec<SpanId> {
+fn members(settings: &Settings<'_>, known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) -> Vec<SpanId> {
     let Some(entry) = known.filled("Span") else {
         let what = format!("[{}] has no lines", known.header.text);
         findings.error(&known.header.span, what, "Kind=isdn needs some", "Span=Span1, and a section [Span1]");
@@ -256,14 +267,11 @@ fn members(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) -> Ve
                 findings.warning(&at, format!("`{word}` stands twice"), "once is enough", "each line once");
             }
             Some(span) => members.push(span.id),
+            // What is wrong with it is said there.
+            None if settings.all(Section::Span).any(|span| span.header.text.eq_ignore_ascii_case(word)) => {}
             None => {
-                let what = format!("there is no usable [{word}]");
-                findings.error(
-                    &at,
-                    what,
-                    "calls have nowhere to go",
-                    format!("a section [{word}] with Driver and Line"),
-                );
+                let instead = format!("a section [{word}] with Driver and Line");
+                findings.error(&at, format!("there is no [{word}]"), "calls have nowhere to go", instead);
             }
         }
     }
@@ -344,12 +352,7 @@ fn duplicate(at: &Extent, earlier: &[(&Known<'_>, Trunk)], gateway: &Trunk, find
         let shares = |address| gateway.peers.addresses.contains(address);
         transport(gateway) == transport(twin) && twin.peers.addresses.iter().any(shares)
     };
-    let shared = |twin: &&Trunk| twin.spans.iter().any(|span| gateway.spans.contains(span));
     let mut twins = earlier.iter().map(|(_, twin)| twin);
-    if let Some(twin) = twins.clone().find(shared) {
-        let what = format!("[{}] and [{}] share a line", gateway.name, twin.name);
-        findings.error(at, what, "calls from there could belong to either", "each line in one gateway");
-    }
     if let Some(twin) = twins.clone().find(same_hop) {
         let what = format!("[{}] is the same peer as [{}]", gateway.name, twin.name);
         findings.error(at, what, "host, port and protocol are equal", "one section, with the routes of both");
@@ -357,6 +360,31 @@ fn duplicate(at: &Extent, earlier: &[(&Known<'_>, Trunk)], gateway: &Trunk, find
         let what = format!("[{}] and [{}] share an address", gateway.name, twin.name);
         let why = format!("calls from there count as [{}]: their source ports tell nothing", twin.name);
         findings.warning(at, what, why, "different protocols, or an address for each");
+    }
+}
+
+/// Two groups that share a line, or the D channel that tells of their calls.
+fn shared_line(
+    at: &Extent,
+    earlier: &[(&Known<'_>, Trunk)],
+    gateway: &Trunk,
+    spans: &[Span],
+    findings: &mut Findings<'_>,
+) {
+    let signalled_by = |id: SpanId| spans.iter().find(|span| span.id == id).map(Span::signalled_by);
+    let shares = |twin: &Trunk, same: &dyn Fn(SpanId, SpanId) -> bool| {
+        twin.spans.iter().any(|theirs| gateway.spans.iter().any(|ours| same(*theirs, *ours)))
+    };
+    for (_, twin) in earlier {
+        let (shared, instead) = match () {
+            () if shares(twin, &|theirs, ours| theirs == ours) => ("line", "each line in one gateway"),
+            () if shares(twin, &|theirs, ours| signalled_by(theirs) == signalled_by(ours)) => {
+                ("D channel", "all lines of a D channel in one gateway")
+            }
+            () => continue,
+        };
+        let what = format!("[{}] and [{}] share a {shared}", gateway.name, twin.name);
+        return findings.error(at, what, "calls from there could belong to either", instead);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::config::{Config, DChannel, Profile, TrunkKind};
+use crate::config::{Config, Profile, TrunkKind};
 use crate::hop::{SpanId, Target, TrunkId};
 use crate::wire::sip::Uri;
 
@@ -92,10 +92,7 @@ fn of_trunk(config: &Config, trunk: TrunkId, route: &str) -> Vec<Attempt> {
 fn lines(config: &Config, spans: &[SpanId]) -> Vec<SpanId> {
     let mut lines = Vec::new();
     for span in spans.iter().filter_map(|id| config.span(*id)) {
-        let line = match span.d_channel {
-            DChannel::Own => span.id,
-            DChannel::Of(line) | DChannel::BackupOf(line) => line,
-        };
+        let line = span.signalled_by();
         if !lines.contains(&line) {
             lines.push(line);
         }
