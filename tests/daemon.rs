@@ -403,6 +403,8 @@ fn a_line_is_shown_with_its_timeslots_and_counted() {
         said.contains("open, no alarm") && said.contains("the far end answers as the network's side, in euroisdn"),
         "{said}"
     );
+    // A line has no address to be asked at.
+    assert!(said.contains("joins it to the line's") && !said.contains("Gateway2            "), "{said}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Finding;
 use crate::call::{Event, Output, Switch};
-use crate::config::{Config, Trunk};
+use crate::config::{Config, Trunk, TrunkKind};
 use crate::hop::TrunkId;
 use crate::random::Random;
 use crate::shell::clock::Clock;
@@ -50,7 +50,7 @@ struct Named {
     addresses: Option<Result<usize, NoAddress>>,
 }
 
-/// Asks all trunks at once.
+/// Asks all trunks at once, but for those that are lines: see [`super::spans`].
 pub(super) async fn ask(config: &Config, clock: Clock, random: Random) -> Result<Vec<Seen>, StartError> {
     let config = Arc::new(asking(config));
     let (events, network) = mpsc::channel(256);
@@ -71,9 +71,11 @@ pub(super) async fn ask(config: &Config, clock: Clock, random: Random) -> Result
     Ok(probe.seen)
 }
 
-/// The configuration of who asks and does not listen: any port of the same addresses.
+/// The configuration of who asks and does not listen: any port of the same addresses. Lines cannot be asked.
 fn asking(config: &Config) -> Config {
     let mut config = config.clone();
+    config.spans.clear();
+    config.trunks.retain(|trunk| trunk.kind != TrunkKind::Isdn);
     config.lync_listen.set_port(0);
     let listeners = &mut config.trunk_listen;
     for listener in [&mut listeners.tls, &mut listeners.tcp, &mut listeners.udp].into_iter().flatten() {

@@ -10,6 +10,10 @@ pub(super) fn dry_run(lync: &Trunk, gateway: &Trunk, takes_refer: Option<bool>) 
     let name = &gateway.name;
     let key = "EnableReferSupport";
     let subject = format!("transfer, {name}");
+    if gateway.kind == TrunkKind::Isdn {
+        let evidence = "demarc acts: it places the new call and joins it to the line's";
+        return Finding::pass(CODE, subject, evidence);
+    }
     if lync.kind == TrunkKind::Microsoft(Profile::Teams) {
         let evidence =
             format!("demarc acts: Teams' REFER becomes an INVITE back to its proxy; {name} sees a re-INVITE");
@@ -46,15 +50,17 @@ mod tests {
     #[test]
     fn who_acts_on_a_refer() {
         let (sfb, teams) = (TrunkKind::Microsoft(Profile::Sfb2019), TrunkKind::Microsoft(Profile::Teams));
-        for (kind, support, allow, verdict, words) in [
-            (sfb, false, None, Verdict::Pass, "demarc acts (EnableReferSupport=False"),
-            (sfb, false, Some(false), Verdict::Pass, "demarc acts"),
-            (sfb, true, Some(true), Verdict::Pass, "shall act (EnableReferSupport=True)"),
-            (sfb, true, Some(false), Verdict::Fail, "its Allow does not list REFER"),
-            (sfb, true, None, Verdict::NotChecked, "no Allow heard"),
-            (teams, true, Some(false), Verdict::Pass, "INVITE back to its proxy"),
+        let (sip, isdn) = (TrunkKind::Gateway, TrunkKind::Isdn);
+        for (kind, gateway, support, allow, verdict, words) in [
+            (sfb, sip, false, None, Verdict::Pass, "demarc acts (EnableReferSupport=False"),
+            (sfb, sip, false, Some(false), Verdict::Pass, "demarc acts"),
+            (sfb, sip, true, Some(true), Verdict::Pass, "shall act (EnableReferSupport=True)"),
+            (sfb, sip, true, Some(false), Verdict::Fail, "its Allow does not list REFER"),
+            (sfb, sip, true, None, Verdict::NotChecked, "no Allow heard"),
+            (teams, sip, true, Some(false), Verdict::Pass, "INVITE back to its proxy"),
+            (sfb, isdn, false, None, Verdict::Pass, "joins it to the line's"),
         ] {
-            let mut gateway = trunk(TrunkKind::Gateway);
+            let mut gateway = trunk(gateway);
             gateway.switches.enable_refer_support = support;
             let finding = dry_run(&trunk(kind), &gateway, allow);
             assert_eq!(finding.verdict, verdict, "{finding}");

@@ -80,6 +80,10 @@ fn d_channel(span: &Span, view: &Value) -> Option<Finding> {
         Side::User => ("user", "network"),
         Side::Network => ("network", "user"),
     };
+    if link == "no-line" {
+        // The line's own finding says what is wrong.
+        return None;
+    }
     let fault = view["d_channel_fault"].as_str();
     if matches!(link, "up" | "peer-busy" | "recovering") {
         let evidence = format!("the far end answers as the {theirs}'s side, in {}", span.dialect.name());
@@ -98,11 +102,7 @@ fn d_channel(span: &Span, view: &Value) -> Option<Finding> {
 
 /// The lines that one D channel serves.
 fn group(first: &Span, spans: &[Arc<Span>], is_up: impl Fn(&Span) -> Option<bool>) -> Option<Finding> {
-    let of_first = |span: &Span| match span.d_channel {
-        DChannel::Own => span.id == first.id,
-        DChannel::Of(line) | DChannel::BackupOf(line) => line == first.id,
-    };
-    let members: Vec<&Span> = spans.iter().map(Arc::as_ref).filter(|span| of_first(span)).collect();
+    let members: Vec<&Span> = spans.iter().map(Arc::as_ref).filter(|span| span.signalled_by() == first.id).collect();
     if first.d_channel != DChannel::Own || members.len() < 2 {
         return None;
     }
@@ -164,14 +164,19 @@ mod tests {
     #[test]
     fn a_line_is_judged_by_what_the_running_daemon_sees() {
         let good = || view(&[]);
-        let down = |view: SpanView| SpanView { up: false, ..view };
+        let down = || SpanView { up: false, d_channel: Some("no-line"), ..good() };
         for (running, line, link, evidence) in [
-            (good(), "pass", "pass", "the far end answers as the network's side, in ni2"),
-            (down(SpanView { alarms: vec!["LOS", "RAI"], ..good() }), "fail", "pass", "in alarm: LOS RAI"),
-            (down(SpanView { why: "no such card".to_owned(), ..good() }), "fail", "pass", "not there: no such card"),
-            (down(SpanView { forced_down: true, ..good() }), "fail", "pass", "demarc spans up Span1 --yes"),
-            (SpanView { loop_back: Some("local"), ..good() }, "fail", "pass", "demarc spans loop Span1 off --yes"),
-            (SpanView { d_channel: Some("establishing"), ..good() }, "pass", "fail", "nobody answers on it"),
+            (good(), "pass", Some("pass"), "the far end answers as the network's side, in ni2"),
+            (SpanView { alarms: vec!["LOS", "RAI"], ..down() }, "fail", None, "in alarm: LOS RAI"),
+            (SpanView { why: "no such card".to_owned(), ..down() }, "fail", None, "not there: no such card"),
+            (SpanView { forced_down: true, ..down() }, "fail", None, "demarc spans up Span1 --yes"),
+            (
+                SpanView { loop_back: Some("local"), ..good() },
+                "fail",
+                Some("pass"),
+                "demarc spans loop Span1 off --yes",
+            ),
+            (SpanView { d_channel: Some("establishing"), ..good() }, "pass", Some("fail"), "nobody answers on it"),
             (
                 SpanView {
                     d_channel: Some("released"),
@@ -179,12 +184,17 @@ mod tests {
                     ..good()
                 },
                 "pass",
-                "fail",
+                Some("fail"),
                 "is released; last fault: both ends are users",
             ),
         ] {
             let (short, text) = found(&[span(1, DChannel::Own)], Some(&[running]));
-            assert_eq!(short, [format!("span Span1 {line}"), format!("span-d-channel Span1 {link}")], "{text}");
+            let link = link.map(|link| format!("span-d-channel Span1 {link}"));
+            assert_eq!(
+                short,
+                [Some(format!("span Span1 {line}")), link].into_iter().flatten().collect::<Vec<_>>(),
+                "{text}"
+            );
             assert!(text.contains(evidence), "{evidence} is not in:\n{text}");
         }
     }
