@@ -182,6 +182,9 @@ fn a_bad_file_changes_nothing() {
     assert_eq!((stage.reloads("bad"), stage.reloads("good")), (1.0, 0.0));
     let (code, _, said) = stage.demarc.ask(&["reload"]);
     assert!(code == 2 && said.contains("`Port` has a wrong value"), "{code}: {said}");
+    // Who only looks is answered all the same.
+    let (code, shown, said) = stage.demarc.ask(&["calls"]);
+    assert!(code == 0 && shown.contains("connected") && said.contains("cannot be used as it is now"), "{code}: {said}");
     // A file that reads well and names a certificate that is not there.
     std::fs::write(&stage.demarc.file, good.replace("demarc.pem", "nowhere.pem")).unwrap();
     let (code, _, said) = stage.demarc.ask(&["reload"]);
@@ -475,6 +478,17 @@ fn a_call_stays_when_its_timeslot_is_blocked_and_ends_when_its_line_is_taken_dow
     assert_eq!(stage.demarc.ask(&["spans", "down", "Span1", "--yes"]).0, 0);
     lync.expect("BYE").answer(200, "OK", "");
     stage.demarc.idle();
+}
+
+#[test]
+fn a_reload_says_which_lines_it_took_the_calls_from() {
+    let (mut stage, _) = with_line();
+    stage.setup.more += "EchoTail=off\n";
+    stage.setup.write(&stage.lab);
+    let (code, said, _) = stage.demarc.ask(&["reload"]);
+    assert!(code == 0 && said.contains("live calls keep theirs; but those on Span1 have ended"), "{code}: {said}");
+    let (_, said, _) = stage.demarc.ask(&["reload"]);
+    assert!(said.ends_with("live calls keep theirs\n"), "{said}");
 }
 
 #[test]

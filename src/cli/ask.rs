@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::Web;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -29,18 +29,18 @@ pub enum Unanswered {
 }
 
 /// GETs a path.
-pub fn get(config: &Config, path: &str) -> Result<String, Unanswered> {
-    exchange(config, "GET", path)
+pub fn get(web: &Web, path: &str) -> Result<String, Unanswered> {
+    exchange(web, "GET", path)
 }
 
 /// POSTs an order.
-pub fn order(config: &Config, path: &str) -> Result<String, Unanswered> {
-    exchange(config, "POST", path)
+pub fn order(web: &Web, path: &str) -> Result<String, Unanswered> {
+    exchange(web, "POST", path)
 }
 
-fn exchange(config: &Config, method: &str, path: &str) -> Result<String, Unanswered> {
-    let address = config.web.listen.ok_or(Unanswered::Off)?;
-    let token = match &config.web.token_file {
+fn exchange(web: &Web, method: &str, path: &str) -> Result<String, Unanswered> {
+    let address = web.listen.ok_or(Unanswered::Off)?;
+    let token = match &web.token_file {
         Some(file) => {
             let token = std::fs::read_to_string(file).map_err(Unanswered::Token)?;
             format!("Authorization: Bearer {}\r\n", token.trim())

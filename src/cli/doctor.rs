@@ -18,7 +18,7 @@ pub fn examine(file: &Path, json: bool) -> u8 {
         }
     };
     let Some((runtime, seed)) = run::start() else { return WRONG };
-    let running = ask::get(&config, "/api/spans").ok().map(|text| parse(&text));
+    let running = ask::get(&config.web, "/api/spans").ok().map(|text| parse(&text));
     let diagnosis = runtime.block_on(doctor::examine(config, &warnings, running.as_ref(), seed));
     print(&diagnosis, json);
     if diagnosis.verdict == Verdict::Pass { GOOD } else { WRONG }

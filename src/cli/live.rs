@@ -3,24 +3,24 @@
 use serde_json::Value;
 
 use super::ask::{self, Unanswered};
-use crate::config::Config;
+use crate::config::Web;
 
 /// How the box stands.
-pub fn status(config: &Config, json: bool) -> Result<String, Unanswered> {
-    let text = ask::get(config, "/api/status")?;
+pub fn status(web: &Web, json: bool) -> Result<String, Unanswered> {
+    let text = ask::get(web, "/api/status")?;
     Ok(if json { text } else { status_text(&parse(&text)) })
 }
 
 /// The live calls.
-pub fn calls(config: &Config, json: bool) -> Result<String, Unanswered> {
-    let text = ask::get(config, "/api/calls")?;
+pub fn calls(web: &Web, json: bool) -> Result<String, Unanswered> {
+    let text = ask::get(web, "/api/calls")?;
     Ok(if json { text } else { calls_text(&parse(&text)) })
 }
 
 /// The ladder of a call; `last` is the newest.
-pub fn trace(config: &Config, id: &str, json: bool, redact: bool) -> Result<String, Unanswered> {
+pub fn trace(web: &Web, id: &str, json: bool, redact: bool) -> Result<String, Unanswered> {
     let id: String = id.chars().filter(char::is_ascii_alphanumeric).collect();
-    ask::get(config, &format!("/api/calls/{id}/ladder?text={}&redact={redact}", !json)).map_err(|fault| match fault {
+    ask::get(web, &format!("/api/calls/{id}/ladder?text={}&redact={redact}", !json)).map_err(|fault| match fault {
         Unanswered::Refused(404, _) => {
             Unanswered::Refused(404, format!("no live or recent call has the id {id}: see demarc calls, or use: last"))
         }
@@ -29,13 +29,13 @@ pub fn trace(config: &Config, id: &str, json: bool, redact: bool) -> Result<Stri
 }
 
 /// Reads the configuration again.
-pub fn reload(config: &Config) -> Result<String, Unanswered> {
-    ask::order(config, "/api/reload")
+pub fn reload(web: &Web) -> Result<String, Unanswered> {
+    ask::order(web, "/api/reload")
 }
 
 /// Takes no new calls and ends after the last one.
-pub fn drain(config: &Config) -> Result<String, Unanswered> {
-    ask::order(config, "/api/drain")
+pub fn drain(web: &Web) -> Result<String, Unanswered> {
+    ask::order(web, "/api/drain")
 }
 
 pub(super) fn parse(text: &str) -> Value {

@@ -11,12 +11,12 @@ mod live;
 mod run;
 mod spans;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Config;
+use crate::config::Web;
 use crate::shell::configuration;
 use crate::shell::demo::Network;
 
@@ -95,25 +95,41 @@ pub fn main() -> ExitCode {
         Verb::Check(check) => return check.run(&config),
         Verb::Doctor(json) => doctor::examine(&config, json.json),
         Verb::Certificate(certificate) => certificate.run(),
-        Verb::Status(json) => asked(&config, |config| live::status(config, json.json)),
-        Verb::Calls(json) => asked(&config, |config| live::calls(config, json.json)),
-        Verb::Spans(spans) => asked(&config, |config| spans.ask(config)),
-        Verb::Trace { id, redact, json } => asked(&config, |config| live::trace(config, &id, json.json, redact)),
-        Verb::Reload => asked(&config, live::reload),
+        Verb::Status(json) => asked(&config, |web| live::status(web, json.json)),
+        Verb::Calls(json) => asked(&config, |web| live::calls(web, json.json)),
+        Verb::Spans(spans) => asked(&config, |web| spans.ask(web)),
+        Verb::Trace { id, redact, json } => asked(&config, |web| live::trace(web, &id, json.json, redact)),
+        Verb::Reload => match configuration::load_text(&config) {
+            Ok((config, _)) => shown(live::reload(&config.web)),
+            Err(faults) => bad(&faults),
+        },
         Verb::Drain => asked(&config, live::drain),
     })
 }
 
-/// Asks the running daemon and prints what it says.
-fn asked(file: &std::path::Path, ask: impl FnOnce(&Config) -> Result<String, ask::Unanswered>) -> u8 {
-    let config = match configuration::load_text(file) {
-        Ok((config, _)) => config,
-        Err(faults) => {
-            eprintln!("{faults}");
-            return BAD;
-        }
+/// Asks the running daemon and prints what it says, also while its file is half edited.
+fn asked(file: &Path, ask: impl FnOnce(&Web) -> Result<String, ask::Unanswered>) -> u8 {
+    let (web, faults) = match configuration::load_web(file) {
+        Ok(asked) => asked,
+        Err(fault) => return bad(&fault),
     };
-    match ask(&config) {
+    match (ask(&web), faults) {
+        (Err(ask::Unanswered::Off | ask::Unanswered::Down(..)), Some(faults)) => bad(&faults),
+        (answer, None) => shown(answer),
+        (answer, Some(_)) => {
+            eprintln!("{} cannot be used as it is now: see demarc check. The daemon runs as it was:", file.display());
+            shown(answer)
+        }
+    }
+}
+
+fn bad(faults: &str) -> u8 {
+    eprintln!("{faults}");
+    BAD
+}
+
+fn shown(answer: Result<String, ask::Unanswered>) -> u8 {
+    match answer {
         Ok(text) => {
             println!("{}", text.trim_end());
             GOOD

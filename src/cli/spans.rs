@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::ask::{self, Unanswered};
 use super::live::{duration, parse, rows, word};
-use crate::config::Config;
+use crate::config::Web;
 
 /// The arguments.
 #[derive(Args)]
@@ -70,12 +70,12 @@ enum Mode {
 
 impl Spans {
     /// Asks the running daemon.
-    pub fn ask(&self, config: &Config) -> Result<String, Unanswered> {
+    pub fn ask(&self, web: &Web) -> Result<String, Unanswered> {
         let Some(order) = &self.order else {
-            let text = ask::get(config, "/api/spans")?;
+            let text = ask::get(web, "/api/spans")?;
             return Ok(if self.json { text } else { page(&parse(&text)) });
         };
-        match ask::order(config, &order.path()) {
+        match ask::order(web, &order.path()) {
             Err(Unanswered::Refused(428, impact)) => Ok(format!("{impact}\nNothing was done: --yes does it.")),
             answer => answer,
         }

@@ -95,6 +95,20 @@ impl Config {
         self.spans.iter().find(|span| span.id == id)
     }
 
+    /// The lines of a D channel, the one that has it first, then the others in file order.
+    pub fn lines_of(&self, line: SpanId) -> impl Iterator<Item = &Arc<Span>> {
+        let others = self.spans.iter().filter(move |span| span.signalled_by() == line && span.id != line);
+        self.span(line).into_iter().chain(others)
+    }
+
+    /// The lines whose calls end when `new` takes this one's place: a D channel is begun anew when one of its lines changed.
+    pub fn lines_ended_by(&self, new: &Config) -> impl Iterator<Item = &Arc<Span>> {
+        self.spans.iter().filter(|span| {
+            let line = span.signalled_by();
+            !self.lines_of(line).eq(new.lines_of(line))
+        })
+    }
+
     /// The gateways in file order.
     pub fn gateways(&self) -> &[Arc<Trunk>] {
         &self.trunks[1..]

@@ -32,6 +32,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Present unless a finding is an error.
     pub config: Option<Config>,
+    /// Where a daemon that runs with an earlier form of this file can be asked.
+    pub web: Web,
 }
 
 impl Report {
@@ -51,10 +53,12 @@ pub fn check(bytes: &[u8], file: &str) -> Report {
     let mut findings = Findings::new(file, &source);
     faults.iter().for_each(|fault| findings.grammar(fault));
     let settings = Settings::recognise(&document, &mut findings);
-    let config = Builder { settings: &settings, directory: directory(file), findings: &mut findings }.config();
+    let mut builder = Builder { settings: &settings, directory: directory(file), findings: &mut findings };
+    let web = builder.web();
+    let config = builder.config(web.clone());
     let config = if findings.any_error() { None } else { config };
     let findings = findings.into_list();
-    Report { source, findings, config }
+    Report { source, findings, config, web }
 }
 
 /// The configuration with warnings and notes, or all faults.
@@ -83,13 +87,12 @@ struct Listener {
 
 impl Builder<'_, '_> {
     /// The whole; `None` only with an error among the findings.
-    fn config(mut self) -> Option<Config> {
+    fn config(mut self, web: Web) -> Option<Config> {
         let lync_listen = self.lync_listen();
         let trunk_listen = self.trunk_listen();
         let fqdn = self.fqdn();
         let media = self.media(lync_listen);
         let sounds = self.sounds();
-        let web = self.web();
         self.conflicts(lync_listen, &trunk_listen, &web, media.as_ref());
         self.note_files();
 

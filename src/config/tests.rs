@@ -593,6 +593,21 @@ fn lines_and_the_groups_that_take_calls_on_them() {
 }
 
 #[test]
+fn a_line_that_changes_begins_all_lines_of_its_d_channel_anew() {
+    let lines = |second: &str, third: &str| {
+        good(&format!(
+            "{LEAST}[Gateway2]\nKind=isdn\nSpan=Span1 Span3\n[Span1]\n[Span2]\nDChannel=Span1\n{second}\n[Span3]\n{third}\n"
+        ))
+    };
+    let before = lines("Interface=1", "");
+    let ended = |after: &Config| before.lines_ended_by(after).map(|span| span.id.0).collect::<Vec<_>>();
+    assert_eq!(ended(&before), [0; 0]);
+    assert_eq!(ended(&lines("Interface=2", "")), [1, 2]);
+    assert_eq!(ended(&lines("Interface=1", "Side=network")), [3]);
+    assert_eq!(ended(&good(LEAST)), [1, 2, 3]);
+}
+
+#[test]
 fn every_order_of_hunting_has_its_word() {
     let hunts = [Hunt::Opposite, Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
     for (word, hunt) in keys::HUNTS.iter().zip(hunts) {

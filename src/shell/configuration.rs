@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{self, Config, Finding, Report, Severity};
+use crate::config::{self, Config, Finding, Report, Severity, Web};
 use crate::media::sound;
 
 /// The configuration and what works in it but hardly as meant; the rendered faults when it is bad.
@@ -15,9 +15,16 @@ pub fn load(file: &Path) -> Loaded {
     usable(file, check(file))
 }
 
-/// For who only asks a running daemon: without the sounds, which take a moment.
+/// For who asks a running daemon to take it: without the sounds, which take a moment.
 pub fn load_text(file: &Path) -> Loaded {
     usable(file, check_text(file))
+}
+
+/// For who only asks a running daemon, which may have read a better file: where it answers, and the rendered faults.
+pub fn load_web(file: &Path) -> Result<(Web, Option<String>), String> {
+    let report = check_text(file).map_err(|fault| format!("{} cannot be read: {fault}", file.display()))?;
+    let web = report.web.clone();
+    Ok((web, usable(file, Ok(report)).err()))
 }
 
 /// Reads and checks a configuration and loads its sounds. One that cannot be played is a warning: calls go on without it.

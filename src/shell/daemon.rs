@@ -204,8 +204,8 @@ impl Daemon {
         let _ = self.new_servers.send(config.clock.clone()).await;
         self.voices.set(&config).await;
         announce_certificates(&self.transports, &self.observer);
-        self.config = config;
-        Ok("reloaded: new calls use the new configuration, live calls keep theirs".to_owned())
+        let before = std::mem::replace(&mut self.config, config);
+        Ok(reloaded(before.lines_ended_by(&self.config)))
     }
 
     /// No new calls; waits for the last one, for the drain limit, or for a second signal.
@@ -329,4 +329,12 @@ fn notify(states: &[NotifyState<'_>]) {
     if let Err(fault) = sd_notify::notify(states) {
         warn!("systemd was not told: {fault}");
     }
+}
+
+/// What a reload did; these lines were begun anew.
+fn reloaded<'a>(ended: impl Iterator<Item = &'a Arc<config::Span>>) -> String {
+    let lines = ended.map(|span| span.name.as_str()).collect::<Vec<_>>().join(", ");
+    let but =
+        if lines.is_empty() { String::new() } else { format!("; but those on {lines} have ended, as it changed") };
+    format!("reloaded: new calls use the new configuration, live calls keep theirs{but}")
 }

@@ -112,8 +112,7 @@ impl Group {
 pub(super) fn groups(config: &Config) -> impl Iterator<Item = (Vec<Arc<Span>>, Option<TrunkId>)> {
     let first = config.spans.iter().filter(|span| span.d_channel == DChannel::Own);
     first.map(|first| {
-        let others = config.spans.iter().filter(|span| span.signalled_by() == first.id && span.id != first.id);
-        let spans: Vec<_> = std::iter::once(first).chain(others).cloned().collect();
+        let spans: Vec<_> = config.lines_of(first.id).cloned().collect();
         let has = |trunk: &&Arc<Trunk>| spans.iter().any(|span| trunk.spans.contains(&span.id));
         let trunk = config.trunks.iter().find(has).map(|trunk| trunk.id);
         (spans, trunk)
