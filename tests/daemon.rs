@@ -424,7 +424,7 @@ fn an_order_to_a_line_is_done_with_yes_alone_and_says_what_it_does() {
     assert!(code == 0 && said.starts_with("done: timeslot 5 of Span1"), "{said}");
     assert_eq!(state(5), "blocked-near");
     assert_eq!(stage.demarc.metric_where("demarc_timeslots", "state=\"blocked\""), 1.0);
-    stage.demarc.logs(&["Span1 timeslot 5 is blocked here"]);
+    stage.demarc.logs(&["Span1: timeslot 5 is blocked here"]);
     assert_eq!(stage.demarc.ask(&["spans", "unblock", "Span1", "--yes"]).0, 0);
     assert_ne!(state(5), "blocked-near");
     for (words, expected) in [
@@ -484,6 +484,10 @@ fn a_call_stays_when_its_timeslot_is_blocked_and_ends_when_its_line_is_taken_dow
 fn a_reload_says_which_lines_it_took_the_calls_from() {
     let (mut stage, _) = with_line();
     stage.setup.more += "EchoTail=off\n";
+    stage.setup.write(&stage.lab);
+    let (_, said, _) = stage.demarc.ask(&["reload"]);
+    assert!(said.ends_with("live calls keep theirs\n"), "{said}");
+    stage.setup.more += "Side=network\n";
     stage.setup.write(&stage.lab);
     let (code, said, _) = stage.demarc.ask(&["reload"]);
     assert!(code == 0 && said.contains("live calls keep theirs; but those on Span1 have ended"), "{code}: {said}");

@@ -32,7 +32,7 @@ pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
 pub use rest::Rest;
-pub use span::{DChannel, Driver, Hunt, Span};
+pub use span::{DChannel, Driver, Hunt, Span, go_on};
 pub use value::{HostPort, PortOfCard, Search, SecretSource, Typed};
 
 use std::net::{IpAddr, SocketAddr};
@@ -105,7 +105,7 @@ impl Config {
     pub fn lines_ended_by(&self, new: &Config) -> impl Iterator<Item = &Arc<Span>> {
         self.spans.iter().filter(|span| {
             let line = span.signalled_by();
-            !self.lines_of(line).eq(new.lines_of(line))
+            !go_on(self.lines_of(line), new.lines_of(line))
         })
     }
 

@@ -1,5 +1,7 @@
 //! The T1 and E1 lines, and the groups of them whose calls one D channel sets up (NFAS).
 
+use std::sync::Arc;
+
 use firmware_io::{Line, Timeslot, e1d};
 
 use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section};
@@ -95,11 +97,28 @@ impl Span {
         }
     }
 
+    /// Is `new` the same line, on which calls go on? Hunting, numbers and echoes are the next call's affair.
+    pub fn goes_on_as(&self, new: &Span) -> bool {
+        let Span { hunt, country, echo_tail, .. } = new.clone();
+        Span { hunt, country, echo_tail, ..self.clone() } == *new
+    }
+
     /// The timeslots that carry sound.
     pub fn bearers(&self) -> impl Iterator<Item = Timeslot> {
         let signals = !matches!(self.d_channel, DChannel::Of(_));
         let d_timeslot = self.line.d_timeslot();
         self.line.all().filter(move |timeslot| !signals || *timeslot != d_timeslot)
+    }
+}
+
+/// Do the lines of a D channel go on as these?
+pub fn go_on<'a>(mut old: impl Iterator<Item = &'a Arc<Span>>, mut new: impl Iterator<Item = &'a Arc<Span>>) -> bool {
+    loop {
+        match (old.next(), new.next()) {
+            (None, None) => return true,
+            (Some(old), Some(new)) if old.goes_on_as(new) => {}
+            _ => return false,
+        }
     }
 }
 

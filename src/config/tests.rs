@@ -605,6 +605,11 @@ fn a_line_that_changes_begins_all_lines_of_its_d_channel_anew() {
     assert_eq!(ended(&lines("Interface=2", "")), [1, 2]);
     assert_eq!(ended(&lines("Interface=1", "Side=network")), [3]);
     assert_eq!(ended(&good(LEAST)), [1, 2, 3]);
+    assert_eq!(
+        ended(&lines("Interface=1\nEchoTail=off", "CountryCode=49\nHunt=ascending")),
+        [0; 0],
+        "of the next call"
+    );
 }
 
 #[test]

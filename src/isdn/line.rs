@@ -234,6 +234,11 @@ impl Line {
         Line { last_reference: last, ..self }
     }
 
+    /// From the next call on, timeslots are taken in this order.
+    pub fn hunt(&mut self, order: Hunt) {
+        self.terms.hunt = order;
+    }
+
     /// Can calls be made?
     pub fn is_up(&self) -> bool {
         self.signalling.is_up()

@@ -89,9 +89,13 @@ impl Spans {
         Ok(spans)
     }
 
-    /// Lines that are no longer wanted or changed are closed, new ones opened; the others stay as they are.
+    /// Lines that are no longer wanted or are others now are closed, new ones opened; the rest stay as they are.
     pub fn renew(&mut self, lines: &[Arc<config::Span>]) -> Result<(), io::Error> {
-        self.ports.retain(|port| lines.contains(&port.settings));
+        self.ports.retain_mut(|port| {
+            let new = lines.iter().find(|line| port.settings.goes_on_as(line));
+            port.settings = new.unwrap_or(&port.settings).clone();
+            new.is_some()
+        });
         self.ports.iter().for_each(|port| self.tell_again(port));
         if self.pacer.is_none() && lines.iter().any(|line| line.driver == Driver::Simulated) {
             self.pacer = Some(Arc::new(Pacer::start(punctual)?));

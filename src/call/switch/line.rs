@@ -323,13 +323,12 @@ impl Switch {
         }
     }
 
-    /// Lines that changed are begun anew: the calls on them are over.
+    /// Lines that are others now are begun anew: the calls on them are over.
     pub(super) fn reload_lines(&mut self, config: &Config, turn: &mut Turn<'_>) {
         let mut old = std::mem::take(&mut self.lines.groups);
         for (spans, trunk) in groups(config) {
-            let same = |group: &Group| group.spans.iter().map(|member| &member.settings).eq(spans.iter());
-            match old.iter().position(same) {
-                Some(at) => self.lines.groups.push(Group { trunk, ..old.swap_remove(at) }),
+            match old.iter().position(|group| group.goes_on_as(&spans)) {
+                Some(at) => self.lines.groups.push(old.swap_remove(at).renewed(spans, trunk)),
                 None => self.lines.groups.push(Group::new(turn.now, &mut self.random, spans, trunk)),
             }
         }

@@ -15,6 +15,8 @@ use crate::session::{Codec, Machine, Remote};
 use crate::wire::q931::{self, Bearer, Dialect, NumberType};
 
 const SPAN: SpanId = SpanId(1);
+const LINE: &str = "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LineRoute\n[Span1]\nCountryCode=1\n";
+const ROUTES: &str = "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n";
 
 /// The exchange at the far end of [Span1].
 pub(super) struct Exchange {
@@ -34,13 +36,12 @@ impl Exchange {
 impl World {
     /// A world with a line, which comes up.
     fn with_line() -> World {
-        World::with_the_line(&INI.replace("[HybridVoiceRoutes]\n", "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n"))
+        World::with_the_line(&INI.replace("[HybridVoiceRoutes]\n", ROUTES))
     }
 
     /// A world with a line that takes the calls of `LineRoute`.
     fn with_the_line(ini: &str) -> World {
-        let line = "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LineRoute\n[Span1]\nCountryCode=1\n";
-        let mut world = World::with(read(&format!("{line}{ini}")));
+        let mut world = World::with(read(&format!("{LINE}{ini}")));
         world.exchange = Some(Exchange::new());
         world.alarms(Alarms::NONE);
         world.pass(seconds(2));
@@ -131,7 +132,7 @@ impl World {
     }
 
     fn timeslots(&self) -> Vec<Option<u8>> {
-        let sides = &self.sessions.values().next().unwrap().sides;
+        let sides = &self.sessions.values().next_back().unwrap().sides;
         let number = |stream: &Option<Stream>| match stream.as_ref()?.remote {
             Remote::Timeslot(timeslot) => Some(timeslot.number),
             Remote::Rtp(_) => None,
@@ -399,6 +400,24 @@ fn a_reload_that_changes_a_line_ends_its_calls() {
     world.seen();
     world.reload(ini(&[]));
     assert!(world.seen().contains("lync:BYE"));
+}
+
+#[test]
+fn a_reload_that_changes_what_the_next_call_hears_ends_none() {
+    let mut world = World::with_line();
+    let (a, call) = world.talks_on_line();
+    let now = world.timeslots();
+    world.seen();
+    let (line, routes) = (&LINE.replace("CountryCode=1", "CountryCode=49\nHunt=ascending\nEchoTail=off"), ROUTES);
+    world.reload(read(&format!("{line}{}", INI.replace("[HybridVoiceRoutes]\n", routes))));
+    assert_eq!((world.seen().as_str(), world.timeslots()), ("", now));
+    world.exchange_says(call, Order::Release { cause: Cause::NORMAL, tones: false });
+    assert!(world.seen().contains("lync:BYE"));
+    world.told(a, 200);
+    world.invite(LYNC, &secret("0 8"));
+    assert!(world.seen().contains("Setup(13125556789 "), "with the code of what is another country now");
+    let second = world.on_exchange();
+    assert_eq!(world.exchange.as_ref().unwrap().line.slot_of(second).map(|slot| slot.timeslot), Some(1));
 }
 
 #[test]

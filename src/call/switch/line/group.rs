@@ -5,7 +5,7 @@ use std::sync::Arc;
 use firmware_io::Alarms;
 
 use super::super::super::terms;
-use crate::config::{Config, DChannel, Span, Trunk};
+use crate::config::{self, Config, DChannel, Span, Trunk};
 use crate::hop::{SpanId, TrunkId};
 use crate::isdn::call::Access;
 use crate::isdn::leg::Numbering;
@@ -60,6 +60,20 @@ impl Group {
         let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
         let down = Some((now.mono, "it did not come up yet".to_owned()));
         Group { line, access, trunk, down, spans: spans.into_iter().map(member).collect() }
+    }
+
+    /// Do its lines go on as these?
+    pub fn goes_on_as(&self, spans: &[Arc<Span>]) -> bool {
+        config::go_on(self.spans.iter().map(|member| &member.settings), spans.iter())
+    }
+
+    /// The same lines with settings that count from the next call on.
+    pub fn renewed(mut self, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
+        self.line.hunt(spans[0].hunt);
+        for (member, settings) in self.spans.iter_mut().zip(spans) {
+            member.settings = settings;
+        }
+        Group { trunk, ..self }
     }
 
     pub fn id(&self) -> SpanId {
