@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 mod audio;
 mod bad_line;
+mod cable;
 mod child;
 mod daemon;
 mod libpri;
@@ -29,6 +30,7 @@ mod tty;
 
 pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, speech};
 pub use bad_line::BadLine;
+pub use cable::{Cable, Ours, line};
 pub use child::Running;
 pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get};
 pub use libpri::{Libpri, Said};
