@@ -442,7 +442,7 @@ fn an_order_to_a_line_is_done_with_yes_alone_and_says_what_it_does() {
 fn a_line_that_is_taken_down_is_down_at_both_ends_until_it_is_let_up() {
     let (stage, view) = with_line();
     let (_, said, _) = stage.demarc.ask(&["spans", "down", "Span1"]);
-    assert!(said.starts_with("no call is on Span1; the far end sees the line fail"), "{said}");
+    assert!(said.starts_with("no call is on Span1; the far end sees the line or its D channel fail"), "{said}");
     assert_eq!((&view(&stage)["up"], &view(&stage)["forced_down"]), (&true.into(), &false.into()));
     assert_eq!(stage.demarc.ask(&["spans", "down", "Span1", "--yes"]).0, 0);
     let down = || {

@@ -252,11 +252,8 @@ impl Connection {
 }
 
 fn connect_to(socket: &OwnedFd, path: &Path) -> Result<(), SpanError> {
-    let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
-    connect(socket, &address).map_err(|error| match error {
-        Errno::NOENT | Errno::CONNREFUSED => SpanError::Gone,
-        error => io::Error::from(error).into(),
-    })
+    let connected = SocketAddrUnix::new(path).and_then(|address| connect(socket, &address));
+    connected.map_err(|why| SpanError::Unreachable { path: path.to_owned(), why: why.into() })
 }
 
 /// The next packet and the descriptor beside it; `None` when none waits.

@@ -16,6 +16,7 @@ pub mod simulated;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 pub use captured::Captured;
 pub use faulty::{Faults, Faulty};
@@ -67,6 +68,14 @@ pub enum SpanError {
     /// The card or its driver cannot.
     #[error("the line's driver cannot do that")]
     Unsupported,
+    /// There is no way to the driver: it is not loaded, does not run, or does not let us.
+    #[error("{} cannot be opened: {why}", path.display())]
+    Unreachable {
+        /// Its device or socket.
+        path: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
     /// The card or its driver went away.
     #[error("the line's card or driver is gone")]
     Gone,

@@ -349,6 +349,8 @@ pub struct SpanView {
     pub d_channel: Option<&'static str>,
     /// What went wrong there last.
     pub d_channel_fault: Option<String>,
+    /// Timeslots that one end alone held for busy, until a RESTART healed that, since the line was begun.
+    pub healed_timeslots: u64,
     /// Every timeslot, in order.
     pub timeslots: Vec<TimeslotView>,
     /// What went wrong on it so far, as its driver counts; none while it is not there.

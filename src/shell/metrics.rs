@@ -313,6 +313,7 @@ struct Spans {
     timeslots: Family<Timeslots, Gauge>,
     slips: Family<Span, Counter>,
     errored: Family<Span, Counter>,
+    healed: Family<Span, Counter>,
 }
 
 impl Spans {
@@ -326,6 +327,8 @@ impl Spans {
         registry.register("span_slips", slips, self.slips.clone());
         let errored = "Seconds with an error of any kind since the line was opened";
         registry.register("span_errored_seconds", errored, self.errored.clone());
+        let healed = "Timeslots that one end alone held for busy, until a RESTART healed that";
+        registry.register("span_healed_timeslots", healed, self.healed.clone());
     }
 
     /// A line that is gone has no sample.
@@ -336,6 +339,7 @@ impl Spans {
         self.timeslots.clear();
         self.slips.clear();
         self.errored.clear();
+        self.healed.clear();
         views.iter().for_each(|view| self.set_one(view));
     }
 
@@ -354,6 +358,7 @@ impl Spans {
             let count = view.timeslots.iter().filter(|slot| slot.state.split('-').next() == Some(state)).count();
             self.timeslots.get_or_create(&Timeslots::of(&view.name, state)).set(count as i64);
         }
+        self.healed.get_or_create(&span).inner().store(view.healed_timeslots, Ordering::Relaxed);
         if let Some(counters) = &view.counters {
             self.slips.get_or_create(&span).inner().store(counters.slips, Ordering::Relaxed);
             self.errored.get_or_create(&span).inner().store(counters.errored_seconds, Ordering::Relaxed);
@@ -397,7 +402,7 @@ mod tests {
         metrics.alarms(&[Alarm::new(now, now.mono, Severity::Major, "Gateway1", Text::new("", "", ""))]);
         let counters = Some(SpanCounters { slips: 3, errored_seconds: 2, ..SpanCounters::default() });
         let line = view(&["in", "out", "out", "blocked-near", "blocked-far"]);
-        let line = SpanView { up: false, alarms: vec!["RAI"], counters, ..line };
+        let line = SpanView { up: false, alarms: vec!["RAI"], counters, healed_timeslots: 4, ..line };
         let text = metrics.expose(&Snapshot { spans: vec![line], ..Snapshot::default() });
         for line in [
             "demarc_build_info{version=\"0\"} 1",
@@ -424,6 +429,7 @@ mod tests {
             "demarc_timeslots{span=\"Span1\",state=\"dchannel\"} 1",
             "demarc_span_slips_total{span=\"Span1\"} 3",
             "demarc_span_errored_seconds_total{span=\"Span1\"} 2",
+            "demarc_span_healed_timeslots_total{span=\"Span1\"} 4",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -278,6 +278,11 @@ impl Switch {
             let note = call.map(|entry| Report::Note { call: entry.call.id.clone(), text: fault.to_string().into() });
             return turn.out.extend(note.map(Output::Report));
         }
+        if let line::Report::Healed(slot) = &report
+            && let Some(member) = group.spans.get_mut(slot.span)
+        {
+            member.healed += 1;
+        }
         let (good, text) = group.told(&report);
         if let (true, Some(trunk)) = (group.reported(turn.now, &report), group.trunk) {
             self.trunk_of_line(trunk, &text, turn);

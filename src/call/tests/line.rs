@@ -11,6 +11,7 @@ use crate::hop::SpanId;
 use crate::isdn::call::{Access, Order, Setup, Word};
 use crate::isdn::line::{Line, Output as Said, Terms};
 use crate::isdn::timeslots::{CallId, Carrier, Counting, Hunt, Slot, Span};
+use crate::private::Private;
 use crate::session::{Codec, Machine, Remote};
 use crate::wire::q931::{self, Bearer, Dialect, NumberType};
 
@@ -36,10 +37,15 @@ impl Exchange {
 impl World {
     /// A world with a line, which comes up.
     fn with_line() -> World {
-        World::with_the_line(&INI.replace("[HybridVoiceRoutes]\n", ROUTES))
+        World::with_line_set("")
     }
 
-    /// A world with a line that takes the calls of `LineRoute`.
+    /// The same, with this line in the section of the line.
+    fn with_line_set(key: &str) -> World {
+        World::with_the_line(&format!("{key}\n{}", INI.replace("[HybridVoiceRoutes]\n", ROUTES)))
+    }
+
+    /// A world with a line that takes the calls of `LineRoute`; what `ini` begins with is of the line's section.
     fn with_the_line(ini: &str) -> World {
         let mut world = World::with(read(&format!("{LINE}{ini}")));
         world.exchange = Some(Exchange::new());
@@ -81,9 +87,15 @@ impl World {
     }
 
     fn exchange_calls(&mut self, from: &str, to: &str) -> CallId {
+        self.exchange_sends(|setup, number| {
+            (setup.called, setup.calling) = (number(to), Some(q931::Calling { number: number(from), shown: None }));
+        })
+    }
+
+    fn exchange_sends(&mut self, fill: impl FnOnce(&mut Setup, fn(&str) -> q931::Number)) -> CallId {
         let number = |digits: &str| q931::Number::new(NumberType::NATIONAL, digits);
-        let mut setup = Setup::new(Bearer::speech(Codec::Pcmu), number(to));
-        setup.calling = Some(q931::Calling { number: number(from), shown: None });
+        let mut setup = Setup::new(Bearer::speech(Codec::Pcmu), number(""));
+        fill(&mut setup, number);
         let mut call = None;
         self.on_line(|line, now, out| call = line.place(now, setup, out).ok());
         self.run();
@@ -306,6 +318,20 @@ fn who_hangs_up_while_it_rings_leaves_the_line_free() {
     world.cancel(a);
     assert!(world.seen().contains("line:Released(16)"));
     world.line_rests();
+}
+
+#[test]
+fn a_timeslot_that_one_end_alone_held_for_busy_is_counted_once_it_is_healed() {
+    let mut world = World::with_line();
+    let (a, _) = world.talks_on_line();
+    // Nothing of the exchange's comes through while Lync hangs up, and for long after.
+    let exchange = world.exchange.take();
+    world.ask(a, Method::Bye, "", "");
+    world.pass(seconds(60));
+    assert_eq!(world.snapshot().spans[0].healed_timeslots, 0);
+    world.exchange = exchange;
+    world.pass(seconds(120));
+    assert_eq!(world.snapshot().spans[0].healed_timeslots, 1);
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Held {
     /// Once it is open: as the operator wants it.
     pub fn opened(&mut self, mut span: Box<dyn Span>) -> Result<(), SpanError> {
         if self.down {
-            span.force_down(true)?;
+            force_down(&mut *span, true)?;
         }
         if self.loop_back.is_some() {
             span.loop_back(self.loop_back)?;
@@ -90,7 +90,7 @@ impl Held {
                 self.loop_back = kind;
             }
             DriverOrder::Force { down } => {
-                span.force_down(down)?;
+                force_down(&mut **span, down)?;
                 self.down = down;
             }
         }
@@ -110,5 +110,13 @@ impl Held {
             bad_hdlc_frames: counters.bad_hdlc_frames,
         });
         view
+    }
+}
+
+/// Where the driver cannot, its D channel falls silent: the switch gives it nothing more to say.
+fn force_down(span: &mut dyn Span, down: bool) -> Result<(), SpanError> {
+    match span.force_down(down) {
+        Err(SpanError::Unsupported) => Ok(()),
+        done => done,
     }
 }

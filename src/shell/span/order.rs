@@ -177,7 +177,9 @@ fn forced_down(view: &SpanView) -> String {
     if view.forced_down {
         return format!("{name} is down already: nothing changes");
     }
-    format!("{ended}; the far end sees the line fail, and no call can use it until: demarc spans up {name}")
+    format!(
+        "{ended}; the far end sees the line or its D channel fail, and no call can use it until: demarc spans up {name}"
+    )
 }
 
 fn let_up(view: &SpanView) -> String {
@@ -233,6 +235,7 @@ pub(crate) mod tests {
             since_seconds: 75.0,
             why: String::new(),
             forced_down: false,
+            healed_timeslots: 0,
             loop_back: None,
             d_channel: Some("up"),
             d_channel_fault: None,

@@ -35,6 +35,8 @@ pub(super) struct Member {
     pub forced: bool,
     pub since: Instant,
     pub why: String,
+    /// Timeslots of which one end thought otherwise than the other, and both think alike again.
+    pub healed: u64,
 }
 
 impl Member {
@@ -53,9 +55,11 @@ impl Group {
         let first = &spans[0];
         let access = Arc::new(Access::of(first));
         let carried = spans.iter().map(|span| timeslots::Span::of(span)).collect();
-        let terms = line::Terms { hunt: first.hunt, ..line::Terms::new(access.clone(), carried) };
+        let terms =
+            line::Terms { hunt: first.hunt, ..line::Terms::new(access.clone(), carried) };
         let why = "it is being opened";
-        let member = |settings| Member { settings, alarms: None, forced: false, since: now.mono, why: why.to_owned() };
+        let (alarms, since) = (None, now.mono);
+        let member = |settings| Member { settings, alarms, forced: false, since, why: why.to_owned(), healed: 0 };
         // A far end that still knows calls of ours must not take new ones for these.
         let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
         let down = Some((now.mono, "it did not come up yet".to_owned()));

@@ -35,6 +35,7 @@ impl Group {
                 why: member.why().to_owned(),
                 forced_down: member.forced,
                 loop_back: None,
+                healed_timeslots: member.healed,
                 d_channel: link.map(|(_, condition, _)| condition.name()),
                 d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
                 timeslots: timeslots
