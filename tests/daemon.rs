@@ -483,7 +483,7 @@ fn a_call_stays_when_its_timeslot_is_blocked_and_ends_when_its_line_is_taken_dow
 #[test]
 fn a_reload_says_which_lines_it_took_the_calls_from() {
     let (mut stage, _) = with_line();
-    stage.setup.more += "EchoTail=off\n";
+    stage.setup.more += "EchoTail=off\nOverlap=4\n";
     stage.setup.write(&stage.lab);
     let (_, said, _) = stage.demarc.ask(&["reload"]);
     assert!(said.ends_with("live calls keep theirs\n"), "{said}");

@@ -264,6 +264,8 @@ pub const LINES: &[&str] = &["T1", "E1"];
 pub const SWITCHES: &[&str] = &["ni2", "5ess", "dms100", "4ess", "euroisdn", "qsig"];
 /// The words of `Side` of a line.
 pub const SIDES: &[&str] = &["user", "network"];
+/// The words of `Timeslot`: is it that one or none?
+pub const TIMESLOTS: &[&str] = &["exclusive", "preferred"];
 /// The words of `Hunt`, in the order of [`super::Hunt::ALL`].
 pub const HUNTS: &[&str] = &["opposite", "ascending", "descending", "least-recent", "most-recent"];
 /// The words of `EchoTail`.
@@ -404,9 +406,12 @@ pub static KEYS: &[Key] = &[
     key(Span, "Side", Choice(SIDES), "user", Spans, "Our side of the line: user toward a carrier, network toward a private exchange that is used to one."),
     key(Span, "DChannel", DChannel, "own", Spans, "Where the calls of this line are set up. own: in its own D timeslot; Span1: in that of [Span1], and this line has a bearer more (NFAS); backup Span1: in that of [Span1], and when it fails in its own."),
     key(Span, "Interface", Number(0, 127), "", Spans, "The line's number where one D channel serves several, as the carrier counts them."),
-    key(Span, "Hunt", Choice(HUNTS), "opposite", Spans, "In which order timeslots are taken. opposite: the network's side from the first on, the user's from the last on, so that both seldom want the same one at once; least-recent: the one that has been free for longest, so that a bad one is met least often."),
-    key(Span, "CountryCode", Number(1, 999), "", Spans, "The country whose national numbers this line knows: with 1, +13125556789 is called as the national number 3125556789, and a national caller is shown with +1. Without this key numbers with + are called as international ones."),
-    key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", Spans, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
+    key(Span, "Hunt", Choice(HUNTS), "opposite", NewCalls, "In which order timeslots are taken. opposite: the network's side from the first on, the user's from the last on, so that both seldom want the same one at once; least-recent: the one that has been free for longest, so that a bad one is met least often."),
+    key(Span, "Timeslot", Choice(TIMESLOTS), "exclusive", NewCalls, "What our SETUP asks for. exclusive: the timeslot that it names or none; preferred: that one, or another that the exchange has free."),
+    key(Span, "Overlap", Number(1, 32), "", NewCalls, "Called numbers come digit by digit, as from a private exchange. One is whole with so many digits, with #, when the far end says so (sending complete), or 15 s after its last digit. Without this key the number that a call begins with is whole."),
+    key(Span, "DisconnectTones", Flag, "False", NewCalls, "Where an exchange refuses a call and puts a tone or an announcement behind that (DISCONNECT with progress indicator 8), the caller hears it, for up to 30 s; no other gateway is tried then. Without this the caller is told at once."),
+    key(Span, "CountryCode", Number(1, 999), "", NewCalls, "The country whose national numbers this line knows: with 1, +13125556789 is called as the national number 3125556789, and a national caller is shown with +1. Without this key numbers with + are called as international ones."),
+    key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", NewCalls, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
 
     key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),
     key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before an alarm is raised: signed transfers are refused."),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use firmware_io::{Line, Timeslot, e1d};
 
-use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section};
+use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section, TIMESLOTS};
 use super::settings::{Findings, Known, Settings, default, value_or_key};
 use super::value;
 use crate::hop::SpanId;
@@ -39,6 +39,12 @@ pub struct Span {
     pub interface: Option<u8>,
     /// In which order timeslots are taken.
     pub hunt: Hunt,
+    /// Our SETUP asks for the timeslot that it names or none.
+    pub exclusive: bool,
+    /// Called numbers come digit by digit: with so many one is whole.
+    pub overlap: Option<u8>,
+    /// The tones behind an exchange's DISCONNECT are heard before the call is given up.
+    pub disconnect_tones: bool,
     /// The country code whose national numbers the line knows; empty where national numbers stay as they are.
     pub country: String,
     /// The longest echo that is taken out of what the line says; `None` leaves it in.
@@ -97,10 +103,11 @@ impl Span {
         }
     }
 
-    /// Is `new` the same line, on which calls go on? Hunting, numbers and echoes are the next call's affair.
+    /// Is `new` the same line, on which calls go on? How timeslots, numbers, tones and echoes are dealt with is the next
+    /// call's affair.
     pub fn goes_on_as(&self, new: &Span) -> bool {
-        let Span { hunt, country, echo_tail, .. } = new.clone();
-        Span { hunt, country, echo_tail, ..self.clone() } == *new
+        let Span { hunt, exclusive, overlap, disconnect_tones, country, echo_tail, .. } = new.clone();
+        Span { hunt, exclusive, overlap, disconnect_tones, country, echo_tail, ..self.clone() } == *new
     }
 
     /// The timeslots that carry sound.
@@ -162,6 +169,9 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
         d_channel,
         interface: interface.and_then(|number| u8::try_from(number).ok()),
         hunt: Hunt::ALL[choice("Hunt", HUNTS)],
+        exclusive: choice("Timeslot", TIMESLOTS) == 0,
+        overlap: known.value("Overlap", |text| value::number(text, 1, 32)).and_then(|length| u8::try_from(length).ok()),
+        disconnect_tones: known.value("DisconnectTones", value::flag).unwrap_or_default(),
         country: known
             .value("CountryCode", |text| value::number(text, 1, 999))
             .map_or_else(String::new, |code| code.to_string()),

@@ -575,7 +575,7 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     let text = format!(
         "{LEAST}Kind=isdn\nSpan=Span2, span1\n[Span1]\nDriver=dahdi\nDevice=1\nLine=E1\nSwitch=euroisdn\n\
          [Span2]\nDriver=e1d\nDevice=/run/e1d.ctl:1:2\nLine=E1\nSwitch=euroisdn\nDChannel=Span1\nInterface=1\n\
-         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\n[Gateway2]\nKind=isdn\nSpan=Span3\n"
+         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\nTimeslot=preferred\nOverlap=4\nDisconnectTones=True\n[Gateway2]\nKind=isdn\nSpan=Span3\n"
     );
     assert_eq!(faults(&text), [""; 0]);
     let config = good(&text);
@@ -590,6 +590,8 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     assert_eq!((second.d_channel, second.interface, second.hunt), (DChannel::Of(SpanId(1)), Some(1), Hunt::Ascending));
     assert_eq!((first.bearers().count(), second.bearers().count(), second.echo_tail), (30, 31, None));
     assert_eq!((&third.driver, third.side, third.bearers().count()), (&Driver::Simulated, Side::Network, 23));
+    let wishes = |span: &Span| (span.exclusive, span.overlap, span.disconnect_tones);
+    assert_eq!((wishes(first), wishes(third)), ((true, None, false), (false, Some(4), true)));
 }
 
 #[test]
@@ -606,7 +608,7 @@ fn a_line_that_changes_begins_all_lines_of_its_d_channel_anew() {
     assert_eq!(ended(&lines("Interface=1", "Side=network")), [3]);
     assert_eq!(ended(&good(LEAST)), [1, 2, 3]);
     assert_eq!(
-        ended(&lines("Interface=1\nEchoTail=off", "CountryCode=49\nHunt=ascending")),
+        ended(&lines("Interface=1\nEchoTail=off", "CountryCode=49\nHunt=ascending\nOverlap=4\nTimeslot=preferred")),
         [0; 0],
         "of the next call"
     );

@@ -234,9 +234,9 @@ impl Line {
         Line { last_reference: last, ..self }
     }
 
-    /// From the next call on, timeslots are taken in this order.
-    pub fn hunt(&mut self, order: Hunt) {
-        self.terms.hunt = order;
+    /// What holds from the next call on; the line itself stays what it is.
+    pub fn renew(&mut self, access: Arc<Access>, hunt: Hunt, exclusive: bool) {
+        (self.terms.access, self.terms.hunt, self.terms.exclusive) = (access, hunt, exclusive);
     }
 
     /// Can calls be made?

@@ -223,6 +223,9 @@ mod tests {
             d_channel: config::DChannel::Own,
             interface: None,
             hunt: Hunt::Opposite,
+            exclusive: true,
+            overlap: None,
+            disconnect_tones: false,
             country: String::new(),
             echo_tail: None,
         })

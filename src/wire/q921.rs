@@ -20,6 +20,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// As the configuration writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::User => "user",
+            Side::Network => "network",
+        }
+    }
+
     /// The far end's.
     pub fn other(self) -> Side {
         match self {

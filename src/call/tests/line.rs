@@ -321,6 +321,38 @@ fn who_hangs_up_while_it_rings_leaves_the_line_free() {
 }
 
 #[test]
+fn a_caller_may_dial_digit_by_digit_where_the_line_is_set_so() {
+    let mut world = World::with_line_set("Overlap=10");
+    let call = world.exchange_sends(|setup, number| (setup.called, setup.complete) = (number("4255"), false));
+    for digits in ["5501", "0"] {
+        assert!(!world.seen().contains("lync:INVITE"));
+        world.exchange_says(call, Order::Digits { digits: Private(digits.into()), whole: false });
+        world.pass(seconds(10));
+    }
+    assert!(!world.seen().contains("lync:INVITE"));
+    world.exchange_says(call, Order::Digits { digits: Private("0".into()), whole: false });
+    assert!(world.seen().contains("lync:INVITE"));
+    let a = world.rung(LYNC);
+    let invite = world.asked(a, Method::Invite);
+    assert_eq!(invite.uri().unwrap().user(), Some("+14255550100"));
+}
+
+#[test]
+fn the_tone_behind_a_refusal_is_heard_where_the_line_is_set_so() {
+    for (set, at_once, after_t306) in [("", "lync:486", ""), ("DisconnectTones=True", "lync:183", "lync:486")] {
+        let mut world = World::with_line_set(set);
+        world.invite(LYNC, &secret("0 8"));
+        let call = world.on_exchange();
+        world.seen();
+        world.exchange_says(call, Order::Release { cause: Cause::BUSY, tones: true });
+        assert!(world.seen().contains(at_once), "{set}");
+        world.pass(seconds(40));
+        assert!(world.seen().contains(after_t306), "{set}");
+        world.line_rests();
+    }
+}
+
+#[test]
 fn a_timeslot_that_one_end_alone_held_for_busy_is_counted_once_it_is_healed() {
     let mut world = World::with_line();
     let (a, _) = world.talks_on_line();

@@ -26,7 +26,9 @@ pub struct Access {
 impl Access {
     /// That of a line.
     pub fn of(span: &config::Span) -> Access {
-        Access::new(span.side, span.dialect, Codec::from(span.line.law()))
+        let usual = Access::new(span.side, span.dialect, Codec::from(span.line.law()));
+        let overlap = span.overlap.map(|length| Overlap { length: length.into() });
+        Access { overlap, listens: span.disconnect_tones, ..usual }
     }
 
     /// The usual one of a side, dialect and law.

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::Finding;
 use crate::config::{DChannel, Span};
-use crate::wire::q921::Side;
 
 const SPAN: &str = "span";
 const D_CHANNEL: &str = "span-d-channel";
@@ -76,10 +75,7 @@ fn bearers(span: &Span) -> usize {
 /// Who answers there.
 fn d_channel(span: &Span, view: &Value) -> Option<Finding> {
     let (name, link) = (&span.name, view["d_channel"].as_str()?);
-    let (ours, theirs) = match span.side {
-        Side::User => ("user", "network"),
-        Side::Network => ("network", "user"),
-    };
+    let (ours, theirs) = (span.side.name(), span.side.other().name());
     if link == "no-line" {
         // The line's own finding says what is wrong.
         return None;
@@ -130,6 +126,7 @@ mod tests {
     use crate::config::{Driver, Hunt};
     use crate::hop::SpanId;
     use crate::shell::span::order::tests::view;
+    use crate::wire::q921::Side;
     use crate::wire::q931::Dialect;
 
     fn span(number: u16, d_channel: DChannel) -> Arc<Span> {
@@ -143,6 +140,9 @@ mod tests {
             d_channel,
             interface: None,
             hunt: Hunt::Opposite,
+            exclusive: true,
+            overlap: None,
+            disconnect_tones: false,
             country: String::new(),
             echo_tail: None,
         })

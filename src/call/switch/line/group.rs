@@ -56,7 +56,7 @@ impl Group {
         let access = Arc::new(Access::of(first));
         let carried = spans.iter().map(|span| timeslots::Span::of(span)).collect();
         let terms =
-            line::Terms { hunt: first.hunt, ..line::Terms::new(access.clone(), carried) };
+            line::Terms { hunt: first.hunt, exclusive: first.exclusive, ..line::Terms::new(access.clone(), carried) };
         let why = "it is being opened";
         let (alarms, since) = (None, now.mono);
         let member = |settings| Member { settings, alarms, forced: false, since, why: why.to_owned(), healed: 0 };
@@ -73,7 +73,8 @@ impl Group {
 
     /// The same lines with settings that count from the next call on.
     pub fn renewed(mut self, spans: Vec<Arc<Span>>, trunk: Option<TrunkId>) -> Group {
-        self.line.hunt(spans[0].hunt);
+        self.access = Arc::new(Access::of(&spans[0]));
+        self.line.renew(self.access.clone(), spans[0].hunt, spans[0].exclusive);
         for (member, settings) in self.spans.iter_mut().zip(spans) {
             member.settings = settings;
         }
