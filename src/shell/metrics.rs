@@ -63,6 +63,7 @@ labels! {
     Span { span }
     Timeslots { span, state }
     SpanAlarm { span, alarm }
+    Bearers { fault }
 }
 
 /// All metrics.
@@ -83,6 +84,7 @@ pub struct Metrics {
     spans: Spans,
     packets: Family<Packets, Counter>,
     lost: Family<Side, Counter>,
+    bearers: Family<Bearers, Counter>,
     rejected: Family<Rejected, Counter>,
     handshakes: Family<Handshakes, Counter>,
     expiry: Family<Role, Gauge>,
@@ -116,6 +118,7 @@ impl Metrics {
             spans: Spans::default(),
             packets: Family::default(),
             lost: Family::default(),
+            bearers: Family::default(),
             rejected: Family::default(),
             handshakes: Family::default(),
             expiry: Family::default(),
@@ -153,6 +156,8 @@ impl Metrics {
         self.spans.register(registry);
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
+        let bearers = "Frames that slipped between two lines; times at which a line had nothing to say, or took less than it said";
+        registry.register("bearer_faults", bearers, self.bearers.clone());
         registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
         registry.register("tls_handshake_failures", "TLS handshakes that failed", self.handshakes.clone());
         registry.register(
@@ -204,6 +209,9 @@ impl Metrics {
         self.packets.get_or_create(&Packets::of(side, "received")).inc_by(grown.received);
         self.packets.get_or_create(&Packets::of(side, "sent")).inc_by(grown.sent);
         self.lost.get_or_create(&Side::of(side)).inc_by(grown.lost);
+        for (fault, count) in [("slip", grown.slips), ("underrun", grown.underruns), ("overrun", grown.overruns)] {
+            self.bearers.get_or_create(&Bearers::of(fault)).inc_by(count);
+        }
         let reasons = [
             ("stranger", grown.stranger),
             ("unchecked", grown.unchecked),
@@ -389,7 +397,7 @@ mod tests {
         metrics.response("lync", "INVITE", 200);
         metrics.transferred("Gateway1", "handled", "reached");
         metrics.late(Duration::from_micros(150));
-        metrics.packets("lync", &Counters { received: 5, ..Counters::default() });
+        metrics.packets("lync", &Counters { received: 5, slips: 2, ..Counters::default() });
         metrics.sounded(Mos::new(4.41));
         let server = |name: &str, offset| ServerStanding {
             name: name.to_owned(),
@@ -410,6 +418,8 @@ mod tests {
             "demarc_transfers_total{trunk=\"Gateway1\",mode=\"handled\",result=\"reached\"} 1",
             "demarc_sip_responses_total{trunk=\"lync\",method=\"INVITE\",code=\"200\"} 1",
             "demarc_rtp_packets_total{side=\"lync\",direction=\"received\"} 5",
+            "demarc_bearer_faults_total{fault=\"slip\"} 2",
+            "demarc_bearer_faults_total{fault=\"underrun\"} 0",
             "demarc_media_tick_lateness_seconds_bucket{le=\"0.0002\"} 1",
             "demarc_call_setup_seconds_count 1",
             "demarc_call_mos_bucket{le=\"4.4\"} 0",
