@@ -763,9 +763,12 @@ impl Link {
         news
     }
 
+    /// While the link is down the same fault is told once.
     fn blame(&mut self, fault: Fault, out: &mut Vec<Output>) {
-        self.fault = Some(fault);
-        out.push(Output::Fault(fault));
+        let news = self.fault.replace(fault) != Some(fault);
+        if news || self.down.is_none() {
+            out.push(Output::Fault(fault));
+        }
     }
 
     /// The state, to be put back by whoever takes it.

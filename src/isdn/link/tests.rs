@@ -474,6 +474,9 @@ fn a_far_end_of_our_own_side_is_named_before_anything_comes_up() {
     t.link.receive(t.now, &written("SABME P", Side::User), &mut t.out);
     t.sees(0, "fault: SameSide");
     assert_eq!(t.link.fault().map(Fault::guilty), Some(Guilty::Configuration));
+    // A line that is looped back brings it each second.
+    t.link.receive(t.now, &written("SABME P", Side::User), &mut t.out);
+    assert!(t.out.is_empty(), "{:?}", t.out);
 }
 
 #[test]

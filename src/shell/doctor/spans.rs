@@ -76,7 +76,7 @@ fn bearers(span: &Span) -> usize {
 fn d_channel(span: &Span, view: &Value) -> Option<Finding> {
     let (name, link) = (&span.name, view["d_channel"].as_str()?);
     let (ours, theirs) = (span.side.name(), span.side.other().name());
-    if link == "no-line" {
+    if link == "no-line" || view["loop_back"].is_string() {
         // The line's own finding says what is wrong.
         return None;
     }
@@ -170,12 +170,7 @@ mod tests {
             (SpanView { alarms: vec!["LOS", "RAI"], ..down() }, "fail", None, "in alarm: LOS RAI"),
             (SpanView { why: "no such card".to_owned(), ..down() }, "fail", None, "not there: no such card"),
             (SpanView { forced_down: true, ..down() }, "fail", None, "demarc spans up Span1 --yes"),
-            (
-                SpanView { loop_back: Some("local"), ..good() },
-                "fail",
-                Some("pass"),
-                "demarc spans loop Span1 off --yes",
-            ),
+            (SpanView { loop_back: Some("local"), ..good() }, "fail", None, "demarc spans loop Span1 off --yes"),
             (SpanView { d_channel: Some("establishing"), ..good() }, "pass", Some("fail"), "nobody answers on it"),
             (
                 SpanView {
