@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::live::parse;
-use super::{BAD, GOOD, WRONG, ask, run};
+use super::{BAD, GOOD, WRONG, ask, run, say};
 use crate::shell::configuration;
 use crate::shell::doctor::{self, Diagnosis, Verdict};
 
@@ -27,7 +27,7 @@ pub fn examine(file: &Path, json: bool) -> u8 {
 /// Prints findings for a person or for a program.
 pub(super) fn print(diagnosis: &Diagnosis, json: bool) {
     match json {
-        true => println!("{}", serde_json::to_string_pretty(diagnosis).unwrap_or_default()),
-        false => print!("{diagnosis}"),
+        true => say(&format!("{}\n", serde_json::to_string_pretty(diagnosis).unwrap_or_default())),
+        false => say(&diagnosis.to_string()),
     }
 }

@@ -11,6 +11,7 @@ mod live;
 mod run;
 mod spans;
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -123,6 +124,12 @@ fn asked(file: &Path, ask: impl FnOnce(&Web) -> Result<String, ask::Unanswered>)
     }
 }
 
+/// Prints a result.
+fn say(text: &str) {
+    // Whoever reads no further (`head`) has seen enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 fn bad(faults: &str) -> u8 {
     eprintln!("{faults}");
     BAD
@@ -131,7 +138,7 @@ fn bad(faults: &str) -> u8 {
 fn shown(answer: Result<String, ask::Unanswered>) -> u8 {
     match answer {
         Ok(text) => {
-            println!("{}", text.trim_end());
+            say(&format!("{}\n", text.trim_end()));
             GOOD
         }
         Err(fault) => {
