@@ -360,7 +360,7 @@ pub struct SpanView {
 impl SpanView {
     /// How many timeslots carry a call, or one that is being set up.
     pub fn busy(&self) -> usize {
-        self.timeslots.iter().filter(|slot| matches!(slot.state, "in" | "out" | "setup")).count()
+        self.timeslots.iter().filter(|slot| slot.call).count()
     }
 
     /// Does its D channel carry signalling, if at times slowly?
@@ -374,8 +374,11 @@ impl SpanView {
 pub struct TimeslotView {
     /// By the line's own count.
     pub timeslot: u8,
-    /// `idle`, `in`, `out`, `setup`, `blocked-near`, `blocked-far`, `dchannel`.
+    /// `idle`, `in`, `out`, `setup`, `blocked-near`, `blocked-far`, `blocked-unsure`, `dchannel`.
     pub state: &'static str,
+    /// Does it carry a call, or one that is being set up? A timeslot that is restarted is `setup` without one.
+    #[serde(skip)]
+    pub call: bool,
 }
 
 /// What went wrong on a span since it was opened.

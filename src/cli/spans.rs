@@ -115,13 +115,14 @@ impl Mode {
 }
 
 /// How timeslots are drawn.
-const LETTERS: [(&str, char, &str); 7] = [
+const LETTERS: [(&str, char, &str); 8] = [
     ("idle", '.', "idle"),
     ("in", 'i', "the far end calls"),
     ("out", 'o', "we call"),
     ("setup", 's', "set up or restarted"),
     ("blocked-near", 'b', "blocked here"),
     ("blocked-far", 'f', "blocked by the far end"),
+    ("blocked-unsure", 'u', "unsure, until a restart"),
     ("dchannel", 'D', "D channel"),
 ];
 
@@ -212,7 +213,7 @@ Span2      DOWN (LOS RAI) for 1m15s; T1 ni2, of no trunk
   looped back (local)
   D channel  establishing; last fault: nobody answers
   timeslots  ........ ........ .......D
-. idle · i the far end calls · o we call · s set up or restarted · b blocked here · f blocked by the far end · D D channel
+. idle · i the far end calls · o we call · s set up or restarted · b blocked here · f blocked by the far end · u unsure, until a restart · D D channel
 ";
         assert_eq!(text, expected);
         assert!(page(&serde_json::json!([])).contains("no lines"));

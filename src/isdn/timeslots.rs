@@ -112,6 +112,8 @@ pub enum View {
     BlockedNear,
     /// The far end does not use it.
     BlockedFar,
+    /// Nobody knows what the far end thinks of it.
+    Unsure,
     /// The D channel.
     DChannel,
 }
@@ -126,6 +128,7 @@ impl View {
             View::Setup => "setup",
             View::BlockedNear => "blocked-near",
             View::BlockedFar => "blocked-far",
+            View::Unsure => "blocked-unsure",
             View::DChannel => "dchannel",
         }
     }
@@ -387,7 +390,8 @@ impl Timeslot {
             Use::Out(_) => View::Out,
             Use::Setup(_) => View::Setup,
             Use::Idle | Use::Restarting if self.near => View::BlockedNear,
-            Use::Idle | Use::Restarting if self.far || self.doubtful => View::BlockedFar,
+            Use::Idle | Use::Restarting if self.far => View::BlockedFar,
+            Use::Idle | Use::Restarting if self.doubtful => View::Unsure,
             Use::Restarting => View::Setup,
             Use::Idle => View::Idle,
         }
@@ -454,7 +458,7 @@ mod tests {
         slots.doubt(at(0, 5), true);
         assert_eq!((slots.free(), slots.hunt(Hunt::Ascending)), (18, Some(at(0, 6))));
         let shown: Vec<&str> = slots.view().take(6).map(|(_, view)| view.name()).collect();
-        assert_eq!(shown, ["setup", "blocked-near", "blocked-far", "setup", "blocked-far", "idle"]);
+        assert_eq!(shown, ["setup", "blocked-near", "blocked-far", "setup", "blocked-unsure", "idle"]);
         assert_eq!(slots.view().last(), Some((at(0, 24), View::DChannel)));
         slots.alarm(0, true);
         assert_eq!((slots.free(), slots.hunt(Hunt::Ascending)), (0, None));

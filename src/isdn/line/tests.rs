@@ -404,7 +404,7 @@ fn the_far_end_gives_another_timeslot_where_ours_was_a_wish() {
     t.place();
     t.far("CALL PROCEEDING 1* slot 7!");
     t.sees(0, "SETUP 1 slot 1; 1: has 0.7; 1: proceeding");
-    assert_eq!([t.view(1), t.view(7)], ["blocked-far", "setup"]);
+    assert_eq!([t.view(1), t.view(7)], ["blocked-unsure", "setup"]);
     t.place();
     t.far("CALL PROCEEDING 2* slot 7!");
     t.sees(0, "SETUP 2 slot 2; 2: released 6; DISCONNECT 2 cause 6; 2: proceeding");
@@ -504,7 +504,7 @@ fn a_timeslot_that_the_far_end_holds_for_busy_is_passed_over_and_healed() {
     t.far("RELEASE COMPLETE 1* cause 44");
     t.far("CONNECT 2* slot 2!");
     t.sees(0, "SETUP 1 slot 1; SETUP 2 slot 2; 1: has 0.2; CONNECT ACKNOWLEDGE 2; 1: answer");
-    assert_eq!(t.view(1), "blocked-far");
+    assert_eq!(t.view(1), "blocked-unsure");
     t.sees(59_999, "");
     t.sees(60_000, "RESTART 0 slot 1! restart channels");
     t.far("RESTART ACKNOWLEDGE 0* slot 1! restart channels");
@@ -619,7 +619,7 @@ fn calls_outlive_their_d_channel_for_t309_and_the_far_end_is_asked_about_them() 
     t.run(169_999);
     t.told.clear();
     t.sees(170_000, "fault: timer T309 ran out: the far end did not answer in time; 1: released 27");
-    assert_eq!((t.view(1), t.line.calls.len()), ("blocked-far", 0));
+    assert_eq!((t.view(1), t.line.calls.len()), ("blocked-unsure", 0));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use firmware_io::LoopBack;
 
 use super::DriverOrder;
-use crate::call::{SpanOrder, SpanView};
+use crate::call::{SpanOrder, SpanView, TimeslotView};
 
 /// What is wanted of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,9 +120,9 @@ fn blocked(view: &SpanView, timeslot: Option<u8>) -> Result<String, Unclear> {
         return Ok(format!("no further call will use {name}; {}", calls(view, "goes on", "go on")));
     };
     let place = format!("timeslot {timeslot} of {name}");
-    Ok(match state(view, timeslot)? {
-        "blocked-near" => format!("{place} is blocked already: nothing changes"),
-        "in" | "out" | "setup" => format!("{place} carries a call: it goes on; no further call will use it"),
+    Ok(match slot(view, timeslot)? {
+        TimeslotView { state: "blocked-near", .. } => format!("{place} is blocked already: nothing changes"),
+        TimeslotView { call: true, .. } => format!("{place} carries a call: it goes on; no further call will use it"),
         _ => format!("{place} carries no call, and none will use it"),
     })
 }
@@ -133,9 +133,12 @@ fn unblocked(view: &SpanView, timeslot: Option<u8>) -> Result<String, Unclear> {
         return Ok(format!("calls may use every timeslot of {name} that was blocked here"));
     };
     let place = format!("timeslot {timeslot} of {name}");
-    Ok(match state(view, timeslot)? {
+    Ok(match slot(view, timeslot)?.state {
         "blocked-near" => format!("calls may use {place} again"),
         "blocked-far" => format!("{place} is blocked by the far end: only the far end can free it"),
+        "blocked-unsure" => {
+            format!("nobody knows what the far end thinks of {place}: it is restarted until both ends agree")
+        }
         _ => format!("{place} may be used by calls, again or still"),
     })
 }
@@ -145,9 +148,9 @@ fn restarted(view: &SpanView, timeslot: Option<u8>) -> Result<String, Unclear> {
     let (what, ended) = match timeslot {
         None => (format!("the timeslots of {name}"), cut(view)),
         Some(timeslot) => {
-            let ended = match state(view, timeslot)? {
-                "in" | "out" | "setup" => "the call on it ends at once, its parties are cut off",
-                _ => "no call ends",
+            let ended = match slot(view, timeslot)?.call {
+                true => "the call on it ends at once, its parties are cut off",
+                false => "no call ends",
             };
             (format!("timeslot {timeslot} of {name}"), ended.to_owned())
         }
@@ -190,12 +193,12 @@ fn let_up(view: &SpanView) -> String {
     format!("the far end sees {name} again, and calls can use it once the alarms at both ends are over")
 }
 
-/// How a timeslot that can carry calls is used.
-fn state(view: &SpanView, timeslot: u8) -> Result<&'static str, Unclear> {
+/// A timeslot that can carry calls.
+fn slot(view: &SpanView, timeslot: u8) -> Result<TimeslotView, Unclear> {
     let span = || view.name.clone();
-    match view.timeslots.iter().find(|slot| slot.timeslot == timeslot).map(|slot| slot.state) {
-        Some("dchannel") => Err(Unclear::Signalling { span: span(), timeslot }),
-        Some(state) => Ok(state),
+    match view.timeslots.iter().find(|slot| slot.timeslot == timeslot) {
+        Some(TimeslotView { state: "dchannel", .. }) => Err(Unclear::Signalling { span: span(), timeslot }),
+        Some(slot) => Ok(*slot),
         None => Err(Unclear::Timeslot { span: span(), timeslot }),
     }
 }
@@ -215,7 +218,6 @@ fn cut(view: &SpanView) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::call::TimeslotView;
     use crate::hop::SpanId;
 
     /// A T1 whose timeslots begin with these states; the others are idle.
@@ -223,6 +225,10 @@ pub(crate) mod tests {
         let state = |timeslot: u8| match timeslot {
             24 => "dchannel",
             _ => states.get(usize::from(timeslot) - 1).copied().unwrap_or("idle"),
+        };
+        let slot = |timeslot| {
+            let state = state(timeslot);
+            TimeslotView { timeslot, state, call: matches!(state, "in" | "out" | "setup") }
         };
         SpanView {
             id: SpanId(1),
@@ -239,14 +245,14 @@ pub(crate) mod tests {
             loop_back: None,
             d_channel: Some("up"),
             d_channel_fault: None,
-            timeslots: (1..=24).map(|timeslot| TimeslotView { timeslot, state: state(timeslot) }).collect(),
+            timeslots: (1..=24).map(slot).collect(),
             counters: None,
         }
     }
 
     #[test]
     fn what_an_order_does_is_said_before() {
-        let busy = view(&["in", "out", "idle", "blocked-near", "blocked-far"]);
+        let busy = view(&["in", "out", "idle", "blocked-near", "blocked-far", "blocked-unsure"]);
         let idle = SpanView { d_channel: Some("establishing"), ..view(&[]) };
         let down = SpanView { forced_down: true, ..view(&[]) };
         for (words, view, expected) in [
@@ -256,6 +262,7 @@ pub(crate) mod tests {
             (("block", None, None), &busy, "no further call will use Span1; 2 calls on Span1 go on"),
             (("unblock", Some(4), None), &busy, "calls may use timeslot 4 of Span1 again"),
             (("unblock", Some(5), None), &busy, "only the far end can free it"),
+            (("unblock", Some(6), None), &busy, "it is restarted until both ends agree"),
             (("restart", Some(2), None), &busy, "the call on it ends at once"),
             (("restart", Some(3), None), &busy, "no call ends"),
             (("restart", None, None), &busy, "2 calls on Span1 end at once"),

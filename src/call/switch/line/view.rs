@@ -39,7 +39,11 @@ impl Group {
                 d_channel: link.map(|(_, condition, _)| condition.name()),
                 d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
                 timeslots: timeslots
-                    .map(|(slot, view)| TimeslotView { timeslot: slot.timeslot, state: view.name() })
+                    .map(|(slot, view)| TimeslotView {
+                        timeslot: slot.timeslot,
+                        state: view.name(),
+                        call: self.line.call_on(slot).is_some(),
+                    })
                     .collect(),
                 counters: None,
             };
