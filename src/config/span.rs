@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use firmware_io::{Line, Timeslot, e1d};
 
+use super::ini::Extent;
 use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section, TIMESLOTS};
 use super::settings::{Findings, Known, Settings, default, value_or_key};
 use super::value;
@@ -226,31 +227,27 @@ fn group(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) {
         let why = "what private exchanges say of a timeslot (qsig) does not say on which line";
         findings.error(&at, format!("[{}] cannot share a D channel", span.name), why, "DChannel=own");
     }
-    let earlier =
-        || spans.iter().take_while(|other| other.id != span.id).filter(|other| other.signalled_by() == primary);
-    let twin =
-        |number| std::iter::once(first).chain(earlier()).find(|twin| twin.interface.unwrap_or_default() == number);
-    match span.interface.map(twin) {
-        None => {
-            let why = "one D channel tells its lines apart by their numbers, which the exchange's administrator knows";
-            findings.error(&at, format!("[{}] has no Interface", span.name), why, "Interface=1");
-        }
-        Some(Some(twin)) => {
-            let at = known.line("Interface").map_or(at.clone(), value_or_key);
-            let what = format!("[{}] has the Interface of [{}]", span.name, twin.name);
-            findings.error(
-                &at,
-                what,
-                "calls on the one would be taken for calls on the other",
-                "the line's own number",
-            );
-        }
-        Some(None) => {}
-    }
+    apart(known, &at, span, first, spans, findings);
+}
+
+/// What tells the lines of a D channel apart.
+fn apart(known: &Known<'_>, at: &Extent, span: &Span, first: &Span, spans: &[Span], findings: &mut Findings<'_>) {
+    let before = spans.iter().take_while(|other| other.id != span.id);
+    let group: Vec<&Span> =
+        std::iter::once(first).chain(before.filter(|other| other.signalled_by() == first.id)).collect();
     let is_backup = |span: &Span| matches!(span.d_channel, DChannel::BackupOf(_));
-    if let Some(twin) = earlier().find(|twin| is_backup(twin)).filter(|_| is_backup(span)) {
+    if let Some(twin) = group.iter().find(|twin| is_backup(twin)).filter(|_| is_backup(span)) {
         let what = format!("[{}] is a second backup beside [{}]", span.name, twin.name);
-        findings.error(&at, what, "a D channel has one", format!("DChannel={}", first.name));
+        findings.error(at, what, "a D channel has one", format!("DChannel={}", first.name));
+    }
+    let Some(number) = span.interface else {
+        let why = "one D channel tells its lines apart by their numbers, which the exchange's administrator knows";
+        return findings.error(at, format!("[{}] has no Interface", span.name), why, "Interface=1");
+    };
+    if let Some(twin) = group.iter().find(|twin| twin.interface.unwrap_or_default() == number) {
+        let at = known.line("Interface").map_or(at.clone(), value_or_key);
+        let what = format!("[{}] has the Interface of [{}]", span.name, twin.name);
+        findings.error(&at, what, "calls on the one would be taken for calls on the other", "the line's own number");
     }
 }
 
