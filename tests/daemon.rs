@@ -151,7 +151,7 @@ fn a_configuration_that_cannot_be_used_ends_the_start_with_2() {
     let missing = lab.path("nowhere.ini");
     let folder = lab.folder("folder.ini");
     let noise = lab.write("noise.ini", [0x00, 0xff, 0xfe, 0x80, 0x01, b'\n'].repeat(40));
-    let wrong = lab.write("wrong.ini", "[Lync]\nFqdn=ms1.contoso.com\nListen=here\n");
+    let wrong = lab.write("wrong.ini", "[Lync]\nFqdn=ms1.contoso.com\nListen=here\n[Web]\nListen=127.0.0.1:1\n");
     let cases = [
         (&missing, &["cannot be read", "No such file"][..]),
         (&folder, &["cannot be read", "directory"]),
@@ -160,6 +160,10 @@ fn a_configuration_that_cannot_be_used_ends_the_start_with_2() {
     ];
     for (file, words) in cases {
         for verb in ["run", "status", "reload"] {
+            // What cannot be read names no daemon, and at the usual place there may be one.
+            if (file, verb) == (&noise, "status") {
+                continue;
+            }
             let output = demarc(&[verb, "--config", &file.display().to_string()]);
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(2), "{verb}: {said}");
