@@ -647,6 +647,8 @@ pub enum MediaReport {
     Opened(SessionId, [u16; 2]),
     /// No ports: the range is used up or cannot be bound; the text says which.
     Refused(SessionId, String),
+    /// The timeslot of this side cannot be opened; the text says which and why.
+    Unopened(SessionId, Side, String),
     /// Nothing came from this side for as long as its watch allows.
     Silent(SessionId, Side, Duration),
     /// The peer of this side has pressed a digit for so long, which the other side hears of in signalling.

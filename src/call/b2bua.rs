@@ -199,6 +199,13 @@ impl Call {
         self.settle(around);
     }
 
+    /// A side's timeslot cannot be opened: nobody would hear anybody.
+    pub(super) fn unopened(&mut self, side: Side, why: String, around: &mut Around<'_>) {
+        let trunk = self.half(self.key_of(side)).map_or("a line", |half| half.trunk.name.as_str());
+        self.end(Release::new(Guilty::Us, Cause::NO_RESOURCE, format!("{trunk}: {why}")), "us", around);
+        self.settle(around);
+    }
+
     /// Counters while the call lives.
     pub(super) fn counted(&mut self, media: [Counters; 2], around: &mut Around<'_>) {
         for side in Side::BOTH {

@@ -518,6 +518,9 @@ impl Switch {
             }
             MediaReport::Opened(id, ports) => self.step(key(id), turn, |call, around| call.opened(ports, around)),
             MediaReport::Refused(id, why) => self.step(key(id), turn, |call, around| call.no_ports(why, around)),
+            MediaReport::Unopened(id, side, why) => {
+                self.step(key(id), turn, |call, around| call.unopened(side, why, around));
+            }
             MediaReport::Silent(id, side, silence) => {
                 self.step(key(id), turn, |call, around| call.silent(side, silence, around));
             }

@@ -3,12 +3,10 @@
 
 use std::collections::HashMap;
 
-use tracing::warn;
-
 use super::span::{Opened, Spans, Wanted};
 use crate::hop::SpanId;
 use crate::media::Engine;
-use crate::session::{Remote, Session, SessionId, Side};
+use crate::session::{MediaReport, Remote, Session, SessionId, Side};
 
 /// The timeslots that sessions have, or will have when they are open.
 #[derive(Default)]
@@ -47,20 +45,75 @@ impl Bearers {
         }
     }
 
-    /// A timeslot is open, or cannot be had.
-    pub fn opened(&self, opened: Opened, engine: &mut Engine) {
+    /// A timeslot is open, or cannot be had: then its call hears so.
+    pub fn opened(&self, opened: Opened, engine: &mut Engine) -> Option<MediaReport> {
         let Wanted { session, side, span, timeslot } = opened.wanted;
-        let wanted = self.held.get(&(session, side)) == Some(&(span, timeslot));
-        match opened.bearer {
-            Ok((bearer, law)) if wanted => drop(engine.seize(session, side, bearer, law)),
+        if self.held.get(&(session, side)) != Some(&(span, timeslot)) {
             // Meanwhile the call is over, or elsewhere.
-            Ok(_) => {}
-            Err(fault) => warn!(line = span.0, timeslot, "a call is without sound: {fault}"),
+            return None;
         }
+        let done = opened
+            .bearer
+            .map_err(|fault| fault.to_string())
+            .and_then(|(bearer, law)| engine.seize(session, side, bearer, law).map_err(|behind| behind.to_string()));
+        let fault = done.err()?;
+        let why = format!("timeslot {timeslot} of Span{} cannot be opened: {fault}", span.0);
+        Some(MediaReport::Unopened(session, side, why))
     }
 
     /// Timeslots that came home are closed: whoever wants them next opens them anew.
     pub fn take_home(engine: &mut Engine) {
         engine.bearers().for_each(drop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::session::{Codec, Digits, Direction, Opus, Stream, Timeslot};
+
+    const CALL: SessionId = SessionId(1);
+
+    /// A session whose called side is this timeslot of [Span9], which is not there.
+    fn session(number: u8) -> Box<Session> {
+        let stream = Stream {
+            remote: Remote::Timeslot(Timeslot { span: SpanId(9), number, ..Timeslot::default() }),
+            ice: None,
+            latch: false,
+            direction: Direction::SendRecv,
+            codec: Codec::Pcmu,
+            payload_type: 0,
+            opus: Opus::default(),
+            digits: Digits::Tones,
+            comfort_noise: None,
+            ptime_ms: 20,
+            srtp: None,
+            watch: None,
+        };
+        Box::new(Session { sides: [None, Some(stream)], ..Session::default() })
+    }
+
+    #[tokio::test]
+    async fn a_timeslot_that_cannot_be_had_is_told_to_its_call_while_that_wants_it() {
+        let text = "[Lync]\nFqdn=a.example\nNextHop=b.example\n[Media]\nAddress=127.0.0.1\n";
+        let config = crate::config::parse(text.as_bytes(), "test.ini").unwrap().0;
+        let (arrivals, _) = mpsc::channel(1);
+        let (opened_out, mut opened) = mpsc::channel(4);
+        let spans = Spans::start(&[], arrivals, opened_out, Arc::new(|_, _| {})).unwrap();
+        let (reports, _) = mpsc::channel(4);
+        let mut engine = Engine::start(&config.media, reports).unwrap();
+        let mut bearers = Bearers::default();
+        bearers.apply(CALL, &session(3), &spans, &mut engine);
+        let why = "timeslot 3 of Span9 cannot be opened: the line's card or driver is gone".to_owned();
+        let told = bearers.opened(opened.recv().await.unwrap(), &mut engine);
+        assert_eq!(told, Some(MediaReport::Unopened(CALL, Side::B, why)));
+
+        bearers.apply(CALL, &session(4), &spans, &mut engine);
+        bearers.forget(CALL);
+        assert_eq!(bearers.opened(opened.recv().await.unwrap(), &mut engine), None);
     }
 }

@@ -90,10 +90,10 @@ impl Reactor {
                     Control::Stop => return self.engine,
                 },
                 Some((span, came)) = self.from_spans.recv() => Event::Span(span, came),
-                Some(opened) = self.opened.recv() => {
-                    self.bearers.opened(opened, &mut self.engine);
-                    continue;
-                }
+                Some(opened) = self.opened.recv() => match self.bearers.opened(opened, &mut self.engine) {
+                    Some(report) => Event::Media(report),
+                    None => continue,
+                },
                 Some(report) = self.media.recv() => Event::Media(report),
                 Some(event) = self.network.recv() => match self.translate(event) {
                     Some(event) => event,

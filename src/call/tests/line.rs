@@ -403,6 +403,31 @@ fn a_pulled_cable_ends_its_calls_and_is_told_and_the_next_call_goes_elsewhere() 
 }
 
 #[test]
+fn a_timeslot_that_cannot_be_opened_ends_its_call_at_both_ends_and_says_why() {
+    let why = || "timeslot 23 of Span1 cannot be opened: timeslot 23 is in use".to_owned();
+    for answered in [false, true] {
+        let mut world = World::with_line();
+        let a = world.invite(LYNC, &secret("0 8"));
+        let call = world.on_exchange();
+        world.exchange_says(call, Order::Alert { audible: true });
+        if answered {
+            world.exchange_says(call, answer());
+            world.ack(a, "");
+        }
+        world.seen();
+        let session = *world.sessions.keys().next().unwrap();
+        world.happens(Event::Media(MediaReport::Unopened(session, Side::B, why())));
+        let seen = world.seen();
+        assert!(seen.contains("line:Released(47)") && seen.contains("close"), "{seen}");
+        assert!(seen.contains(if answered { "lync:BYE" } else { "lync:503" }), "{seen}");
+        assert!(world.end().ends_with(" 47 by us"));
+        let told = |report: &&Report| matches!(report, Report::Ended(end) if end.release.why.contains(&why()));
+        assert_eq!(world.reports.iter().filter(told).count(), 1);
+        world.line_rests();
+    }
+}
+
+#[test]
 fn a_blocked_timeslot_gets_no_call() {
     let mut world = World::with_line();
     for timeslot in 2..=23 {
