@@ -371,15 +371,22 @@ fn a_daemon_that_is_not_there_is_a_fault_with_a_remedy() {
 
 // Lines.
 
+/// A box whose calls go out on these lines, and on no gateway.
+fn with_lines(sections: &str) -> Stage {
+    Stage::set(|setup| {
+        setup.gateways.clear();
+        setup.more = format!("\n[Gateway2]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\n{sections}");
+    })
+}
+
+fn spans(stage: &Stage) -> serde_json::Value {
+    json(&get(stage.demarc.web, "/api/spans").unwrap().1)
+}
+
 /// A box with an E1, the exchange at its far end; alarms come and go within 200 ms there.
 fn with_line() -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
-    let stage = Stage::set(|setup| {
-        setup.gateways.clear();
-        setup.more = "\n[Gateway2]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\n\
-                      [Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n"
-            .to_owned();
-    });
-    let view = |stage: &Stage| json(&get(stage.demarc.web, "/api/spans").unwrap().1)[0].clone();
+    let stage = with_lines("[Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n");
+    let view = |stage: &Stage| spans(stage)[0].clone();
     let rests = |shown: &serde_json::Value| {
         let idle = shown["timeslots"].as_array().is_some_and(|slots| slots.iter().all(|slot| slot["state"] != "setup"));
         shown["d_channel"] == "up" && idle
@@ -482,6 +489,55 @@ fn a_call_stays_when_its_timeslot_is_blocked_and_ends_when_its_line_is_taken_dow
     assert_eq!(stage.demarc.ask(&["spans", "down", "Span1", "--yes"]).0, 0);
     lync.expect("BYE").answer(200, "OK", "");
     stage.demarc.idle();
+}
+
+/// Three T1s of one D channel, with a second one that stands by (NFAS): calls go over the line that has none.
+#[test]
+fn calls_of_a_group_live_on_while_its_d_channel_moves_to_the_backup_and_back() {
+    let t1 = |number: u8, more: &str| format!("[Span{number}]\nCountryCode=1\nHunt=descending\n{more}");
+    let stage = with_lines(&format!(
+        "{}{}{}",
+        t1(1, ""),
+        t1(2, "DChannel=backup Span1\nInterface=1\n"),
+        t1(3, "DChannel=Span1\nInterface=2\n")
+    ));
+    let slots = |state: &str| -> Vec<(u64, u64)> {
+        let (shown, mut found) = (spans(&stage), Vec::new());
+        for (span, view) in (1..).zip(shown.as_array().unwrap()) {
+            let slots = view["timeslots"].as_array().unwrap().iter().filter(|slot| slot["state"] == state);
+            found.extend(slots.map(|slot| (span, slot["timeslot"].as_u64().unwrap())));
+        }
+        found
+    };
+    let links = || [0, 1].map(|span| spans(&stage)[span]["d_channel"].clone());
+    let both_up = || (links() == ["up", "up"] && slots("idle").len() == 23 + 23 + 24).then_some(());
+    until(seconds(8), "both D channels are up", both_up);
+    assert_eq!(slots("dchannel"), [(1, 24), (2, 24)]);
+
+    let mut lync = Peer::calling(&stage.lab);
+    let link = lync.connect(stage.demarc.lync);
+    let mut first = lync.call(&link, "+13125556789", &Sdp::encrypted(lync.host, "sendrecv"));
+    first.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+    assert_eq!(slots("out"), [(3, 24)], "the line without a D channel");
+
+    assert_eq!(stage.demarc.ask(&["spans", "down", "Span1", "--yes"]).0, 0);
+    stage.demarc.logs(&["the D channel of Span2 took over"]);
+    let mut second = lync.call(&link, "+13125556789", &Sdp::encrypted(lync.host, "sendrecv"));
+    second.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+    assert_eq!(slots("out"), [(3, 23), (3, 24)]);
+    first.request("BYE", "", "");
+    lync.expect("200 BYE");
+    until(seconds(3), "its timeslot is idle", || (slots("out") == [(3, 23)]).then_some(()));
+
+    assert_eq!(stage.demarc.ask(&["spans", "up", "Span1", "--yes"]).0, 0);
+    until(seconds(30), "the first one stands by", || (links() == ["up", "up"]).then_some(()));
+    assert_eq!(stage.demarc.ask(&["spans", "down", "Span2", "--yes"]).0, 0);
+    stage.demarc.logs(&["the D channel of Span1 took over"]);
+    assert_eq!(slots("out"), [(3, 23)], "its call lives on");
+    second.request("BYE", "", "");
+    lync.expect("200 BYE");
+    stage.demarc.idle();
+    until(seconds(3), "its timeslot is idle", || slots("out").is_empty().then_some(()));
 }
 
 #[test]

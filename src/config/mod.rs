@@ -97,8 +97,7 @@ impl Config {
 
     /// The lines of a D channel, the one that has it first, then the others in file order.
     pub fn lines_of(&self, line: SpanId) -> impl Iterator<Item = &Arc<Span>> {
-        let others = self.spans.iter().filter(move |span| span.signalled_by() == line && span.id != line);
-        self.span(line).into_iter().chain(others)
+        span::sharing(&self.spans, line)
     }
 
     /// The lines whose calls end when `new` takes this one's place: a D channel is begun anew when one of its lines changed.

@@ -111,10 +111,14 @@ impl Span {
         Span { hunt, exclusive, overlap, disconnect_tones, country, echo_tail, ..self.clone() } == *new
     }
 
+    /// Does it have a D channel, used or standing by?
+    pub fn signals(&self) -> bool {
+        !matches!(self.d_channel, DChannel::Of(_))
+    }
+
     /// The timeslots that carry sound.
     pub fn bearers(&self) -> impl Iterator<Item = Timeslot> {
-        let signals = !matches!(self.d_channel, DChannel::Of(_));
-        let d_timeslot = self.line.d_timeslot();
+        let (signals, d_timeslot) = (self.signals(), self.line.d_timeslot());
         self.line.all().filter(move |timeslot| !signals || *timeslot != d_timeslot)
     }
 }
@@ -128,6 +132,12 @@ pub fn go_on<'a>(mut old: impl Iterator<Item = &'a Arc<Span>>, mut new: impl Ite
             _ => return false,
         }
     }
+}
+
+/// The lines of a D channel, the one that has it first, then the others in file order.
+pub fn sharing(spans: &[Arc<Span>], line: SpanId) -> impl Iterator<Item = &Arc<Span>> {
+    let others = spans.iter().filter(move |span| span.signalled_by() == line && span.id != line);
+    spans.iter().find(|span| span.id == line).into_iter().chain(others)
 }
 
 /// All lines, in file order.

@@ -52,7 +52,7 @@ impl Span {
         Span {
             carrier: span.line,
             interface: span.interface.unwrap_or(0),
-            signalling: !matches!(span.d_channel, config::DChannel::Of(_)),
+            signalling: span.signals(),
             counting: if span.dialect.is_private() { Counting::Logical } else { Counting::Timeslot },
         }
     }

@@ -103,7 +103,7 @@ mod tests {
         let config = crate::config::parse(text.as_bytes(), "test.ini").unwrap().0;
         let (arrivals, _) = mpsc::channel(1);
         let (opened_out, mut opened) = mpsc::channel(4);
-        let spans = Spans::start(&[], arrivals, opened_out, Arc::new(|_, _| {})).unwrap();
+        let spans = Spans::start(&[], arrivals, opened_out, Arc::new(|_, _, _| {})).unwrap();
         let (reports, _) = mpsc::channel(4);
         let mut engine = Engine::start(&config.media, reports).unwrap();
         let mut bearers = Bearers::default();

@@ -1,17 +1,17 @@
-//! The exchanges at the far ends of simulated lines: one thread each, that carries frames, speaks and listens at the line's
-//! pace, and ends with the line.
+//! The exchanges at the far ends of simulated lines: one thread for all lines that share a D channel, that carries frames,
+//! speaks and listens at the lines' pace, and ends with the last of them.
 //!
-//! It waits for whatever of the line is ready: alarms, frames, the sound of any timeslot in use; for the exchange's timers; and
-//! for who has a telephone of it.
+//! It waits for whatever of a line is ready: alarms, frames, the sound of any timeslot in use; for the exchange's timers; for
+//! further lines; and for who has a telephone of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use firmware_io::simulated::End;
-use firmware_io::{Alarms, Bearer, DChannel, Span, SpanError, hdlc};
+use firmware_io::{Bearer, DChannel, Span, SpanError, hdlc};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ use crate::media::Pace;
 use crate::media::codec::g711::{self, Law};
 use crate::media::tone::Generator;
 use crate::random::Random;
-use crate::tone::{COUNTRIES, Tones};
+use crate::tone::COUNTRIES;
 
 /// Octets that are said in advance: a thread that is late for less is not heard.
 const LEAD: usize = 160;
@@ -56,7 +56,7 @@ enum Order {
     HangUp { telephone: TelephoneId },
 }
 
-/// What is on its way to an exchange. It outlives the line, which may go away and come back.
+/// What is on its way to an exchange. It outlives the lines, which may go away and come back.
 struct Inbox {
     letters: Mutex<Letters>,
     wake: EventFd,
@@ -67,7 +67,15 @@ struct Letters {
     orders: Vec<Order>,
     /// The last digits of each telephone that was lent out, and who listens there.
     lent: Vec<(String, mpsc::Sender<News>)>,
+    /// The lines of which it is the exchange, the one with the D channel first; at least one once the letters are read.
+    group: Group,
+    /// Their far ends, as they are opened.
+    ends: Vec<(SpanId, End)>,
+    /// A thread reads this.
+    is_read: bool,
 }
+
+type Group = Vec<Arc<config::Span>>;
 
 impl Inbox {
     fn new() -> io::Result<Inbox> {
@@ -75,8 +83,12 @@ impl Inbox {
         Ok(Inbox { letters: Mutex::default(), wake })
     }
 
+    fn letters(&self) -> MutexGuard<'_, Letters> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put<R>(&self, put: impl FnOnce(&mut Letters) -> R) -> R {
-        let put = put(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
+        let put = put(&mut self.letters());
         // A refusal means that it is awake already.
         let _ = self.wake.write(1);
         put
@@ -129,38 +141,51 @@ impl Exchanges {
         Exchanges { clock, random: Mutex::new(random), inboxes: Mutex::default() }
     }
 
-    /// Starts the exchange at the far end of a line. It ends when nobody has the near end any more.
-    pub fn answer(&self, settings: &config::Span, end: End) -> io::Result<()> {
-        self.start(settings, end).map(drop)
+    /// The far end of one of these lines, which share a D channel, is answered by their exchange. That ends when nobody has
+    /// a near end any more.
+    pub fn answer(&self, group: Group, line: SpanId, end: End) -> io::Result<()> {
+        self.start(group, line, end).map(drop)
     }
 
-    fn start(&self, settings: &config::Span, end: End) -> io::Result<JoinHandle<()>> {
-        let (inbox, clock, settings) = (self.inbox(settings.id)?, self.clock.clone(), settings.clone());
+    /// Where the exchange is there already, it gets a line more.
+    fn start(&self, group: Group, line: SpanId, end: End) -> io::Result<Option<JoinHandle<()>>> {
+        let Some(first) = group.first().map(|first| first.id) else { return Ok(None) };
+        let (inbox, clock) = (self.inbox(first)?, self.clock.clone());
+        let is_there = inbox.put(|letters| {
+            letters.group = group;
+            letters.ends.push((line, end));
+            std::mem::replace(&mut letters.is_read, true)
+        });
+        if is_there {
+            return Ok(None);
+        }
         let seed = self.random.lock().unwrap_or_else(PoisonError::into_inner).octets();
+        let (its_inbox, name) = (inbox.clone(), format!("Span{}", first.0));
         let run = move || {
             // Its calls are to be heard as they are, not as late as it is.
             let _ = Pace::take();
-            let desk = Desk::new(&settings, end, inbox, clock, Random::seeded(seed));
-            let name = settings.name;
-            match desk.and_then(Desk::run) {
-                Ok(()) | Err(SpanError::Gone) => debug!(span = name, "the exchange of {name} is gone with its line"),
+            match Desk::new(its_inbox.clone(), clock, Random::seeded(seed)).run() {
+                Ok(()) => debug!(span = name, "the exchange of {name} is gone with its line"),
                 Err(fault) => warn!(span = name, "the exchange of {name} ended: {fault}"),
             }
+            its_inbox.letters().close();
         };
-        std::thread::Builder::new().name("exchange".into()).spawn(run)
+        let thread = std::thread::Builder::new().name("exchange".into()).spawn(run);
+        thread.map(Some).inspect_err(|_| inbox.letters().close())
     }
 
     /// What takes the far ends of simulated lines.
     pub fn far_ends(exchanges: &Arc<Exchanges>) -> FarEnds {
         let exchanges = exchanges.clone();
-        Arc::new(move |settings, end| {
-            if let Err(fault) = exchanges.answer(settings, end) {
-                warn!(span = settings.name, "{} has nobody at its far end: {fault}", settings.name);
+        Arc::new(move |group, line, end| {
+            if let Err(fault) = exchanges.answer(group, line, end) {
+                warn!("Span{} has nobody at its far end: {fault}", line.0);
             }
         })
     }
 
-    /// The telephone at a line's exchange whose number ends with these digits. It may be asked for before the line is there.
+    /// The telephone at the exchange of a line with a D channel whose number ends with these digits. It may be asked for
+    /// before the line is there.
     pub fn telephone(&self, line: SpanId, digits: &str) -> io::Result<Telephone> {
         let inbox = self.inbox(line)?;
         let (news_out, news) = mpsc::channel(QUEUE);
@@ -182,14 +207,21 @@ impl Exchanges {
     }
 }
 
+impl Letters {
+    /// Nobody reads them any more.
+    fn close(&mut self) {
+        self.ends.clear();
+        self.is_read = false;
+    }
+}
+
 /// What the thread owns.
 struct Desk {
-    name: String,
+    group: Group,
     exchange: Exchange,
     clock: Clock,
-    end: End,
-    /// None on a line that has its calls set up elsewhere.
-    d_channel: Option<Box<dyn DChannel>>,
+    /// The lines that are there, by their place in the group.
+    lines: BTreeMap<usize, Attached>,
     voices: BTreeMap<Slot, Talk>,
     telephones: Vec<Lent>,
     inbox: Arc<Inbox>,
@@ -197,6 +229,13 @@ struct Desk {
     /// What is said where somebody speaks.
     speech: Vec<u8>,
     out: Vec<Output>,
+}
+
+/// A line that is there.
+struct Attached {
+    end: End,
+    /// None on a line that has its calls set up elsewhere.
+    d_channel: Option<Box<dyn DChannel>>,
 }
 
 /// A telephone that was lent out.
@@ -215,54 +254,51 @@ struct Talk {
 }
 
 impl Desk {
-    fn new(
-        settings: &config::Span,
-        mut end: End,
-        inbox: Arc<Inbox>,
-        clock: Clock,
-        mut random: Random,
-    ) -> Result<Desk, SpanError> {
-        let own = !matches!(settings.d_channel, config::DChannel::Of(_));
-        let d_channel = if own { Some(end.d_channel()?) } else { None };
-        let law = end.law();
-        Ok(Desk {
-            name: settings.name.clone(),
-            exchange: Exchange::new(terms(settings), tones(settings)),
+    fn new(inbox: Arc<Inbox>, clock: Clock, mut random: Random) -> Desk {
+        let group = inbox.letters().group.clone();
+        let law = group[0].line.law();
+        Desk {
+            exchange: exchange(&group),
+            group,
             clock,
-            end,
-            d_channel,
+            lines: BTreeMap::new(),
             voices: BTreeMap::new(),
             telephones: Vec::new(),
             inbox,
             law,
             speech: speech(law, &mut random),
             out: Vec::new(),
-        })
+        }
     }
 
-    /// Until the line is gone.
-    fn run(mut self) -> Result<(), SpanError> {
-        info!(span = self.name, "{} has an exchange at its far end", self.name);
-        self.alarms(self.end.alarms());
+    /// Until no line is left.
+    fn run(mut self) -> io::Result<()> {
         loop {
-            self.perform()?;
-            self.wait()?;
-            if let Some(alarms) = self.end.poll()? {
-                self.alarms(alarms);
+            self.letters();
+            if self.lines.is_empty() && self.leave() {
+                return Ok(());
             }
-            self.frames()?;
-            self.orders();
+            self.perform();
+            self.wait()?;
+            self.look();
             self.exchange.tick(self.clock.now().mono, &mut self.out);
-            self.sound()?;
+            self.sound();
         }
+    }
+
+    /// Nothing is left to do, unless a line has come meanwhile.
+    fn leave(&self) -> bool {
+        let mut letters = self.inbox.letters();
+        letters.is_read = !letters.ends.is_empty();
+        !letters.is_read
     }
 
     /// Until something is ready or due.
     fn wait(&self) -> io::Result<()> {
-        let line = [self.end.ready(), self.inbox.wake.as_fd()];
-        let frames = self.d_channel.iter().map(|channel| channel.ready());
+        let lines = self.lines.values().map(|line| line.end.ready());
+        let frames = self.lines.values().flat_map(|line| &line.d_channel).map(|channel| channel.ready());
         let sound = self.voices.values().map(|talk| talk.bearer.ready());
-        let all = line.into_iter().chain(frames).chain(sound);
+        let all = std::iter::once(self.inbox.wake.as_fd()).chain(lines).chain(frames).chain(sound);
         let mut ready: Vec<PollFd<'_>> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let now = self.clock.now().mono;
         let limit = self.exchange.timeout().map(|at| at.since(now).into());
@@ -272,68 +308,133 @@ impl Desk {
         }
     }
 
-    fn alarms(&mut self, alarms: Alarms) {
-        self.exchange.span(self.clock.now().mono, 0, alarms.is_empty(), &mut self.out);
+    // Lines.
+
+    /// A line is there, or there anew.
+    fn attach(&mut self, id: SpanId, mut end: End) {
+        let Some(place) = self.group.iter().position(|span| span.id == id) else { return };
+        self.detach(place);
+        let (signals, name) = (self.group[place].signals(), &self.group[place].name);
+        let d_channel = match signals.then(|| end.d_channel()).transpose() {
+            Ok(channel) => channel,
+            Err(fault) => return warn!(span = name, "{name} has nobody at its far end: {fault}"),
+        };
+        info!(span = name, "{name} has an exchange at its far end");
+        self.exchange.span(self.clock.now().mono, place, end.alarms().is_empty(), &mut self.out);
+        self.lines.insert(place, Attached { end, d_channel });
     }
 
-    fn frames(&mut self) -> io::Result<()> {
-        let Some(channel) = &mut self.d_channel else { return Ok(()) };
+    fn detach(&mut self, place: usize) {
+        if self.lines.remove(&place).is_some() {
+            self.voices.retain(|slot, _| slot.span != place);
+            self.exchange.span(self.clock.now().mono, place, false, &mut self.out);
+        }
+    }
+
+    /// The box has other lines on the same D channel than before: it begins them anew, and so do we.
+    fn regroup(&mut self, group: Group) {
+        self.exchange = exchange(&group);
+        self.voices.clear();
+        self.telephones.clear();
+        self.out.clear();
+        let old = std::mem::replace(&mut self.group, group);
+        for (place, line) in std::mem::take(&mut self.lines) {
+            let id = old.get(place).map(|span| span.id);
+            if let Some(place) = self.group.iter().position(|span| Some(span.id) == id) {
+                self.exchange.span(self.clock.now().mono, place, line.end.alarms().is_empty(), &mut self.out);
+                self.lines.insert(place, line);
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        for place in 0..self.group.len() {
+            if let Err(fault) = self.look_at(place) {
+                debug!("the exchange of Span{} lost a line: {fault}", self.group[place].id.0);
+                self.detach(place);
+            }
+        }
+    }
+
+    fn look_at(&mut self, place: usize) -> Result<(), SpanError> {
+        let Some(line) = self.lines.get_mut(&place) else { return Ok(()) };
+        let now = self.clock.now().mono;
+        if let Some(alarms) = line.end.poll()? {
+            self.exchange.span(now, place, alarms.is_empty(), &mut self.out);
+        }
+        let Some(channel) = &mut line.d_channel else { return Ok(()) };
         let mut frame = [0; hdlc::LONGEST];
         while let Some(length) = channel.receive(&mut frame)? {
             let now = self.clock.now().mono;
-            self.exchange.receive(now, 0, frame.get(..length).unwrap_or_default(), &mut self.out);
+            self.exchange.receive(now, place, frame.get(..length).unwrap_or_default(), &mut self.out);
         }
         Ok(())
     }
 
-    fn orders(&mut self) {
-        let now = self.clock.now().mono;
-        // Before the letters are taken: what comes later wakes us again.
+    // Letters.
+
+    fn letters(&mut self) {
+        // Before they are taken: what comes later wakes us again.
         let _ = self.inbox.wake.read();
-        let mut letters = self.inbox.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let inbox = self.inbox.clone();
+        let mut letters = inbox.letters();
+        if !config::go_on(self.group.iter(), letters.group.iter()) {
+            self.regroup(letters.group.clone());
+        }
+        for (id, end) in letters.ends.drain(..) {
+            self.attach(id, end);
+        }
         for (digits, news) in letters.lent.get(self.telephones.len()..).unwrap_or_default() {
             self.exchange.lend(digits, &mut self.out);
             self.telephones.push(Lent { news: news.clone(), handset: None });
         }
         let orders = std::mem::take(&mut letters.orders);
         drop(letters);
-        for order in orders {
-            match order {
-                Order::Take { telephone: TelephoneId(which), handset } => {
-                    if let Some(lent) = self.telephones.get_mut(which) {
-                        lent.handset = Some(handset);
-                    }
+        orders.into_iter().for_each(|order| self.obey(order));
+    }
+
+    fn obey(&mut self, order: Order) {
+        let now = self.clock.now().mono;
+        match order {
+            Order::Take { telephone: TelephoneId(which), handset } => {
+                if let Some(lent) = self.telephones.get_mut(which) {
+                    lent.handset = Some(handset);
                 }
-                Order::Dial { telephone, what } => self.exchange.dial(now, telephone, what, &mut self.out),
-                Order::HangUp { telephone } => self.exchange.hang_up(now, telephone, &mut self.out),
             }
+            Order::Dial { telephone, what } => self.exchange.dial(now, telephone, what, &mut self.out),
+            Order::HangUp { telephone } => self.exchange.hang_up(now, telephone, &mut self.out),
         }
     }
 
-    fn perform(&mut self) -> Result<(), SpanError> {
+    fn perform(&mut self) {
         for output in std::mem::take(&mut self.out) {
             match output {
-                Output::Frame { octets, .. } => {
-                    if let Some(channel) = &mut self.d_channel {
+                Output::Frame { span, octets } => {
+                    let line = self.lines.get_mut(&span);
+                    if let Some(channel) = line.and_then(|line| line.d_channel.as_mut()) {
                         // What finds no room is repeated by the data link.
                         let _ = channel.send(&octets);
                     }
                 }
-                Output::Sound { slot, says } => self.say(slot, says)?,
+                Output::Sound { slot, says } => {
+                    if let Err(fault) = self.say(slot, says) {
+                        warn!("the exchange says nothing in timeslot {}: {fault}", slot.timeslot);
+                    }
+                }
                 Output::Closed(slot) => drop(self.voices.remove(&slot)),
                 Output::Telephone { telephone: TelephoneId(which), news } => self.tell(which, news),
-                Output::Report(report) => debug!(span = self.name, "the exchange of {}: {report:?}", self.name),
+                Output::Report(report) => debug!("the exchange of {}: {report:?}", self.group[0].name),
             }
         }
-        Ok(())
     }
 
     fn say(&mut self, slot: Slot, says: Says) -> Result<(), SpanError> {
         if !self.voices.contains_key(&slot) {
+            let line = self.lines.get_mut(&slot.span).ok_or(SpanError::Gone)?;
             let no_such = SpanError::NotConfigured("the line has no such timeslot");
-            let timeslot = self.end.line().timeslot(slot.timeslot).ok_or(no_such)?;
-            let mut bearer = self.end.bearer(timeslot)?;
-            bearer.write(&[self.end.law().silence(); LEAD])?;
+            let timeslot = line.end.line().timeslot(slot.timeslot).ok_or(no_such)?;
+            let mut bearer = line.end.bearer(timeslot)?;
+            bearer.write(&[self.law.silence(); LEAD])?;
             self.voices.insert(slot, Talk { bearer, says, tone: Generator::new(&[], RATE), position: 0 });
         }
         if let Some(talk) = self.voices.get_mut(&slot) {
@@ -355,31 +456,33 @@ impl Desk {
     }
 
     /// As much is said as was heard: the line is the clock.
-    fn sound(&mut self) -> io::Result<()> {
-        let silence = self.end.law().silence();
-        for talk in self.voices.values_mut() {
-            let (mut heard, mut said) = ([0; PIECE], [silence; PIECE]);
-            let count = talk.bearer.read(&mut heard)?;
-            let (heard, said) = (&heard[..count], &mut said[..count]);
-            match talk.says {
-                Says::Silence => {}
-                Says::Echo => said.copy_from_slice(heard),
-                Says::Tone(_) => talk.tone(self.law, said),
-                Says::Speech => talk.speak(&self.speech, said),
-                Says::Telephone(TelephoneId(which)) => {
-                    let handset = self.telephones.get_mut(which).and_then(|lent| lent.handset.as_mut());
-                    if let Some(handset) = handset {
-                        handset.converse(heard, said);
-                    }
-                }
-            }
-            talk.bearer.write(said)?;
-        }
-        Ok(())
+    fn sound(&mut self) {
+        let Desk { voices, telephones, speech, law, .. } = self;
+        // A timeslot that fails does so with its line.
+        voices.retain(|_, talk| talk.converse(*law, speech, telephones).is_ok());
     }
 }
 
 impl Talk {
+    fn converse(&mut self, law: Law, speech: &[u8], telephones: &mut [Lent]) -> io::Result<()> {
+        let (mut heard, mut said) = ([0; PIECE], [law.silence(); PIECE]);
+        let count = self.bearer.read(&mut heard)?;
+        let (heard, said) = (&heard[..count], &mut said[..count]);
+        match self.says {
+            Says::Silence => {}
+            Says::Echo => said.copy_from_slice(heard),
+            Says::Tone(_) => self.tone(law, said),
+            Says::Speech => self.speak(speech, said),
+            Says::Telephone(TelephoneId(which)) => {
+                let handset = telephones.get_mut(which).and_then(|lent| lent.handset.as_mut());
+                if let Some(handset) = handset {
+                    handset.converse(heard, said);
+                }
+            }
+        }
+        self.bearer.write(said).map(drop)
+    }
+
     fn tone(&mut self, law: Law, said: &mut [u8]) {
         let mut sound = [0; PIECE];
         let sound = &mut sound[..said.len()];
@@ -395,19 +498,17 @@ impl Talk {
     }
 }
 
-/// The same line from its other end.
-fn terms(settings: &config::Span) -> Terms {
-    let far = config::Span { side: settings.side.other(), ..settings.clone() };
-    Terms::new(Arc::new(Access::of(&far)), vec![timeslots::Span::of(&far)])
-}
-
-/// Of a country that has such lines.
-fn tones(settings: &config::Span) -> &'static Tones {
-    let country = match settings.line {
+/// The exchange of these lines, of a country that has such: the same D channel from its other end.
+fn exchange(group: &Group) -> Exchange {
+    let first = &group[0];
+    let far = config::Span { side: first.side.other(), ..config::Span::clone(first) };
+    let lines = group.iter().map(|span| timeslots::Span::of(span)).collect();
+    let country = match first.line {
         firmware_io::Line::T1 => "us",
         firmware_io::Line::E1 => "de",
     };
-    COUNTRIES.iter().find(|tones| tones.country == country).unwrap_or(&COUNTRIES[0])
+    let tones = COUNTRIES.iter().find(|tones| tones.country == country).unwrap_or(&COUNTRIES[0]);
+    Exchange::new(Terms::new(Arc::new(Access::of(&far)), lines), tones)
 }
 
 fn speech(law: Law, random: &mut Random) -> Vec<u8> {
@@ -467,9 +568,8 @@ mod tests {
             let (cable, mut end, far) = Cable::new(settings.line, 1).unwrap();
             let pacer = Pacer::start(|| {}).unwrap();
             pacer.add(cable);
-            let exchange = exchanges.start(&settings, far).unwrap();
-            let mut terms = terms(&settings);
-            terms.access = Arc::new(Access::of(&settings));
+            let exchange = exchanges.start(vec![Arc::new(settings.clone())], settings.id, far).unwrap().unwrap();
+            let terms = Terms::new(Arc::new(Access::of(&settings)), vec![timeslots::Span::of(&settings)]);
             let d_channel = end.d_channel().unwrap();
             let (bearer, words) = (None, Vec::new());
             let line = Line::new(terms);

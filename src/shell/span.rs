@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use firmware_io::simulated::{End, Pacer};
 use firmware_io::{Bearer, Law, SpanError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -58,10 +58,11 @@ pub struct Spans {
     /// Lets time pass on simulated lines.
     pacer: Option<Arc<Pacer>>,
     far_ends: FarEnds,
+    lines: watch::Sender<Vec<Arc<config::Span>>>,
 }
 
-/// Takes the far ends of simulated lines: the exchange.
-pub type FarEnds = Arc<dyn Fn(&config::Span, End) + Send + Sync>;
+/// Takes the far ends of simulated lines, each with the lines that share its D channel: the exchange.
+pub type FarEnds = Arc<dyn Fn(Vec<Arc<config::Span>>, SpanId, End) + Send + Sync>;
 
 struct Port {
     settings: Arc<config::Span>,
@@ -84,13 +85,15 @@ impl Spans {
         opened: mpsc::Sender<Opened>,
         far_ends: FarEnds,
     ) -> Result<Spans, io::Error> {
-        let mut spans = Spans { ports: Vec::new(), arrivals, opened, pacer: None, far_ends };
+        let mut spans =
+            Spans { ports: Vec::new(), arrivals, opened, pacer: None, far_ends, lines: watch::Sender::new(Vec::new()) };
         spans.renew(lines)?;
         Ok(spans)
     }
 
     /// Lines that are no longer wanted or are others now are closed, new ones opened; the rest stay as they are.
     pub fn renew(&mut self, lines: &[Arc<config::Span>]) -> Result<(), io::Error> {
+        self.lines.send_replace(lines.to_vec());
         self.ports.retain_mut(|port| {
             let new = lines.iter().find(|line| port.settings.goes_on_as(line));
             port.settings = new.unwrap_or(&port.settings).clone();
@@ -118,6 +121,7 @@ impl Spans {
             arrivals: self.arrivals.clone(),
             pacer: self.pacer.clone(),
             far_ends: self.far_ends.clone(),
+            lines: self.lines.subscribe(),
         };
         let task = tokio::spawn(Arc::new(task).run(frames_out)).abort_handle();
         Port { settings: settings.clone(), driven, frames, task }
@@ -243,7 +247,7 @@ mod tests {
             let (opened, _) = mpsc::channel(64);
             let far_ends = Arc::<Mutex<Vec<End>>>::default();
             let keep = far_ends.clone();
-            let keep: FarEnds = Arc::new(move |_, end| keep.lock().unwrap().push(end));
+            let keep: FarEnds = Arc::new(move |_, _, end| keep.lock().unwrap().push(end));
             let spans = Spans::start(lines, arrivals_out, opened, keep).unwrap();
             Bench { spans, arrivals, _far_ends: far_ends }
         }

@@ -12,7 +12,7 @@ use firmware_io::simulated::{Cable, Pacer};
 use firmware_io::{Alarms, DChannel, Span, SpanError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
@@ -37,6 +37,8 @@ pub(super) struct Task {
     /// Lets time pass on simulated lines.
     pub pacer: Option<Arc<Pacer>>,
     pub far_ends: FarEnds,
+    /// All lines.
+    pub lines: watch::Receiver<Vec<Arc<config::Span>>>,
 }
 
 impl Task {
@@ -73,12 +75,9 @@ impl Task {
                 if span.line() != self.settings.line {
                     return Err(SpanError::NotConfigured("it is of the other kind, T1 or E1, than Line says"));
                 }
-                let d_channel = match self.settings.d_channel {
-                    config::DChannel::Of(_) => None,
-                    config::DChannel::Own | config::DChannel::BackupOf(_) => Some(span.d_channel()?),
-                };
-                let news = watch(span.ready())?;
-                let frames = d_channel.as_ref().map(|channel| watch(channel.ready())).transpose()?;
+                let d_channel = self.settings.signals().then(|| span.d_channel()).transpose()?;
+                let news = watched(span.ready())?;
+                let frames = d_channel.as_ref().map(|channel| watched(channel.ready())).transpose()?;
                 let alarms = span.alarms();
                 held.opened(span)?;
                 Ok(Open { news, frames, d_channel, alarms })
@@ -92,7 +91,9 @@ impl Task {
                 let pacer = self.pacer.as_ref().ok_or(SpanError::NotConfigured("nobody lets time pass on it"))?;
                 let (cable, near, far) = Cable::new(self.settings.line, self.settings.id.0.into())?;
                 pacer.add(cable);
-                (self.far_ends)(&self.settings, far);
+                let group =
+                    config::span::sharing(&self.lines.borrow(), self.settings.signalled_by()).cloned().collect();
+                (self.far_ends)(group, self.settings.id, far);
                 Ok(Box::new(near))
             }
             Driver::Dahdi(number) => Ok(Box::new(Dahdi::open(*number)?)),
@@ -154,7 +155,7 @@ struct Open {
 }
 
 #[allow(deprecated, reason = "the descriptor is ours and lives as long as its registration")]
-fn watch(ready: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+fn watched(ready: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(ready.try_clone_to_owned()?, Interest::READABLE)
 }
 
