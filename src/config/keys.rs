@@ -11,8 +11,9 @@ use crate::tone::COUNTRY_NAMES;
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names, Number,
-    Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Step, Text, Time, Translation, Typed, Url,
+    Addresses, Auto, Calls, Capture, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names,
+    Number, Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Share, Step, Text, Time,
+    Translation, Typed, Url,
 };
 use Section::{
     Announcements, CalledNumberRules, CallingNumberRules, Cdr, Clock, Common, Console, DialPlan, EdgeServer, Gateway,
@@ -227,6 +228,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// The most slips a minute on a simulated line.
+pub const MOST_SLIPS: u32 = 600;
+
 /// The words of `Profile`, in the order of [`super::Profile`].
 pub const PROFILES: &[&str] = &["ocs2007r2", "lync2010", "lync2013", "sfb2015", "sfb2019", "teams"];
 /// The words of `SRTPMode`, in the order of [`super::SrtpMode`].
@@ -412,6 +416,11 @@ pub static KEYS: &[Key] = &[
     key(Span, "DisconnectTones", Flag, "False", NewCalls, "Where an exchange refuses a call and puts a tone or an announcement behind that (DISCONNECT with progress indicator 8), the caller hears it, for up to 30 s; no other gateway is tried then. Without this the caller is told at once."),
     key(Span, "CountryCode", Number(1, 999), "", NewCalls, "The country whose national numbers this line knows: with 1, +13125556789 is called as the national number 3125556789, and a national caller is shown with +1. Without this key numbers with + are called as international ones."),
     key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", NewCalls, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
+    key(Span, "Capture", Capture, "", Spans, "A file for all frames of the D channel, which Wireshark opens as LAPD. At 32 MB it becomes NAME.pcap.1 and is begun anew. It holds the numbers and names of all calls in the clear, whatever [Logging] Numbers says: only the daemon's user can read it; take the key out again, and delete the file, once it has served. Such as /var/lib/demarc/span1.pcap."),
+    key(Span, "Calls", Calls, "", Spans, "simulated: calls that the exchange makes, comma separated. A caller speaks, and hangs up after 20 s, or as for says: every 5m +12065550123 to +14255550100 for 30s."),
+    key(Span, "BitErrors", Share, "", Spans, "simulated: the share of bits that are turned over on the way; 1e-6 is a bad line."),
+    key(Span, "FrameLoss", Share, "", Spans, "simulated: the share of the D channel's frames that are lost, either way; the data link repeats them."),
+    key(Span, "Slips", Number(0, MOST_SLIPS), "0", Spans, "simulated: frames of 125 \u{b5}s a minute that are left out, as on a line whose ends have clocks of their own."),
 
     key(Clock, "Servers", Hosts, "", Live, "NTP servers, space separated; port 123 unless written. Three or more outvote one that is wrong. Our dates follow what they say."),
     key(Clock, "MaxAhead", Time(MILLISECOND, HOUR), "1s", Live, "How far our time may be ahead of true time before an alarm is raised: signed transfers are refused."),

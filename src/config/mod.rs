@@ -18,6 +18,7 @@ pub mod parse;
 mod render;
 mod rest;
 pub mod settings;
+pub mod simulation;
 pub mod span;
 pub mod trunk;
 pub mod value;
@@ -32,6 +33,7 @@ pub use ini::Extent;
 pub use parse::{Report, check, parse};
 pub use render::render;
 pub use rest::Rest;
+pub use simulation::{ScheduledCall, Share, Simulation};
 pub use span::{DChannel, Driver, Hunt, Span, go_on};
 pub use value::{HostPort, PortOfCard, Search, SecretSource, Typed};
 

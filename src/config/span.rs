@@ -1,5 +1,6 @@
 //! The T1 and E1 lines, and the groups of them whose calls one D channel sets up (NFAS).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use firmware_io::{Line, Timeslot, e1d};
@@ -7,6 +8,7 @@ use firmware_io::{Line, Timeslot, e1d};
 use super::ini::Extent;
 use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section, TIMESLOTS};
 use super::settings::{Findings, Known, Settings, default, value_or_key};
+use super::simulation::{Simulation, simulation};
 use super::value;
 use crate::hop::SpanId;
 use crate::session::Tail;
@@ -50,6 +52,10 @@ pub struct Span {
     pub country: String,
     /// The longest echo that is taken out of what the line says; `None` leaves it in.
     pub echo_tail: Option<Tail>,
+    /// Where the frames of its D channel are written to; `None` nowhere.
+    pub capture: Option<PathBuf>,
+    /// What happens on it where it is simulated.
+    pub simulation: Simulation,
 }
 
 /// What a line is reached through.
@@ -153,6 +159,7 @@ pub fn spans(settings: &Settings<'_>, findings: &mut Findings<'_>) -> Vec<Span> 
     }
     for known in settings.all(Section::Span) {
         group(known, &spans, findings);
+        captured(known, &spans, findings);
     }
     spans
 }
@@ -187,6 +194,8 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
             .value("CountryCode", |text| value::number(text, 1, 999))
             .map_or_else(String::new, |code| code.to_string()),
         echo_tail: TAIL_VALUES[choice("EchoTail", super::keys::ECHO_TAILS)],
+        capture: known.value("Capture", value::capture),
+        simulation: simulation(known, choice("Driver", DRIVERS), findings),
     })
 }
 
@@ -218,6 +227,25 @@ fn driver(known: &Known<'_>, driver: usize, findings: &mut Findings<'_>) -> Opti
 
 /// Where osmo-e1d listens unless it is told otherwise.
 const E1D_SOCKET: &str = "/tmp/osmo-e1d.ctl";
+
+/// A capture needs a D channel, and a file of its own.
+fn captured(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) {
+    let (Some(span), Some(entry)) = (spans.iter().find(|span| span.name == known.header.text), known.filled("Capture"))
+    else {
+        return;
+    };
+    let at = value_or_key(entry);
+    if !span.signals() {
+        let what = format!("[{}] has no D channel to capture", span.name);
+        let instead = format!("Capture in [Span{}], and in the line with the backup", span.signalled_by().0);
+        findings.warning(&at, what, "its calls are set up on another line", instead);
+    }
+    let twin = spans.iter().find(|twin| twin.id != span.id && twin.capture == span.capture && span.capture.is_some());
+    if let Some(twin) = twin {
+        let what = format!("[{}] and [{}] capture into one file", span.name, twin.name);
+        findings.error(&at, what, "each begins it anew", "a file for each line");
+    }
+}
 
 /// A line whose calls are set up elsewhere must name a line that does so, speaks alike, and tells them apart.
 fn group(known: &Known<'_>, spans: &[Span], findings: &mut Findings<'_>) {

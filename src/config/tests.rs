@@ -615,6 +615,19 @@ fn a_line_that_changes_begins_all_lines_of_its_d_channel_anew() {
 }
 
 #[test]
+fn a_simulated_line_has_its_faults_and_calls() {
+    let keys = "Capture=/a.pcap\nBitErrors=1e-6\nFrameLoss=0.01\nSlips=24\nCalls=every 10s 1 to 2\n";
+    let text = format!("{LEAST}[Gateway2]\nKind=isdn\nSpan=Span1 Span2\n[Span1]\n{keys}[Span2]\nCapture=/b.pcap\n");
+    assert_eq!(faults(&text), [""; 0]);
+    let span = good(&text).spans.swap_remove(0);
+    let Simulation { calls, bit_errors, frame_loss, slips } = &span.simulation;
+    assert_eq!((calls.len(), bit_errors.share(), frame_loss.share(), *slips), (1, 1e-6, 0.01, 24));
+    assert_eq!(span.capture.as_deref(), Some(std::path::Path::new("/a.pcap")));
+    let same = faults(&text.replace("/b.pcap", "/a.pcap"));
+    assert!(same.len() == 2 && same[1].contains("[Span2] and [Span1] capture into one file"), "{same:?}");
+}
+
+#[test]
 fn every_order_of_hunting_has_its_word() {
     let hunts = [Hunt::Opposite, Hunt::Ascending, Hunt::Descending, Hunt::LeastRecent, Hunt::MostRecent];
     for (word, hunt) in keys::HUNTS.iter().zip(hunts) {
@@ -641,6 +654,7 @@ fn a_line_that_cannot_be_used_is_told_of() {
             "error [Span1] and [Span2] are not alike | the same values in both sections",
         ),
         ("[Gateway2]\nKind=isdn\nSpan=Span9", "error there is no [Span9] | a section [Span9] with Driver and Line"),
+        ("[Span1]\nCapture=span1.pcap", "error `Capture` has a wrong value | /var/lib/demarc/span1.pcap"),
         (
             "[Span1]\n[Gateway2]\nKind=isdn\nSpan=Span1\n[Gateway3]\nKind=isdn\nSpan=Span1",
             "error [Gateway3] and [Gateway2] share a line | each line in one gateway",
@@ -689,6 +703,11 @@ fn what_is_written_for_lines_and_acts_on_none_is_told_of() {
             "16:1+2 note `IP` has no effect at [Gateway2] | nothing, or another Kind",
         ]
     );
+    let card = format!("{LEAST}[Gateway2]\nKind=isdn\nSpan=Span1\n[Span1]\nDriver=dahdi\nDevice=1\nSlips=3\n");
+    assert_eq!(notes(&card), ["18:1+5 note `Slips` has no effect at [Span1] | nothing, or another Driver"]);
+    let captured = idle(&group.replace("Interface=1", "Interface=1\nCapture=/a.pcap"));
+    let what = "[Span2] has no D channel to capture | Capture in [Span1], and in the line with the backup";
+    assert!(captured[0].ends_with(what), "{captured:?}");
 }
 
 /// [`LEAST`] with a console and its script.

@@ -169,10 +169,16 @@ fn gateway(
     findings: &mut Findings<'_>,
 ) -> Option<Trunk> {
     if is_isdn(known) {
-        misplaced(known, "SIP gateways", &["FQDN", "IP", "Port", "Protocol", "Codecs", "Console", "Rest"], findings);
+        misplaced(
+            known,
+            "SIP gateways",
+            "Kind",
+            &["FQDN", "IP", "Port", "Protocol", "Codecs", "Console", "Rest"],
+            findings,
+        );
         return isdn(settings, own, known, id, spans, findings);
     }
-    misplaced(known, "Kind=isdn", &["Span"], findings);
+    misplaced(known, "Kind=isdn", "Kind", &["Span"], findings);
     let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
     let read = |text: &str| value::choice(text, PROTOCOLS);
     let protocol = known.value("Protocol", read).or_else(|| default(Section::Gateway, "Protocol", read))?;
@@ -214,11 +220,11 @@ fn is_isdn(known: &Known<'_>) -> bool {
     known.value("Kind", |text| value::choice(text, KINDS)).is_some_and(|kind| KINDS[kind] == "isdn")
 }
 
-/// Keys that say nothing of such a gateway, but of `others`.
-fn misplaced(known: &Known<'_>, others: &str, keys: &[&str], findings: &mut Findings<'_>) {
+/// Keys that say nothing of such a section, but of `others`, which have another value of the key `by`.
+pub(super) fn misplaced(known: &Known<'_>, others: &str, by: &str, keys: &[&str], findings: &mut Findings<'_>) {
     for entry in keys.iter().filter_map(|key| known.filled(key)) {
         let what = format!("`{}` has no effect at [{}]", entry.key.text, known.header.text);
-        findings.note(&entry.key.span, what, format!("it is for {others}"), "nothing, or another Kind");
+        findings.note(&entry.key.span, what, format!("it is for {others}"), format!("nothing, or another {by}"));
     }
 }
 

@@ -6,14 +6,15 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use fancy_regex::{Error, Regex, RegexBuilder};
 
-use super::DChannel;
 use super::keys::{CODECS, SUITES};
+use super::{DChannel, ScheduledCall, Share};
 use crate::hop::SpanId;
+use crate::private::Private;
 use crate::session::{Codec, Suite};
 
 /// Steps that a pattern may take before it counts as "no match": a telephone number needs some
@@ -99,6 +100,12 @@ pub enum Form {
     Url,
     /// `card:port`, space separated.
     PortsOfCards,
+    /// A file for a capture.
+    Capture,
+    /// `every TIME NUMBER to NUMBER for TIME`, comma separated.
+    Calls,
+    /// 0 to 1.
+    Share,
 }
 
 impl Form {
@@ -131,6 +138,9 @@ impl Form {
             Form::Typed => typed(text).map(drop),
             Form::Url => https(text).map(drop),
             Form::PortsOfCards => ports_of_cards(text).map(drop),
+            Form::Capture => capture(text).map(drop),
+            Form::Calls => calls(text).map(drop),
+            Form::Share => share(text).map(drop),
         }
     }
 }
@@ -166,6 +176,9 @@ impl fmt::Display for Form {
             Form::Typed => f.write_str("what is typed"),
             Form::Url => f.write_str("https://host or https://host:port"),
             Form::PortsOfCards => f.write_str("card:port, space separated"),
+            Form::Capture => f.write_str("file"),
+            Form::Calls => f.write_str("every TIME NUMBER to NUMBER [for TIME], comma separated"),
+            Form::Share => f.write_str("0 to 1, such as 1e-6"),
         }
     }
 }
@@ -465,6 +478,66 @@ pub fn ports_of_cards(text: &str) -> Result<Vec<PortOfCard>, Wrong> {
     })
 }
 
+/// A file for a capture: what is there is overwritten, so nothing that could be something else will do.
+pub fn capture(text: &str) -> Result<PathBuf, Wrong> {
+    let wrong = |why: &str| Wrong::whole(why, "/var/lib/demarc/span1.pcap");
+    let path = PathBuf::from(text);
+    match path.components().collect::<Vec<_>>()[..] {
+        [Component::RootDir, ref folders @ .., Component::Normal(_)] => {
+            let special = [Some("dev"), Some("proc"), Some("sys")];
+            let first = folders.first().map(|folder| folder.as_os_str().to_str());
+            match () {
+                () if folders.contains(&Component::ParentDir) => Err(wrong("a path with .. may end anywhere")),
+                () if first.is_some_and(|first| special.contains(&first)) => Err(wrong("files do not belong there")),
+                () if path.extension().is_none_or(|extension| extension != "pcap") => {
+                    Err(wrong("it does not end in .pcap"))
+                }
+                () => Ok(path),
+            }
+        }
+        _ => Err(wrong("this is no whole path of a file")),
+    }
+}
+
+/// A share of a whole.
+pub fn share(text: &str) -> Result<Share, Wrong> {
+    let share = text.parse().ok().and_then(Share::new);
+    share.ok_or_else(|| Wrong::whole("this is no share of a whole", "a number from 0 to 1, for example 0.01 or 1e-6"))
+}
+
+/// Calls on a schedule.
+pub fn calls(text: &str) -> Result<Vec<ScheduledCall>, Wrong> {
+    let place = |part: &str| {
+        // `part` is a part of `text`, so the difference is its offset.
+        let start = part.as_ptr() as usize - text.as_ptr() as usize;
+        start..start + part.len()
+    };
+    let parts = text.split(',').map(str::trim);
+    parts.map(|part| scheduled(part).map_err(|wrong| Wrong { at: place(part), ..wrong })).collect()
+}
+
+fn scheduled(text: &str) -> Result<ScheduledCall, Wrong> {
+    let wrong = |why: &str| Wrong::whole(why, "every 5m +12065550123 to +14255550100 for 30s");
+    let number = |text: &str| {
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        let good = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        if good { Ok(Private(text.to_owned())) } else { Err(wrong("this is no number that an exchange could call")) }
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (every, from, to, lasts) = match words[..] {
+        ["every", every, from, "to", to] => (every, from, to, "20s"),
+        ["every", every, from, "to", to, "for", lasts] => (every, from, to, lasts),
+        _ => return Err(wrong("this is no call on a schedule")),
+    };
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    Ok(ScheduledCall {
+        every: time(every, 5 * second, day)?,
+        from: number(from)?,
+        to: number(to)?,
+        lasts: time(lasts, second, day)?,
+    })
+}
+
 /// Compiles a pattern with .NET's meaning, or says what stands in the way.
 pub fn pattern(text: &str) -> Result<Regex, Wrong> {
     compile(text, false)
@@ -751,6 +824,40 @@ mod tests {
         assert_eq!(read("2001:db8::1"), Some(("2001:db8::1".into(), None)));
         for wrong in ["pool:0", "pool:x", "po ol", "pool:70000", ":5061", "0.0.0.0:1", "a..b"] {
             assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_capture_goes_to_a_file_of_its_own() {
+        for good in ["/var/lib/demarc/span1.pcap", "/span1.pcap"] {
+            assert_eq!(capture(good), Ok(good.into()));
+        }
+        for odd in
+            ["", "span1.pcap", "/", "/var/lib", "/tmp/../etc/x.pcap", "/dev/shm/x.pcap", "/proc/x.pcap", "/tmp/.."]
+        {
+            assert!(capture(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn calls_on_a_schedule_are_read_or_the_wrong_one_is_underlined() {
+        let read = calls("every 5m +12065550123 to 4255550100 for 30s, every 5s 1 to 2").unwrap();
+        let shown =
+            |call: &ScheduledCall| (call.every.as_secs(), call.from.0.clone(), call.to.0.clone(), call.lasts.as_secs());
+        let shown: Vec<_> = read.iter().map(shown).collect();
+        assert_eq!(shown, [(300, "+12065550123".into(), "4255550100".into(), 30), (5, "1".into(), "2".into(), 20)]);
+        for wrong in ["every 1s 1 to 2", "every 1m 1 to", "1 to 2", "every 1m a to 2", "every 1m 1 to 2 for 0", ""] {
+            assert!(calls(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(calls("every 5s 1 to 2, every 5s 1").map_err(|wrong| wrong.at), Err(17..27));
+    }
+
+    #[test]
+    fn a_share_is_from_0_to_1() {
+        assert_eq!(share("1e-6").map(Share::share), Ok(1e-6));
+        assert_eq!((share("0").map(Share::share), share("1").map(Share::share)), (Ok(0.0), Ok(1.0)));
+        for wrong in ["-1", "2", "NaN", "inf", "1%", ""] {
+            assert!(share(wrong).is_err(), "{wrong}");
         }
     }
 

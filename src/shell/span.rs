@@ -232,6 +232,8 @@ mod tests {
             disconnect_tones: false,
             country: String::new(),
             echo_tail: None,
+            capture: None,
+            simulation: config::Simulation::default(),
         })
     }
 

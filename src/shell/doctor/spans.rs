@@ -123,7 +123,7 @@ mod tests {
     use super::super::Verdict;
     use super::*;
     use crate::call::SpanView;
-    use crate::config::{Driver, Hunt};
+    use crate::config::{Driver, Hunt, Simulation};
     use crate::hop::SpanId;
     use crate::shell::span::order::tests::view;
     use crate::wire::q921::Side;
@@ -145,6 +145,8 @@ mod tests {
             disconnect_tones: false,
             country: String::new(),
             echo_tail: None,
+            capture: None,
+            simulation: Simulation::default(),
         })
     }
 
