@@ -21,8 +21,8 @@ mod trunk;
 
 pub use b2bua::{Call, CallKey};
 pub use report::{
-    CallEnd, CallView, Heading, Progress, Report, Snapshot, SpanCounters, SpanView, TimeslotView, TransferMode,
-    TransferResult, TrunkView, Way,
+    CallEnd, CallView, CaptureView, Heading, Progress, Report, Snapshot, SpanCounters, SpanView, TimeslotView,
+    TransferMode, TransferResult, TrunkView, Way,
 };
 pub use switch::{Event, FromSpan, Output, SpanOrder, Switch};
 pub use trunk::Reachability;

@@ -355,6 +355,17 @@ pub struct SpanView {
     pub timeslots: Vec<TimeslotView>,
     /// What went wrong on it so far, as its driver counts; none while it is not there.
     pub counters: Option<SpanCounters>,
+    /// The capture of its D channel, while one is written.
+    pub capture: Option<CaptureView>,
+}
+
+/// A capture as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CaptureView {
+    /// Where it is written to.
+    pub file: String,
+    /// Frames that the disk was too slow for.
+    pub missed: u64,
 }
 
 impl SpanView {

@@ -152,6 +152,10 @@ fn line(span: &Value) -> String {
         let fault = span["d_channel_fault"].as_str().map(|fault| format!("; last fault: {fault}")).unwrap_or_default();
         text += &format!("  D channel  {link}{fault}\n");
     }
+    if let Some(file) = span["capture"]["file"].as_str() {
+        let missed = span["capture"]["missed"].as_u64().unwrap_or_default();
+        text += &format!("  capture    {file}, numbers and all; {missed} frames missed\n");
+    }
     text += &format!("  timeslots  {}\n", timeslots(span));
     if let Some(counters) = span["counters"].as_object() {
         let counted: Vec<String> =

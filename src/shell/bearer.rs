@@ -74,26 +74,15 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::session::{Codec, Digits, Direction, Opus, Stream, Timeslot};
+    use crate::session::{Codec, Stream, Timeslot};
+    use crate::shell::clock::Clock;
 
     const CALL: SessionId = SessionId(1);
 
     /// A session whose called side is this timeslot of [Span9], which is not there.
     fn session(number: u8) -> Box<Session> {
-        let stream = Stream {
-            remote: Remote::Timeslot(Timeslot { span: SpanId(9), number, ..Timeslot::default() }),
-            ice: None,
-            latch: false,
-            direction: Direction::SendRecv,
-            codec: Codec::Pcmu,
-            payload_type: 0,
-            opus: Opus::default(),
-            digits: Digits::Tones,
-            comfort_noise: None,
-            ptime_ms: 20,
-            srtp: None,
-            watch: None,
-        };
+        let timeslot = Timeslot { span: SpanId(9), number, ..Timeslot::default() };
+        let stream = Stream::new(Remote::Timeslot(timeslot), Codec::Pcmu);
         Box::new(Session { sides: [None, Some(stream)], ..Session::default() })
     }
 
@@ -103,7 +92,7 @@ mod tests {
         let config = crate::config::parse(text.as_bytes(), "test.ini").unwrap().0;
         let (arrivals, _) = mpsc::channel(1);
         let (opened_out, mut opened) = mpsc::channel(4);
-        let spans = Spans::start(&[], arrivals, opened_out, Arc::new(|_, _, _| {})).unwrap();
+        let spans = Spans::start(&[], arrivals, opened_out, Arc::new(|_, _, _| {}), Clock::start()).unwrap();
         let (reports, _) = mpsc::channel(4);
         let mut engine = Engine::start(&config.media, reports).unwrap();
         let mut bearers = Bearers::default();

@@ -113,7 +113,8 @@ impl Daemon {
         let (opened_out, opened) = mpsc::channel(SPAN_QUEUE);
         let exchanges = Arc::new(Exchanges::new(clock.clone(), Random::seeded(random.octets())));
         let far_ends = Exchanges::far_ends(&exchanges);
-        let spans = Spans::start(&config.spans, spans_out, opened_out, far_ends).map_err(StartFault::Spans)?;
+        let spans =
+            Spans::start(&config.spans, spans_out, opened_out, far_ends, clock.clone()).map_err(StartFault::Spans)?;
         let switch = Switch::new(clock.now(), config.clone(), Random::seeded(random.octets()));
         let (control, control_in) = mpsc::channel(256);
         let (orders_out, orders) = mpsc::channel(16);

@@ -20,16 +20,19 @@ use tracing::{debug, info, warn};
 use super::clock::Clock;
 use super::span::FarEnds;
 use super::speech::{Speech, Voice};
-use crate::config;
+use crate::config::{self, ScheduledCall};
 use crate::exchange::{Exchange, News, Output, Placed, Says, TelephoneId};
 use crate::hop::SpanId;
 use crate::isdn::call::Access;
+use crate::isdn::leg::Numbering;
 use crate::isdn::line::Terms;
 use crate::isdn::timeslots::{self, Slot};
 use crate::media::Pace;
 use crate::media::codec::g711::{self, Law};
 use crate::media::tone::Generator;
+use crate::private::Private;
 use crate::random::Random;
+use crate::time::Instant;
 use crate::tone::COUNTRIES;
 
 /// Octets that are said in advance: a thread that is late for less is not heard.
@@ -258,7 +261,7 @@ impl Desk {
         let group = inbox.letters().group.clone();
         let law = group[0].line.law();
         Desk {
-            exchange: exchange(&group),
+            exchange: exchange(clock.now().mono, &group),
             group,
             clock,
             lines: BTreeMap::new(),
@@ -333,7 +336,7 @@ impl Desk {
 
     /// The box has other lines on the same D channel than before: it begins them anew, and so do we.
     fn regroup(&mut self, group: Group) {
-        self.exchange = exchange(&group);
+        self.exchange = exchange(self.clock.now().mono, &group);
         self.voices.clear();
         self.telephones.clear();
         self.out.clear();
@@ -499,7 +502,7 @@ impl Talk {
 }
 
 /// The exchange of these lines, of a country that has such: the same D channel from its other end.
-fn exchange(group: &Group) -> Exchange {
+fn exchange(now: Instant, group: &Group) -> Exchange {
     let first = &group[0];
     let far = config::Span { side: first.side.other(), ..config::Span::clone(first) };
     let lines = group.iter().map(|span| timeslots::Span::of(span)).collect();
@@ -508,7 +511,23 @@ fn exchange(group: &Group) -> Exchange {
         firmware_io::Line::E1 => "de",
     };
     let tones = COUNTRIES.iter().find(|tones| tones.country == country).unwrap_or(&COUNTRIES[0]);
-    Exchange::new(Terms::new(Arc::new(Access::of(&far)), lines), tones)
+    let mut exchange = Exchange::new(Terms::new(Arc::new(Access::of(&far)), lines), tones);
+    for span in group {
+        for call in &span.simulation.calls {
+            exchange.plan(now + call.every, Some(call.every), placed(call, &Numbering::of(span)));
+        }
+    }
+    exchange
+}
+
+fn placed(call: &ScheduledCall, numbering: &Numbering) -> Placed {
+    Placed {
+        called: numbering.number(call.to.get()),
+        calling: numbering.number(call.from.get()),
+        name: Private(String::new()),
+        says: Says::Speech,
+        lasts: Some(call.lasts),
+    }
 }
 
 fn speech(law: Law, random: &mut Random) -> Vec<u8> {
@@ -531,8 +550,6 @@ mod tests {
     use crate::isdn::call::{self, Setup, Word};
     use crate::isdn::line::{self, Line, Report};
     use crate::isdn::timeslots::CallId;
-    use crate::private::Private;
-    use crate::time::Instant;
     use crate::wire::q931::{Number, NumberType};
 
     /// For everything that takes its time.

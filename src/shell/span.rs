@@ -1,5 +1,6 @@
 //! The lines: opens each, hands out their timeslots, carries out orders.
 
+mod capture;
 mod driver;
 pub mod order;
 mod port;
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 use self::driver::Driven;
 pub use self::driver::DriverOrder;
 use self::port::Task;
+use super::clock::Clock;
 use crate::call::{FromSpan, Snapshot};
 use crate::config::{self, Driver};
 use crate::hop::SpanId;
@@ -59,6 +61,7 @@ pub struct Spans {
     pacer: Option<Arc<Pacer>>,
     far_ends: FarEnds,
     lines: watch::Sender<Vec<Arc<config::Span>>>,
+    clock: Clock,
 }
 
 /// Takes the far ends of simulated lines, each with the lines that share its D channel: the exchange.
@@ -84,9 +87,10 @@ impl Spans {
         arrivals: mpsc::Sender<(SpanId, FromSpan)>,
         opened: mpsc::Sender<Opened>,
         far_ends: FarEnds,
+        clock: Clock,
     ) -> Result<Spans, io::Error> {
-        let mut spans =
-            Spans { ports: Vec::new(), arrivals, opened, pacer: None, far_ends, lines: watch::Sender::new(Vec::new()) };
+        let (ports, lines_out) = (Vec::new(), watch::Sender::new(Vec::new()));
+        let mut spans = Spans { ports, arrivals, opened, pacer: None, far_ends, lines: lines_out, clock };
         spans.renew(lines)?;
         Ok(spans)
     }
@@ -122,6 +126,7 @@ impl Spans {
             pacer: self.pacer.clone(),
             far_ends: self.far_ends.clone(),
             lines: self.lines.subscribe(),
+            clock: self.clock.clone(),
         };
         let task = tokio::spawn(Arc::new(task).run(frames_out)).abort_handle();
         Port { settings: settings.clone(), driven, frames, task }
@@ -240,18 +245,19 @@ mod tests {
     struct Bench {
         spans: Spans,
         arrivals: mpsc::Receiver<(SpanId, FromSpan)>,
-        _far_ends: Arc<Mutex<Vec<End>>>,
+        opened: mpsc::Receiver<Opened>,
+        far_ends: Arc<Mutex<Vec<End>>>,
     }
 
     impl Bench {
         fn with(lines: &[Arc<config::Span>]) -> Bench {
             let (arrivals_out, arrivals) = mpsc::channel(64);
-            let (opened, _) = mpsc::channel(64);
+            let (opened_out, opened) = mpsc::channel(64);
             let far_ends = Arc::<Mutex<Vec<End>>>::default();
             let keep = far_ends.clone();
             let keep: FarEnds = Arc::new(move |_, _, end| keep.lock().unwrap().push(end));
-            let spans = Spans::start(lines, arrivals_out, opened, keep).unwrap();
-            Bench { spans, arrivals, _far_ends: far_ends }
+            let spans = Spans::start(lines, arrivals_out, opened_out, keep, Clock::start()).unwrap();
+            Bench { spans, arrivals, opened, far_ends }
         }
 
         /// The next news that are no frame.
@@ -262,6 +268,11 @@ mod tests {
                     news => return news,
                 }
             }
+        }
+
+        async fn opens(&mut self, wanted: Wanted) -> Result<(Box<dyn Bearer>, Law), SpanError> {
+            self.spans.open(wanted);
+            self.opened.recv().await.unwrap().bearer
         }
 
         async fn order(&self, order: DriverOrder) -> Result<(), SpanError> {
@@ -285,6 +296,22 @@ mod tests {
         bench.order(DriverOrder::Force { down: false }).await.unwrap();
         assert_eq!(bench.news().await, FromSpan::Forced(false));
         assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::NONE));
+    }
+
+    /// The card is pulled with a call on it, and put back.
+    #[tokio::test]
+    async fn a_line_that_goes_away_is_told_and_opened_again_with_its_timeslots() {
+        let mut bench = Bench::with(&[line(Driver::Simulated)]);
+        let wanted = Wanted { session: SessionId(1), side: Side::A, span: SpanId(1), timeslot: 5 };
+        assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::NONE));
+        let held = bench.opens(wanted).await.unwrap();
+        bench.far_ends.lock().unwrap().clear();
+        assert_eq!(bench.news().await, FromSpan::Gone("the line's card or driver is gone".to_owned()));
+        assert!(matches!(bench.order(DriverOrder::LoopBack(None)).await, Err(SpanError::Gone)));
+        assert!(matches!(bench.opens(wanted).await, Err(SpanError::Gone)));
+        assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::NONE));
+        assert!(bench.opens(wanted).await.is_ok(), "whoever still holds it holds what is no more");
+        drop(held);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use crate::config::{DChannel, Span};
 const SPAN: &str = "span";
 const D_CHANNEL: &str = "span-d-channel";
 const GROUP: &str = "span-group";
+const CAPTURE: &str = "span-capture";
 
 /// `running` is `/api/spans` of the daemon; `None` when none answers.
 pub(super) fn findings(spans: &[Arc<Span>], running: Option<&Value>) -> Vec<Finding> {
@@ -26,6 +27,7 @@ pub(super) fn findings(spans: &[Arc<Span>], running: Option<&Value>) -> Vec<Find
         };
         findings.push(line(span, view));
         findings.extend(d_channel(span, view));
+        findings.extend(capture(span, view));
     }
     let is_up = |span: &Span| seen(span).map(|view| view["up"] == true);
     findings.extend(spans.iter().filter_map(|first| group(first, spans, is_up)));
@@ -94,6 +96,20 @@ fn d_channel(span: &Span, view: &Value) -> Option<Finding> {
     };
     let remedy = format!("both ends need the same Switch= and opposite sides: here Side={ours}; else ask the carrier");
     Some(finding.notice(notice).remedy(remedy))
+}
+
+/// A capture is no fault, and not to be forgotten.
+fn capture(span: &Span, view: &Value) -> Option<Finding> {
+    let wanted = span.capture.as_ref().filter(|_| span.signals())?;
+    Some(match view["capture"]["file"].as_str() {
+        Some(file) => {
+            Finding::pass(CAPTURE, &span.name, format!("its D channel is captured in {file}, numbers and all"))
+                .remedy("once it has served: take Capture out, demarc reload, and delete the file")
+        }
+        None => Finding::fail(CAPTURE, &span.name, format!("nothing is captured in {}", wanted.display()))
+            .notice("no call suffers, but a trace that somebody counts on has nothing new")
+            .remedy("the log says why: the folder must be there, be the daemon's own, and have room"),
+    })
 }
 
 /// The lines that one D channel serves.

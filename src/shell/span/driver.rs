@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use firmware_io::{Alarms, Bearer, Law, LoopBack, Span, SpanError};
 
+use super::capture::Capture;
 use super::order;
 use crate::call::{SpanCounters, SpanView};
 
@@ -25,6 +26,8 @@ pub enum DriverOrder {
 #[derive(Default)]
 pub(super) struct Held {
     open: Option<Box<dyn Span>>,
+    /// Of its D channel.
+    capture: Option<Capture>,
     loop_back: Option<LoopBack>,
     down: bool,
 }
@@ -47,20 +50,20 @@ impl Driven {
 
 impl Held {
     /// Once it is open: as the operator wants it.
-    pub fn opened(&mut self, mut span: Box<dyn Span>) -> Result<(), SpanError> {
+    pub fn opened(&mut self, mut span: Box<dyn Span>, capture: Option<Capture>) -> Result<(), SpanError> {
         if self.down {
             force_down(&mut *span, true)?;
         }
         if self.loop_back.is_some() {
             span.loop_back(self.loop_back)?;
         }
-        self.open = Some(span);
+        (self.open, self.capture) = (Some(span), capture);
         Ok(())
     }
 
     /// It is closed, or went away.
     pub fn closed(&mut self) {
-        self.open = None;
+        (self.open, self.capture) = (None, None);
     }
 
     /// A timeslot of it, for sound.
@@ -101,6 +104,7 @@ impl Held {
     pub fn complete(&self, mut view: SpanView) -> SpanView {
         let Some(span) = &self.open else { return view };
         let counters = span.counters();
+        view.capture = self.capture.as_ref().and_then(Capture::view);
         view.loop_back = self.loop_back.map(order::mode);
         view.counters = Some(SpanCounters {
             errored_seconds: counters.errored_seconds,

@@ -247,6 +247,7 @@ pub(crate) mod tests {
             d_channel_fault: None,
             timeslots: (1..=24).map(slot).collect(),
             counters: None,
+            capture: None,
         }
     }
 

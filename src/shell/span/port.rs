@@ -8,19 +8,22 @@ use std::time::Duration;
 
 use firmware_io::dahdi::Dahdi;
 use firmware_io::e1d::E1d;
-use firmware_io::simulated::{Cable, Pacer};
-use firmware_io::{Alarms, DChannel, Span, SpanError};
+use firmware_io::simulated::{self, Cable, End, Pacer};
+use firmware_io::{Alarms, Captured, DChannel, Faults, Faulty, Span, SpanError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
+use super::super::clock::Clock;
 use super::FarEnds;
+use super::capture::Capture;
 use super::driver::{Driven, Held};
 use crate::call::FromSpan;
 use crate::config::{self, Driver};
 use crate::hop::SpanId;
+use crate::wire::q921::Side;
 
 /// A full D channel has room again after so long: a frame of 30 octets.
 const FULL: Duration = Duration::from_millis(4);
@@ -39,6 +42,7 @@ pub(super) struct Task {
     pub far_ends: FarEnds,
     /// All lines.
     pub lines: watch::Receiver<Vec<Arc<config::Span>>>,
+    pub clock: Clock,
 }
 
 impl Task {
@@ -71,33 +75,67 @@ impl Task {
         let driven = self.driven.clone();
         driven
             .ask(move |held| {
-                let mut span = self.driver()?;
+                let (mut span, far_end) = self.driver()?;
                 if span.line() != self.settings.line {
                     return Err(SpanError::NotConfigured("it is of the other kind, T1 or E1, than Line says"));
                 }
-                let d_channel = self.settings.signals().then(|| span.d_channel()).transpose()?;
+                let signalling = self.settings.signals().then(|| self.d_channel(&mut *span)).transpose()?;
+                let (d_channel, capture) = signalling.unzip();
                 let news = watched(span.ready())?;
                 let frames = d_channel.as_ref().map(|channel| watched(channel.ready())).transpose()?;
                 let alarms = span.alarms();
-                held.opened(span)?;
+                held.opened(span, capture.flatten())?;
+                // Now: what it says first is heard.
+                far_end.into_iter().for_each(|end| self.give_away(end));
                 Ok(Open { news, frames, d_channel, alarms })
             })
             .await
     }
 
-    fn driver(&self) -> Result<Box<dyn Span>, SpanError> {
-        match &self.settings.driver {
+    /// The line; with its far end where that is ours to give away.
+    fn driver(&self) -> Result<(Box<dyn Span>, Option<End>), SpanError> {
+        Ok(match &self.settings.driver {
             Driver::Simulated => {
                 let pacer = self.pacer.as_ref().ok_or(SpanError::NotConfigured("nobody lets time pass on it"))?;
                 let (cable, near, far) = Cable::new(self.settings.line, self.settings.id.0.into())?;
+                let (disturbance, simulation) = (cable.disturbance(), &self.settings.simulation);
+                disturbance.bit_errors(simulation.bit_errors.share());
+                disturbance.clock(simulated::Side::Far, simulation.clock_ppm());
                 pacer.add(cable);
-                let group =
-                    config::span::sharing(&self.lines.borrow(), self.settings.signalled_by()).cloned().collect();
-                (self.far_ends)(group, self.settings.id, far);
-                Ok(Box::new(near))
+                (Box::new(near), Some(far))
             }
-            Driver::Dahdi(number) => Ok(Box::new(Dahdi::open(*number)?)),
-            Driver::E1d(address) => Ok(Box::new(E1d::open(address)?)),
+            Driver::Dahdi(number) => (Box::new(Dahdi::open(*number)?), None),
+            Driver::E1d(address) => (Box::new(E1d::open(address)?), None),
+        })
+    }
+
+    /// To whom answers on the lines that share its D channel.
+    fn give_away(&self, end: End) {
+        let group = config::span::sharing(&self.lines.borrow(), self.settings.signalled_by()).cloned().collect();
+        (self.far_ends)(group, self.settings.id, end);
+    }
+
+    /// The D channel, with frames lost and captured as it is configured.
+    fn d_channel(&self, span: &mut dyn Span) -> Result<(Box<dyn DChannel>, Option<Capture>), SpanError> {
+        let mut channel = span.d_channel()?;
+        let drop = self.settings.simulation.frame_loss.share();
+        if drop > 0.0 {
+            let faults = Faults { drop, ..Faults::default() };
+            channel = Box::new(Faulty::new(channel, faults, self.settings.id.0.into()));
+        }
+        let Some(path) = &self.settings.capture else { return Ok((channel, None)) };
+        let (name, clock) = (&self.settings.name, self.clock.clone());
+        let since_1970 = move || Duration::try_from(clock.now().wall.as_duration()).unwrap_or_default();
+        match Capture::begin(path) {
+            Ok((capture, pipe)) => {
+                info!(span = name, "the D channel of {name} is captured in {}, numbers and all", path.display());
+                let network = self.settings.side == Side::Network;
+                Ok((Box::new(Captured::new(channel, network, pipe, since_1970)?), Some(capture)))
+            }
+            Err(fault) => {
+                warn!(span = name, "the D channel of {name} is not captured in {}: {fault}", path.display());
+                Ok((channel, None))
+            }
         }
     }
 

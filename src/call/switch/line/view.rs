@@ -46,6 +46,7 @@ impl Group {
                     })
                     .collect(),
                 counters: None,
+                capture: None,
             };
             (member.settings.id, view)
         };
