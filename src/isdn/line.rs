@@ -25,6 +25,8 @@ use crate::time::{Instant, soonest};
 use crate::wire::q931::{Kind, Message, Reference, Unreadable};
 
 mod calls;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod upkeep;
 
 #[cfg(test)]

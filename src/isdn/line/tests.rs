@@ -931,3 +931,15 @@ fn any_messages_leave_a_line_that_takes_calls() {
         assert!(t.told.iter().any(|told| told.starts_with("CALL PROCEEDING 77* slot 5!")), "{:?}", t.told);
     });
 }
+
+#[test]
+fn anything_leaves_a_line_whole() {
+    let octets = bolero::produce::<Vec<u8>>().with().len(0..800usize);
+    bolero::check!().with_generator(octets).with_iterations(150).for_each(|octets| fuzz::anything(octets));
+}
+
+#[test]
+fn what_is_said_of_other_calls_leaves_a_call_alone() {
+    let octets = bolero::produce::<Vec<u8>>().with().len(0..800usize);
+    bolero::check!().with_generator(octets).with_iterations(150).for_each(|octets| fuzz::other_calls(octets));
+}
