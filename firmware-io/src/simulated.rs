@@ -11,11 +11,13 @@
 //!                       elastic store, slips      alarms, counters
 //! ```
 //!
-//! The line is simulated by its octets and signals; framing bits and line code are not on it.
+//! The line is simulated by its octets, its signals, and the errors in its framing bits; what those bits say, and line code, are
+//! not on it.
 
 mod alarm;
 mod cable;
 mod end;
+mod framer;
 mod pacer;
 mod ring;
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Cable {
             }
         }
         for (port, way) in self.ports.iter_mut().zip(self.ways.iter().rev()) {
-            port.millisecond(way.signal);
+            port.millisecond(way.signal());
         }
         for (port, far) in self.ports.iter().zip(self.ports.iter().rev()) {
             if !far.is_in_use() {

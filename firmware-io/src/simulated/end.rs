@@ -227,8 +227,7 @@ impl Port {
         self.errored = true;
         add(&self.shared.slips, damage.slips);
         add(&self.shared.code_violations, damage.bit_errors);
-        // The CRC's block is a millisecond on an E1 and three on a T1; here it is one on both.
-        add(&self.shared.frame_errors, u64::from(damage.bit_errors > 0));
+        add(&self.shared.frame_errors, damage.frame_errors);
     }
 
     fn say(&mut self) -> Chunk {

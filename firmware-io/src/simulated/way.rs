@@ -3,6 +3,7 @@
 //! The elastic store takes up what the clocks differ; a whole frame (125 µs) of difference is one controlled slip: a
 //! frame left out or repeated (ITU-T G.822).
 
+use super::framer::{Errors, Framer};
 use crate::chance::Chance;
 use crate::line::Line;
 
@@ -41,6 +42,8 @@ impl Signal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Damage {
     pub(super) bit_errors: u64,
+    /// Framing that was wrong, and blocks that failed their check.
+    pub(super) frame_errors: u64,
     pub(super) slips: u64,
 }
 
@@ -52,12 +55,14 @@ pub(super) struct Way {
     taken: usize,
     /// By how much the sender's clock has run before the receiver's since the last slip.
     ahead_ns: i64,
-    pub(super) signal: Signal,
+    signal: Signal,
+    framer: Framer,
     chance: Chance,
     rate: f64,
     /// Good bits before the next bad one.
     good: u64,
     bit_errors: u64,
+    frame_errors: u64,
 }
 
 impl Way {
@@ -69,11 +74,18 @@ impl Way {
             taken: 0,
             ahead_ns: 0,
             signal: Signal::Framed { rai: false },
+            framer: Framer::new(line),
             chance: Chance::new(seed),
             rate: 0.0,
             good: u64::MAX,
             bit_errors: 0,
+            frame_errors: 0,
         }
+    }
+
+    /// What the receiver makes of what comes.
+    pub(super) fn signal(&self) -> Signal {
+        if self.signal.is_framed() && !self.framer.is_in_frame() { Signal::Unframed } else { self.signal }
     }
 
     /// A millisecond in which the sender's clock gained so many nanoseconds on the receiver's.
@@ -105,11 +117,12 @@ impl Way {
         }
         let chunk = std::array::from_fn(|at| self.store[(self.taken + at) % ROOM]);
         self.taken += chunk.len();
-        let damage = Damage { bit_errors: std::mem::take(&mut self.bit_errors), slips };
-        match self.signal.is_framed() {
-            true => (chunk, damage),
+        let [bit_errors, frame_errors] = [&mut self.bit_errors, &mut self.frame_errors].map(std::mem::take);
+        match (self.signal.is_framed(), self.framer.is_in_frame()) {
+            (true, true) => (chunk, Damage { bit_errors, frame_errors, slips }),
             // What a framer gives on when it finds no frames.
-            false => ([[0xff; 31]; 8], Damage::default()),
+            (true, false) => ([[0xff; 31]; 8], Damage { bit_errors, ..Damage::default() }),
+            (false, _) => ([[0xff; 31]; 8], Damage::default()),
         }
     }
 
@@ -123,14 +136,18 @@ impl Way {
         let framing = if self.line == Line::T1 { 1 } else { 8 };
         let frame_bits = framing + 8 * u64::from(self.line.timeslots());
         let bits = chunk.len() as u64 * frame_bits;
+        let mut errors = [Errors::default(); 8];
         while self.good < bits {
-            let (frame, bit) = (self.good / frame_bits, self.good % frame_bits);
-            if let Some(bit) = bit.checked_sub(framing) {
-                chunk[frame as usize][(bit / 8) as usize] ^= 0x80 >> (bit % 8);
+            let (frame, bit) = ((self.good / frame_bits) as usize, self.good % frame_bits);
+            errors[frame].any = true;
+            match bit.checked_sub(framing) {
+                Some(bit) => chunk[frame][(bit / 8) as usize] ^= 0x80 >> (bit % 8),
+                None => errors[frame].first ^= 0x80 >> bit,
             }
             self.bit_errors += 1;
             self.good = self.good.saturating_add(1).saturating_add(self.chance.misses(rate));
         }
+        self.frame_errors += errors.into_iter().map(|errors| self.framer.frame(errors)).sum::<u64>();
         if self.good != u64::MAX {
             self.good -= bits;
         }

@@ -67,8 +67,11 @@ impl Line {
         }
     }
 
-    /// Restarts timeslots. Calls on them end.
+    /// Restarts timeslots. Calls on them end. Nobody would ever acknowledge one that is not there.
     pub fn restart(&mut self, now: Instant, what: What, out: &mut Vec<Output>) {
+        if !self.slots.bearers(None).any(|slot| what.covers(slot)) {
+            return;
+        }
         self.forget(now, Cause::TEMPORARY, "the timeslot was restarted here", |slot| what.covers(slot), out);
         if let What::Slot(slot) = what
             && self.slots.used(slot) == Some(Use::Idle)
