@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use demarc::wire::q931::{Diversion, Facility, Message, Name, Side};
+use demarc::wire::q931::{Diversion, Facility, Message, Name, Side, transfer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|octets: &[u8]| {
@@ -10,5 +10,6 @@ fuzz_target!(|octets: &[u8]| {
     let _ = (message.flaw(Side::User), message.flaw(Side::Network), format!("{message:?}"));
     for facility in message.all::<Facility>() {
         let _ = (Name::read(&facility), Name::follows(&facility), Diversion::read(&facility));
+        transfer::said(&facility).for_each(drop);
     }
 });

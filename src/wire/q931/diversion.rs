@@ -5,9 +5,9 @@
 //! number: 80 digits (unknown) | a1 { 0a type of number, 12 digits } (E.164) | a5 likewise (private)
 //! ```
 
-use super::facility::{Facility, Profile, sequence};
+use super::facility::{Facility, Profile};
 use super::number::{Number, NumberType, Plan, Presentation, Reason, Redirecting, Shown};
-use super::rose::{Component, Operation, Value, value};
+use super::rose::{Component, Operation, Value, sequence, value};
 use crate::private::Private;
 
 /// ETSI's number of the operation.
@@ -27,6 +27,7 @@ impl Diversion {
         let expected = match facility.profile()? {
             Profile::Supplementary => ETSI,
             Profile::Networking => QSIG,
+            Profile::ReleaseLink => return None,
         };
         facility.components().find_map(|component| match component {
             Component::Invoke { operation, mut argument, .. } if operation == Operation::Local(expected.into()) => {

@@ -1,13 +1,15 @@
 //! Facility (Q.932 section 8.2.3): supplementary services as ROSE components, passed as they are.
 
 use super::element::{Element, id};
-use super::rose::{Component, Values, value};
+use super::rose::{Component, Values};
 use crate::private::Private;
 
 /// Components of ETSI and ITU-T services follow.
 const SUPPLEMENTARY: u8 = 0x91;
 /// Components of QSIG and of North America's networks follow.
 const NETWORKING: u8 = 0x9f;
+/// Nortel's: a service identifier follows, that of release link trunk.
+const RELEASE_LINK: [u8; 2] = [0x11, 0xbe];
 /// To whom, of private exchanges in a row: from end to end.
 const END_TO_END: [u8; 8] = [0xaa, 0x06, 0x80, 0x01, 0x00, 0x82, 0x01, 0x00];
 /// Who does not know the component shall drop it without a word.
@@ -20,6 +22,8 @@ pub enum Profile {
     Supplementary,
     /// QSIG, National ISDN.
     Networking,
+    /// Release link trunk, of the DMS-100.
+    ReleaseLink,
 }
 
 /// A facility element.
@@ -38,8 +42,16 @@ impl Facility {
         Facility(Private([&[NETWORKING], entities, &DISCARD, component].concat()))
     }
 
+    /// One component of the DMS-100's release link trunk.
+    pub fn release_link(component: &[u8]) -> Facility {
+        Facility(Private([&RELEASE_LINK, component].concat()))
+    }
+
     /// Whose components it holds; `None` for protocols that are not ROSE.
     pub fn profile(&self) -> Option<Profile> {
+        if self.0.get().starts_with(&RELEASE_LINK) {
+            return Some(Profile::ReleaseLink);
+        }
         match self.0.get().first()? | 0x80 {
             SUPPLEMENTARY => Some(Profile::Supplementary),
             NETWORKING => Some(Profile::Networking),
@@ -68,9 +80,4 @@ impl Element for Facility {
     fn write(&self, contents: &mut Vec<u8>) {
         contents.extend_from_slice(self.0.get());
     }
-}
-
-/// A sequence of values.
-pub(super) fn sequence(values: &[&[u8]]) -> Vec<u8> {
-    value(0x30, &values.concat())
 }

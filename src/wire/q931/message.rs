@@ -34,13 +34,15 @@ impl Reference {
         self.value == 0
     }
 
+    /// Of the two octets that are written.
+    pub(super) fn of(both: u16) -> Reference {
+        Reference { value: both & !TO_ORIGIN, to_origin: both & TO_ORIGIN != 0 }
+    }
+
     fn read(octets: &[u8]) -> Option<Reference> {
         match *octets {
             [octet] => Some(Reference { value: u16::from(octet & 0x7f), to_origin: octet & 0x80 != 0 }),
-            [high, low] => {
-                let both = u16::from_be_bytes([high, low]);
-                Some(Reference { value: both & !TO_ORIGIN, to_origin: both & TO_ORIGIN != 0 })
-            }
+            [high, low] => Some(Reference::of(u16::from_be_bytes([high, low]))),
             _ => None,
         }
     }

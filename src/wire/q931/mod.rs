@@ -31,6 +31,7 @@ pub mod rose;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod transfer;
 
 pub use super::q921::Side;
 pub use bearer::{Bearer, Layer1, Transfer};

@@ -82,8 +82,7 @@ impl Name {
     /// "Information follows", as National ISDN's SETUP says it.
     pub fn announcement(id: u8) -> Facility {
         let unknown = value(0x0a, &[0]);
-        let inside = [value(0x02, &[id & 0x7f]), value(0x06, &FOLLOWS), unknown].concat();
-        Facility::networking(false, &value(0xa1, &inside))
+        Facility::networking(false, &Component::invoke(id, Operation::Global(&FOLLOWS), &unknown))
     }
 
     /// The facility that tells this name; `private`: from one private exchange to another (QSIG).

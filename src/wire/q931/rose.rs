@@ -71,6 +71,21 @@ pub enum Operation<'a> {
     Global(&'a [u8]),
 }
 
+impl From<u8> for Operation<'_> {
+    fn from(number: u8) -> Self {
+        Operation::Local(number.into())
+    }
+}
+
+impl Operation<'_> {
+    fn written(self) -> Vec<u8> {
+        match self {
+            Operation::Local(number) => whole(number),
+            Operation::Global(object) => value(OBJECT, object),
+        }
+    }
+}
+
 /// A component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component<'a> {
@@ -127,10 +142,21 @@ impl<'a> Component<'a> {
         }
     }
 
-    /// An invoke of a local operation.
-    pub fn invoke(id: u8, operation: u8, argument: &[u8]) -> Vec<u8> {
-        let head = [value(INTEGER, &[id & 0x7f]), value(INTEGER, &[operation & 0x7f])].concat();
+    /// An invoke.
+    pub fn invoke<'o>(id: u8, operation: impl Into<Operation<'o>>, argument: &[u8]) -> Vec<u8> {
+        let head = [value(INTEGER, &[id & 0x7f]), operation.into().written()].concat();
         value(INVOKE, &[&head, argument].concat())
+    }
+
+    /// A result, with what came of it.
+    pub fn result(id: i64, result: Option<(Operation<'_>, &[u8])>) -> Vec<u8> {
+        let result = result.map(|(operation, result)| sequence(&[&operation.written(), result]));
+        value(RESULT, &[whole(id), result.unwrap_or_default()].concat())
+    }
+
+    /// An error.
+    pub fn error<'o>(id: i64, error: impl Into<Operation<'o>>) -> Vec<u8> {
+        value(ERROR, &[whole(id), error.into().written()].concat())
     }
 }
 
@@ -145,6 +171,19 @@ fn operation<'a>(values: &mut Values<'a>) -> Option<Operation<'a>> {
         OBJECT => Some(Operation::Global(value.contents)),
         _ => None,
     }
+}
+
+/// Writes a whole number in as few octets as it takes.
+pub(super) fn whole(number: i64) -> Vec<u8> {
+    let octets = number.to_be_bytes();
+    let sign = if number < 0 { 0xff } else { 0 };
+    let spare = octets.windows(2).take_while(|pair| pair[0] == sign && (pair[1] ^ sign) & 0x80 == 0).count();
+    value(INTEGER, octets.get(spare..).unwrap_or_default())
+}
+
+/// A sequence of values.
+pub(super) fn sequence(values: &[&[u8]]) -> Vec<u8> {
+    value(SEQUENCE, &values.concat())
 }
 
 /// Writes a value of at most 255 octets; a longer one is cut.

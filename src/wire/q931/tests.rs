@@ -456,6 +456,7 @@ fn no_octets_panic_and_what_is_valid_survives_the_way_through() {
             let _ = (message.flaw(Side::User), message.flaw(Side::Network), format!("{message:?}"));
             for facility in message.all::<Facility>() {
                 let _ = (Name::read(&facility), Name::follows(&facility), Diversion::read(&facility));
+                super::transfer::said(&facility).for_each(drop);
             }
             for raw in message.elements() {
                 let Some(again) = rewritten(&raw) else { continue };

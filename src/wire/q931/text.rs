@@ -25,6 +25,7 @@ use super::name::{Name, Party};
 use super::number::{Called, Calling, Connected, Number, Presentation, Redirecting, Screening, Shown};
 use super::progress::Progress;
 use super::rose::{Component, Operation};
+use super::transfer::{self, Ask, Said};
 use crate::private::{self, Private};
 
 mod names;
@@ -348,9 +349,22 @@ fn components(facility: &Facility, people: People) -> String {
     let name = Name::read(facility).map(|name| named(&name, people));
     let diverted = || Diversion::read(facility).map(|Diversion(from)| redirected(&from, people));
     let follows = || Name::follows(facility).then(|| "the name follows".to_owned());
-    name.or_else(diverted).or_else(follows).unwrap_or_else(|| {
+    let asked = || transfer::said(facility).find_map(asked);
+    name.or_else(diverted).or_else(follows).or_else(asked).unwrap_or_else(|| {
         let listed = facility.components().map(component).collect::<Vec<_>>();
         format!("{} {}", listed.join(", "), people.octets(facility.0.get())).trim_start().to_owned()
+    })
+}
+
+/// What is asked for to join two calls.
+fn asked(said: Said) -> Option<String> {
+    let Said::Ask(_, ask) = said else { return None };
+    Some(match ask {
+        Ask::Join(other) => format!("join with call {}{}", other.value, if other.to_origin { "*" } else { "" }),
+        Ask::Link | Ask::Candidate => "which link has the call?".to_owned(),
+        Ask::JoinLink(link) | Ask::ThirdParty(link) => format!("join with the call of link {link}"),
+        Ask::Complete { .. } => "the call was transferred".to_owned(),
+        Ask::Propose { .. } => "replace the path".to_owned(),
     })
 }
 
