@@ -91,7 +91,7 @@ impl Cause {
             487 => 16,
             502 => 38,
             606 => 88,
-            _ => 127,
+            _ => 31,
         })
     }
 
@@ -275,9 +275,54 @@ impl Release {
         self
     }
 
+    /// As the first of these rules that fits wants it told.
+    #[must_use]
+    pub fn translated(self, rules: &[RefusalRule]) -> Release {
+        match rules.iter().find(|rule| rule.fits(&self)) {
+            Some(rule) => rule.applied(self),
+            None => self,
+        }
+    }
+
     /// The final SIP status that this release becomes toward a caller who still waits.
     pub fn final_status(&self) -> u16 {
         self.status.filter(|status| (300..700).contains(status)).unwrap_or(self.cause.status())
+    }
+}
+
+/// A line of `[ResponseCodeRules]`: a refusal that shall be told as another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalRule {
+    /// As the operator calls it.
+    pub name: String,
+    /// The SIP status that it is for; any without one.
+    pub status: Option<u16>,
+    /// The cause that it is for; any without one.
+    pub cause: Option<Cause>,
+    /// The status that is told instead.
+    pub told_status: u16,
+    /// The cause that is told instead.
+    pub told_cause: Option<Cause>,
+}
+
+impl RefusalRule {
+    fn fits(&self, release: &Release) -> bool {
+        self.status.is_none_or(|status| status == release.final_status())
+            && self.cause.is_none_or(|cause| cause == release.cause)
+    }
+
+    /// A cause that only stood for the status gives way to the one of the new status.
+    fn applied(&self, release: Release) -> Release {
+        let derived = release.cause == Cause::from_status(release.final_status());
+        let cause =
+            self.told_cause.unwrap_or(if derived { Cause::from_status(self.told_status) } else { release.cause });
+        let (told, said) = ((self.told_status, cause), (release.final_status(), release.cause));
+        let rule = &self.name;
+        let why = format!(
+            "{}; rule `{rule}` made {}, cause {} of {}, cause {}",
+            release.why, told.0, told.1.0, said.0, said.1.0
+        );
+        Release { cause, status: Some(self.told_status), why: why.into(), ..release }
     }
 }
 
@@ -377,6 +422,37 @@ mod tests {
         assert_eq!(Release::refused(480, None, "").final_status(), 480);
         assert_eq!(Release::new(Guilty::Us, Cause::NO_CIRCUIT, "").final_status(), 503);
         assert_eq!(Release::normal("").with_status(200).final_status(), 487);
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_a_refusal_says_what_is_told_instead() {
+        let rule = |name: &str, status, cause, told_status, told_cause| RefusalRule {
+            name: name.into(),
+            status,
+            cause,
+            told_status,
+            told_cause,
+        };
+        let rules = [
+            rule("Congestion", Some(486), Some(Cause::NO_CIRCUIT), 503, None),
+            rule("Absent", None, Some(Cause::NO_RESPONSE), 480, Some(Cause::NO_ANSWER)),
+            rule("Busy", Some(486), None, 600, None),
+            rule("Slow", Some(408), None, 503, None),
+        ];
+        for (status, cause, told) in [
+            (486, Some(Cause::NO_CIRCUIT), (503, Cause::NO_CIRCUIT, true)),
+            (480, Some(Cause::NO_RESPONSE), (480, Cause::NO_ANSWER, true)),
+            (486, None, (600, Cause::BUSY, true)),
+            (408, None, (503, Cause::TEMPORARY, true)),
+            (404, None, (404, Cause::UNALLOCATED, false)),
+        ] {
+            let release = Release::refused(status, cause, "the peer refused").translated(&rules);
+            let changed = release.why.contains("rule `");
+            assert_eq!((release.final_status(), release.cause, changed), told, "{status} {}", release.why);
+        }
+        // A line says a cause alone.
+        let line = Release::new(Guilty::Network, Cause::NO_RESPONSE, "").translated(&rules);
+        assert_eq!((line.final_status(), line.cause), (480, Cause::NO_ANSWER));
     }
 
     #[test]

@@ -238,6 +238,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
             dtmf: demarc::config::Dtmf::Auto,
             options_interval: Duration::ZERO,
         },
+        refusals: Vec::new(),
         max_calls: None,
         voices: Default::default(),
     })

@@ -449,6 +449,7 @@ impl Call {
     pub(super) fn settle(&mut self, around: &mut Around<'_>) {
         while let Some((key, word)) = self.words.pop_front() {
             let target = self.transfer().and_then(Transfer::target) == Some(key);
+            let word = if target || self.is_called(key) { self.translated(key, word) } else { word };
             match (word, self.side_of(key)) {
                 _ if self.is_ending() => {}
                 (word, _) if target => self.target_says(word, around),
@@ -526,6 +527,20 @@ impl Call {
             Some(Side::A) => self.end(release, "caller", around),
             Some(Side::B) if !self.failed_over(&release, around) => self.refused(release, "called", around),
             Some(Side::B) | None => {}
+        }
+    }
+
+    /// Has this leg been called, without an answer yet?
+    fn is_called(&self, key: LegKey) -> bool {
+        let unanswered = matches!(self.state, State::Hunting { .. } | State::Alerting { .. });
+        unanswered && self.key_of(Side::B) == Some(key)
+    }
+
+    /// A refusal as the rules of its trunk want it told.
+    fn translated(&self, key: LegKey, word: Word) -> Word {
+        match (word, self.trunk_of(key)) {
+            (Word::Released(release), Some(trunk)) => Word::Released(release.translated(&trunk.refusals)),
+            (word, _) => word,
         }
     }
 

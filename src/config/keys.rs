@@ -291,7 +291,7 @@ static SECTIONS: &[SectionRow] = &[
     rules(DialPlan, "DialPlan", Translation, "Inbound normalization: name = pattern => translation, .NET meaning; the first match in file order wins."),
     rules(CalledNumberRules, "CalledNumberRules", Translation, "What a gateway is sent as the called number: name = pattern => translation."),
     rules(CallingNumberRules, "CallingNumberRules", Translation, "What a gateway is sent as the calling number: name = pattern => translation."),
-    rules(ResponseCodeRules, "ResponseCodeRules", CodeRule, "What a gateway's refusal becomes: name = SIP[/Q.850 cause] => SIP."),
+    SectionRow { section: ResponseCodeRules, name: "ResponseCodeRules", header: Header::Named, free: Some(CodeRule), standing: Standing::Acts, help: "What a refusal before the answer becomes: name = SIP[/Q.850 cause] => SIP[/Q.850 cause]; the first line that fits wins. It is applied before anything else looks at the refusal: one that becomes a 5xx sends the call on to the next gateway. Without a cause on the left any fits, with 0 as the status any does; a line's refusal has the status that stands for its cause (RFC 3398). Without a cause on the right the refusal's own stays, if it had one." },
     own(Console, "Console", Header::Named, "How a gateway's serial console is read: [Console NAME], named by ConsoleScript of a gateway. Each round wakes it by an empty line, logs in where it asks for that, sends the commands and searches their answers for alarms. Nothing but what stands here is ever sent."),
     own(Span, "Span", Header::Numbered, "A T1 or E1 line: [Span1], [Span2] and so on."),
     own(Clock, "Clock", Header::Single, "Where the true time comes from: signed transfers fail when the clock is off."),
@@ -319,6 +319,7 @@ pub static KEYS: &[Key] = &[
     key(Lync, "TrustedPeers", Names, "", Live, "The names that the Microsoft side's certificates may carry; *. covers one label. Nothing is answered before the peer is one of them. Without this key: the names in NextHop.").sample("pool01.contoso.com fe01.contoso.com"),
     key(Lync, "SRTPMode", Choice(SRTP_MODES), "Required", NewCalls, "May, must or must not media to the Microsoft side be encrypted?"),
     key(Lync, "ReferrerIdentity", Choice(REFERRER_IDENTITIES), "relay", NewCalls, "A transfer whose signed Referred-By is dated wrongly, cannot be read, or (but for teams, which signs none) is missing. relay: it goes on as it came, and what is wrong stands in the call's ladder; refuse: 429 with ms-diagnostics 1020, as Microsoft's own servers answer."),
+    key(Lync, "ResponseCodeRules", Text, "", NewCalls, "The [ResponseCodeRules NAME] for this side's refusals: what a gateway or line is told."),
     key(Lync, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once with the Microsoft side; without this key there is no limit."),
 
     key(Trunks, "TlsListen", Listen, "0.0.0.0:5067", Listeners, "Where gateways reach us by TLS."),
@@ -365,7 +366,7 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "DialPlan", Text, "", NewCalls, "The [DialPlan NAME] for calls from this gateway.").not_yet(),
     key(Gateway, "CalledNumberRules", Text, "", NewCalls, "The [CalledNumberRules NAME] for calls to this gateway.").not_yet(),
     key(Gateway, "CallingNumberRules", Text, "", NewCalls, "The [CallingNumberRules NAME] for calls to this gateway.").not_yet(),
-    key(Gateway, "ResponseCodeRules", Text, "", NewCalls, "The [ResponseCodeRules NAME] for this gateway's refusals.").not_yet(),
+    key(Gateway, "ResponseCodeRules", Text, "", NewCalls, "The [ResponseCodeRules NAME] for this gateway's refusals, or its lines'."),
 
     key(TrunkConfiguration, "EnableReferSupport", Flag, "True", NewCalls, "Can the gateway receive REFER? If not, we place a transfer's new call ourselves."),
     key(TrunkConfiguration, "AcceptRefer", Flag, "False", NewCalls, "May the gateway send REFER? If not it is refused, as Microsoft does, and the gateway transfers by re-INVITE."),

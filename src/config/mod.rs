@@ -42,6 +42,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cause::RefusalRule;
 use crate::hop::{SpanId, Target, Transport, TrunkId, in_uri};
 use crate::session::{Codec, Sound, Suites};
 use crate::tone::{Cadence, Tones};
@@ -144,6 +145,8 @@ pub struct Trunk {
     pub codecs: Vec<Codec>,
     /// The parameters of Set-CsTrunkConfiguration, as they hold here.
     pub switches: Switches,
+    /// What its refusals become.
+    pub refusals: Vec<RefusalRule>,
     /// Most calls at once; `None` is no limit.
     pub max_calls: Option<u32>,
     /// What tells of a gateway's state beside its calls.

@@ -370,8 +370,7 @@ fn all_faults_come_in_one_go() {
 #[test]
 fn what_has_no_effect_is_said_in_a_note() {
     let text = format!(
-        "{LEAST}Console=/dev/ttyUSB0\nEnableBypass=True\nSRTPMode=Required\n         [Clock]\nServers=time1.contoso.com:123\n[CDR]\nDatabase=postgres://db\n[Trace]\nHep=192.0.2.9:9060\n\
-         [ResponseCodeRules A]\nCongestion=486/34 => 503\n"
+        "{LEAST}Console=/dev/ttyUSB0\nEnableBypass=True\nSRTPMode=Required\n         [Clock]\nServers=time1.contoso.com:123\n[CDR]\nDatabase=postgres://db\n[Trace]\nHep=192.0.2.9:9060\n"
     );
     assert_eq!(faults(&text), [""; 0]);
     let expected = [
@@ -380,9 +379,21 @@ fn what_has_no_effect_is_said_in_a_note() {
         "14:10+8 note media to [Gateway1] is not encrypted | Protocol=TLS at the gateway, if it can",
         "17:2+3 note [CDR] has no effect yet | it may stay",
         "20:1+3 note `Hep` has no effect yet | it may stay",
-        "21:2+19 note [ResponseCodeRules A] has no effect yet | it may stay",
     ];
     assert_eq!(notes(&text), expected);
+}
+
+#[test]
+fn rules_for_refusals_are_read_in_their_order_and_belong_to_the_trunks_that_name_them() {
+    let lines = "[ResponseCodeRules A]\nCongestion=486/34 => 503\nAny=0/-1 => 480/19\n";
+    let text = format!("{LEAST}ResponseCodeRules=a\n{lines}");
+    assert_eq!(faults(&text), [""; 0]);
+    let (config, _) = parse(text.as_bytes(), "demarc.ini").unwrap();
+    let rules: Vec<_> = config.trunks[1].refusals.iter().map(|rule| (rule.name.as_str(), rule.status)).collect();
+    assert_eq!(rules, [("Congestion", Some(486)), ("Any", None)]);
+    assert!(config.trunks[0].refusals.is_empty());
+    let nowhere = LEAST.replacen("[Lync]\n", "[Lync]\nResponseCodeRules=B\n", 1);
+    assert_eq!(faults(&nowhere), ["2:19+1 warning there is no [ResponseCodeRules B] | [ResponseCodeRules B]"]);
 }
 
 /// The interface's own listing, without its remarks.
@@ -458,8 +469,8 @@ Hep=
 ";
     assert_eq!(faults(text), [""; 0]);
     assert_eq!(good(text).gateways()[0].max_calls, Some(23));
-    // One note for each thing that nothing reads yet: five keys of the gateway, three sections; and Span at Kind=sip.
-    assert_eq!(notes(text).len(), 9, "{:#?}", notes(text));
+    // One note for each thing that nothing reads yet: four keys of the gateway, two sections; and Span at Kind=sip.
+    assert_eq!(notes(text).len(), 7, "{:#?}", notes(text));
 }
 
 #[test]

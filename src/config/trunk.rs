@@ -7,12 +7,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cause::RefusalRule;
 use crate::hop::{SpanId, Target, Transport, TrunkId};
 use crate::session::{Codec, Suites};
 
 use super::cloud_connector;
 use super::console;
-use super::ini::Extent;
+use super::ini::{Entry, Extent};
 use super::keys::{DTMF, KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
 use super::rest;
 use super::settings::{Findings, Known, Settings, default};
@@ -74,6 +75,9 @@ pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, fi
         let at = settings.place(Section::Lync, "SRTPMode");
         findings.warning(&at, "Teams needs encrypted media", why, "SRTPMode=Required");
     }
+    if let Some(known) = layers[0] {
+        dangling(settings, known, findings);
+    }
     let peers = microsoft_peers(settings, &next_hop, findings);
     let target = |hop: HostPort| {
         // An address has no SRV records.
@@ -93,6 +97,7 @@ pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, fi
         suites: suites(layers),
         codecs: own.codecs.clone(),
         switches: switches(layers, None),
+        refusals: refusals(settings, layers[0]),
         max_calls: max_calls(layers[0]),
         voices: Voices::default(),
     }
@@ -200,6 +205,7 @@ fn gateway(
         suites: suites(layers),
         codecs: known.value("Codecs", value::codecs).unwrap_or_else(|| narrow(&own.codecs)),
         switches: switches(layers, cloud_connector::refer_support(settings)),
+        refusals: refusals(settings, Some(known)),
         max_calls: max_calls(Some(known)),
         voices: Voices {
             console: console::console(settings, known, findings),
@@ -253,6 +259,7 @@ fn isdn(
         suites: Suites::new([]),
         codecs: vec![Codec::from(first.line.law())],
         switches: Switches { enable_refer_support: false, ..switches(layers, None) },
+        refusals: refusals(settings, Some(known)),
         max_calls: max_calls(Some(known)),
         voices: Voices::default(),
     })
@@ -405,7 +412,19 @@ fn shared_console(known: &Known<'_>, earlier: &[(&Known<'_>, Trunk)], gateway: &
     }
 }
 
-/// Names of rules that a gateway refers to and that no section has.
+/// The rules that `ResponseCodeRules` names. A line that is wrong makes none; that has been said.
+fn refusals(settings: &Settings<'_>, trunk: Option<&Known<'_>>) -> Vec<RefusalRule> {
+    let Some(name) = trunk.and_then(|known| known.filled("ResponseCodeRules")) else { return Vec::new() };
+    let is = |known: &&Known<'_>| known.label().eq_ignore_ascii_case(&name.value.text);
+    let lines = settings.all(Section::ResponseCodeRules).find(is).map_or(&[][..], |known| known.free);
+    let rule = |line: &Entry| {
+        let [(status, cause), (told_status, told_cause)] = value::code_rule(&line.value.text).ok()?;
+        Some(RefusalRule { name: line.key.text.clone(), status, cause, told_status: told_status?, told_cause })
+    };
+    lines.iter().filter_map(rule).collect()
+}
+
+/// Names of rules that a trunk refers to and that no section has.
 fn dangling(settings: &Settings<'_>, gateway: &Known<'_>, findings: &mut Findings<'_>) {
     let kinds =
         [Section::DialPlan, Section::CalledNumberRules, Section::CallingNumberRules, Section::ResponseCodeRules];

@@ -13,6 +13,7 @@ use fancy_regex::{Error, Regex, RegexBuilder};
 
 use super::keys::{CODECS, SUITES};
 use super::{DChannel, ScheduledCall, Share};
+use crate::cause::Cause;
 use crate::hop::SpanId;
 use crate::private::Private;
 use crate::session::{Codec, Suite};
@@ -132,7 +133,7 @@ impl Form {
             Form::DChannel => d_channel(text).map(drop),
             Form::Pattern => pattern(text).map(drop),
             Form::Translation => translation(text),
-            Form::CodeRule => code_rule(text),
+            Form::CodeRule => code_rule(text).map(drop),
             Form::Search => search(text).map(drop),
             Form::Step => step(text).map(drop),
             Form::Typed => typed(text).map(drop),
@@ -170,7 +171,7 @@ impl fmt::Display for Form {
             Form::DChannel => f.write_str("own, SpanN, or backup SpanN"),
             Form::Pattern => f.write_str("pattern"),
             Form::Translation => f.write_str("pattern => translation"),
-            Form::CodeRule => f.write_str("SIP[/Q.850 cause] => SIP"),
+            Form::CodeRule => f.write_str("SIP[/Q.850 cause] => SIP[/Q.850 cause]"),
             Form::Search => f.write_str("pattern"),
             Form::Step => f.write_str("pattern => what is typed"),
             Form::Typed => f.write_str("what is typed"),
@@ -767,20 +768,35 @@ fn translation(text: &str) -> Result<(), Wrong> {
     }
 }
 
-fn code_rule(text: &str) -> Result<(), Wrong> {
-    let instead = "SIP[/Q.850 cause] => SIP, for example 486/34 => 503";
-    let Some([(received, from), (translated, to)]) = sides(text) else {
+/// A status and a cause that a refusal came with, and those that are told instead.
+pub type CodeRule = [(Option<u16>, Option<Cause>); 2];
+
+/// A rule for refusals. 0 for the status and -1 for the cause mean any; what is told instead has a status.
+pub fn code_rule(text: &str) -> Result<CodeRule, Wrong> {
+    let instead = "SIP[/Q.850 cause] => SIP[/Q.850 cause], for example 486/34 => 503";
+    let Some([received, translated]) = sides(text) else {
         return Err(Wrong::whole("a rule has a received code, `=>` and a code to send", instead));
     };
-    let (code, cause) = from.split_once('/').map_or((from, None), |(code, cause)| (code, Some(cause)));
-    let place = |at: Range<usize>| move |wrong: Wrong| Wrong { at, ..wrong };
-    if code != "0" {
-        number(code, 400, 699).map_err(place(received.clone()))?;
+    let at = translated.0.clone();
+    let translated = codes(translated)?;
+    match translated.0 {
+        Some(_) => Ok([codes(received)?, translated]),
+        None => {
+            Err(Wrong { at, why: "a refusal has a status from 400 to 699".to_owned(), instead: instead.to_owned() })
+        }
     }
-    if let Some(cause) = cause.filter(|&cause| cause != "-1") {
-        number(cause, 1, 127).map_err(place(received))?;
-    }
-    number(to, 400, 699).map_err(place(translated)).map(drop)
+}
+
+fn codes((at, text): (Range<usize>, &str)) -> Result<(Option<u16>, Option<Cause>), Wrong> {
+    let (status, cause) = text.split_once('/').map_or((text, None), |(status, cause)| (status, Some(cause)));
+    let within = |text: &str, any: &str, from, to| match text {
+        text if text == any => Ok(None),
+        text => number(text, from, to).map(Some).map_err(|wrong| Wrong { at: at.clone(), ..wrong }),
+    };
+    // Both fit: the ranges are far below.
+    let status = within(status, "0", 400, 699)?.and_then(|status| u16::try_from(status).ok());
+    let cause = within(cause.unwrap_or("-1"), "-1", 1, 127)?.and_then(|cause| u8::try_from(cause).ok()).map(Cause);
+    Ok((status, cause))
 }
 
 /// The known word that a mistyped one resembles.
@@ -906,6 +922,8 @@ mod tests {
         assert!(Form::Translation.check("=> 1").is_err());
         assert!(Form::CodeRule.check("486/34 => 503").is_ok());
         assert!(Form::CodeRule.check("0/-1 => 503").is_ok());
+        assert_eq!(code_rule("0/18 => 480/19").ok(), Some([(None, Some(Cause(18))), (Some(480), Some(Cause(19)))]));
+        assert_eq!(code_rule("486 => 0/34").map_err(|wrong| wrong.at), Err(7..11));
         assert_eq!(Form::CodeRule.check("486 => 5030").map_err(|wrong| wrong.at), Err(7..11));
         assert_eq!(Form::CodeRule.check("200 => 503").map_err(|wrong| wrong.at), Err(0..3));
     }

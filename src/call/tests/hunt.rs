@@ -35,6 +35,31 @@ fn a_5xx_before_any_progress_leads_to_the_next() {
 }
 
 #[test]
+fn a_rule_makes_a_refusal_one_that_leads_to_the_next_or_another_for_the_caller() {
+    let rules = "[ResponseCodeRules A]\nCongestion=486/34 => 503\nAbsent=480 => 404\n[Gateway1]\nResponseCodeRules=a\n";
+    let config = read(&INI.replace("[Gateway1]\n", rules));
+    for (status, reason, next, told) in [
+        (486, "Reason: Q.850;cause=34\n", true, None),
+        (486, "Reason: Q.850;cause=17\n", false, Some((486, "cause=17"))),
+        (480, "", false, Some((404, "cause=1;"))),
+        (480, "Reason: Q.850;cause=20\n", false, Some((404, "cause=20"))),
+    ] {
+        let mut world = World::with(config.clone());
+        let a = world.invite(LYNC, &secret("0"));
+        let first = world.rung(GW1);
+        world.reply(first, Method::Invite, status, "far", reason, "");
+        assert_eq!(world.seen().contains("gw2:INVITE"), next, "{status} {reason}");
+        match told {
+            None => world.answer(world.rung(GW2), 404, ""),
+            Some((status, cause)) => assert!(header(world.told(a, status), Name::Reason).contains(cause), "{cause}"),
+        }
+        let by_rule = world.notes("; rule `").len() == 1;
+        assert_eq!(by_rule, next || told.is_some_and(|(status, _)| status == 404), "{status} {reason}");
+        world.rest();
+    }
+}
+
+#[test]
 fn ten_seconds_of_silence_lead_to_the_next() {
     let mut world = World::new();
     let a = world.invite(LYNC, &secret("0"));

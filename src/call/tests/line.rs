@@ -308,6 +308,27 @@ fn what_the_exchange_refuses_lync_hears_as_a_status() {
     }
 }
 
+/// The line that calls is told by the rules of the trunk that refuses, and so is who calls the line.
+#[test]
+fn rules_change_what_a_line_refuses_and_what_it_is_told() {
+    let rules = "[ResponseCodeRules A]\nBusy=486 => 486/34\nAbsent=0/20 => 480/19\n[Lync]\nResponseCodeRules=A\n";
+    let ini =
+        INI.replace("[HybridVoiceRoutes]\n", "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n").replace("[Lync]\n", rules);
+    let mut world = World::with_the_line(&ini.replace("[Gateway1]\n", "[Gateway1]\nResponseCodeRules=A\n"));
+    world.exchange_calls("2065550123", "4255550100");
+    let lync = world.rung(LYNC);
+    world.answer(lync, 486, "");
+    assert!(world.seen().contains("line:Released(34)"));
+    world.line_rests();
+
+    let mut world = World::with_the_line(&format!("[Gateway4]\nResponseCodeRules=A\n{ini}"));
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, Order::Release { cause: Cause(20), tones: false });
+    assert!(header(world.told(a, 480), Name::Reason).contains("cause=19"));
+    world.line_rests();
+}
+
 #[test]
 fn who_hangs_up_while_it_rings_leaves_the_line_free() {
     let mut world = World::with_line();

@@ -965,6 +965,7 @@ fn a_policy_without_tls_knows_no_keys() {
             dtmf: crate::config::Dtmf::Auto,
             options_interval: Duration::from_secs(60),
         },
+        refusals: Vec::new(),
         max_calls: None,
         voices: Default::default(),
     };

@@ -56,6 +56,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
             dtmf: crate::config::Dtmf::Auto,
             options_interval: Duration::from_secs(60),
         },
+        refusals: Vec::new(),
         max_calls: None,
         voices: Default::default(),
     }
