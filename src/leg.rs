@@ -24,9 +24,54 @@ pub struct Parties {
     pub name: Private<String>,
     /// The caller asked not to be shown (RFC 3323 `id`).
     pub withheld: bool,
+    /// Who was called before, the first one first; of many the first and the last.
+    pub diversions: Vec<Diversion>,
+    /// What the caller tells the called.
+    pub user_user: Option<UserUser>,
     /// Somebody else asked for this call.
     pub referral: Option<Box<Referral>>,
 }
+
+/// Somebody who takes part in a call, or did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// The number; empty when unknown.
+    pub number: Private<String>,
+    /// The display name; empty when unknown.
+    pub name: Private<String>,
+    /// It shall not be shown.
+    pub withheld: bool,
+}
+
+/// Somebody was called, and the call went on from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diversion {
+    /// Who.
+    pub party: Party,
+    /// Why it went on.
+    pub why: Diverted,
+}
+
+/// Why a call goes on to somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Diverted {
+    /// Nobody said.
+    Unknown,
+    /// Busy.
+    Busy,
+    /// No answer.
+    NoAnswer,
+    /// All calls go on.
+    Always,
+    /// The called wanted this one elsewhere.
+    Deflected,
+    /// The called's telephone could not be reached.
+    OutOfReach,
+}
+
+/// What users tell each other beside their call, passed as it is: a protocol discriminator, then what it says (Q.931 section
+/// 4.5.30, RFC 7434).
+pub type UserUser = Private<Vec<u8>>;
 
 /// A call that a peer asks us for: its partner shall be connected with somebody else (RFC 3515).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -86,7 +86,8 @@ impl Leg {
             Egress::Line(line) => {
                 let gone = || Release::new(Guilty::Us, Cause::NO_ROUTE, "the line is no longer configured");
                 let span = config.span(*line).ok_or_else(gone)?;
-                let (leg, setup) = isdn::leg::Leg::outgoing(&Access::of(span), &Numbering::of(span), parties)?;
+                let (access, numbering) = (Access::of(span), Numbering::of(span));
+                let (leg, setup) = isdn::leg::Leg::outgoing(&access, &numbering, &trunk.switches, parties)?;
                 out.push(Output::Place(*line, Box::new(setup)));
                 Ok(Leg::Line(Box::new(leg)))
             }

@@ -372,7 +372,7 @@ pub static KEYS: &[Key] = &[
     key(TrunkConfiguration, "AcceptRefer", Flag, "False", NewCalls, "May the gateway send REFER? If not it is refused, as Microsoft does, and the gateway transfers by re-INVITE."),
     key(TrunkConfiguration, "EnableFastFailoverTimer", Flag, "True", NewCalls, "Go to the next gateway when this one shows neither progress nor an answer in time."),
     key(TrunkConfiguration, "FastFailoverTimeout", Time(SECOND, MINUTE), "10s", NewCalls, "How long the fast failover timer runs."),
-    key(TrunkConfiguration, "ForwardCallHistory", Flag, "False", NewCalls, "Send History-Info, and Referred-By on transfers."),
+    key(TrunkConfiguration, "ForwardCallHistory", Flag, "False", NewCalls, "Tell who was called before, by History-Info, to gateways by Diversion as well, on lines as redirecting and original called number; and Referred-By on transfers."),
     key(TrunkConfiguration, "ForwardPAI", Flag, "False", NewCalls, "Send P-Asserted-Identity, and believe the gateway's when it is a telephone number.").aliases(&["Forward PAI"]),
     key(TrunkConfiguration, "SRTPMode", Choice(SRTP_MODES), "Required", NewCalls, "May, must or must not media to a TLS gateway be encrypted? Under TCP and UDP it never is: the keys would travel in the clear."),
     key(TrunkConfiguration, "DTMF", Choice(DTMF), "auto", NewCalls, "How digits travel. auto: as RTP events (RFC 4733) where the peer agrees on them, else as tones in the sound; inband: as tones only; info: in SIP INFO. Where the two sides differ, this box converts."),

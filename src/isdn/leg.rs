@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use super::call::{self, Access, Setup};
 use crate::cause::{Cause, Guilty, Release};
-use crate::config;
-use crate::leg::{Fork, Order, Outcome, Parties, Stage, Wish, Word};
+use crate::config::{self, Switches};
+use crate::leg::{Diversion, Diverted, Fork, Order, Outcome, Parties, Party, Stage, Wish, Word};
 use crate::private::Private;
 use crate::session::{Digit, Direction, Stream};
-use crate::wire::q931::{Bearer, Calling, Name, Number, NumberType, Party, Plan, Presentation, Screening, Shown, Side};
+use crate::wire::q931::{
+    self, Bearer, Calling, Name, Number, NumberType, OriginalCalled, Plan, Presentation, Reason, Redirecting,
+    Screening, Shown, Side, UserUser,
+};
 
 /// How long a digit is pressed of which only the name is told.
 const DIGIT: Duration = Duration::from_millis(160);
@@ -68,6 +71,49 @@ fn printable(name: Private<String>) -> Private<String> {
     Private(name.0.chars().filter(|c| !c.is_control()).collect())
 }
 
+/// Octet 3a of a number of ours.
+fn shown(access: &Access, withheld: bool, user: &str) -> Option<Shown> {
+    let screening = if access.side == Side::Network { Screening::Network } else { Screening::NotScreened };
+    let presentation = match (withheld, user.is_empty()) {
+        (true, _) => Presentation::Restricted,
+        (false, true) => Presentation::Unavailable,
+        (false, false) => Presentation::Allowed,
+    };
+    Some(Shown { presentation, screening })
+}
+
+/// Q.952's reasons. Where several mean the same to us, the first is the one that we write.
+const REASONS: [(Reason, Diverted); 7] = [
+    (Reason::UNKNOWN, Diverted::Unknown),
+    (Reason::BUSY, Diverted::Busy),
+    (Reason::NO_ANSWER, Diverted::NoAnswer),
+    (Reason::UNCONDITIONAL, Diverted::Always),
+    (Reason::DEFLECTED, Diverted::Deflected),
+    (Reason::OUT_OF_ORDER, Diverted::OutOfReach),
+    (Reason::FORWARDED, Diverted::Always),
+];
+
+fn redirecting(access: &Access, numbering: &Numbering, from: &Diversion) -> Redirecting {
+    let user = from.party.number.get();
+    let reason = REASONS.iter().find(|(_, why)| *why == from.why).map(|(reason, _)| *reason);
+    Redirecting { number: numbering.number(user), shown: shown(access, from.party.withheld, user), reason }
+}
+
+/// Who was called before, the first one first.
+fn diversions(numbering: &Numbering, setup: &Setup) -> Vec<Diversion> {
+    // Networks name who was called first also where nobody else was called before.
+    let another = |first: &&Redirecting| setup.redirecting.as_ref().is_none_or(|last| last.number != first.number);
+    let first = setup.original.as_ref().map(|OriginalCalled(from)| from).filter(another);
+    let told = |from: &Redirecting| {
+        let withheld = from.shown.unwrap_or_default().presentation == Presentation::Restricted;
+        let why = REASONS.iter().find(|(reason, _)| Some(*reason) == from.reason);
+        let number = Private(numbering.user(&from.number));
+        let party = Party { number, withheld, ..Party::default() };
+        Diversion { party, why: why.map_or(Diverted::Unknown, |(_, why)| *why) }
+    };
+    first.into_iter().chain(&setup.redirecting).map(told).collect()
+}
+
 /// One leg on a line.
 #[derive(Debug)]
 pub struct Leg {
@@ -79,7 +125,12 @@ pub struct Leg {
 
 impl Leg {
     /// A leg that calls `parties`, and the SETUP that its call begins with; or why nobody can be called under that number.
-    pub fn outgoing(access: &Access, numbering: &Numbering, parties: &Parties) -> Result<(Leg, Setup), Release> {
+    pub fn outgoing(
+        access: &Access,
+        numbering: &Numbering,
+        switches: &Switches,
+        parties: &Parties,
+    ) -> Result<(Leg, Setup), Release> {
         let called = numbering.number(parties.called.get());
         if !(1..=MOST_DIGITS).contains(&called.digits.get().len()) {
             let why = "the called number is none that a telephone line takes";
@@ -87,19 +138,19 @@ impl Leg {
         }
         let mut setup = Setup::new(Bearer::speech(access.law), called);
         let (calling, name) = (parties.calling.get(), parties.name.get());
-        let screening = if access.side == Side::Network { Screening::Network } else { Screening::NotScreened };
-        let presentation = match (parties.withheld, calling.is_empty()) {
-            (true, _) => Presentation::Restricted,
-            (false, true) => Presentation::Unavailable,
-            (false, false) => Presentation::Allowed,
-        };
-        let shown = Some(Shown { presentation, screening });
+        let shown = shown(access, parties.withheld, calling);
         setup.calling = Some(Calling { number: numbering.number(calling), shown });
         setup.name = (!name.is_empty()).then(|| Name {
-            party: Party::Calling,
+            party: q931::Party::Calling,
             text: parties.name.clone(),
             restricted: parties.withheld,
         });
+        if switches.forward_call_history {
+            let mut told = parties.diversions.iter().map(|from| redirecting(access, numbering, from));
+            setup.original = told.next().filter(|_| parties.diversions.len() > 1).map(OriginalCalled);
+            setup.redirecting = parties.diversions.last().map(|from| redirecting(access, numbering, from));
+        }
+        setup.user_user = parties.user_user.clone().map(UserUser);
         Ok((Leg { bearer: None, told: None, over: false }, setup))
     }
 
@@ -114,6 +165,8 @@ impl Leg {
             calling: Private(calling.unwrap_or_default()),
             name: printable(name.unwrap_or_default()),
             withheld,
+            diversions: diversions(numbering, setup),
+            user_user: setup.user_user.clone().map(|UserUser(told)| told),
             referral: None,
         };
         let wish = Wish { codecs: vec![access.law], direction: Direction::SendRecv, comfort_noise: false };
@@ -217,8 +270,10 @@ impl Leg {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TrunkKind;
     use crate::leg::Terms;
     use crate::session::{Codec, Remote, Timeslot};
+    use crate::sip::leg::tests::trunk;
     use crate::wire::q931::Dialect;
 
     fn toward(port: u16, direction: Direction) -> Stream {
@@ -237,9 +292,14 @@ mod tests {
         Access::new(side, Dialect::Ni2, Codec::Pcmu)
     }
 
+    /// Does the trunk tell who was called before?
+    fn switches(forward_call_history: bool) -> Switches {
+        Switches { forward_call_history, ..trunk(TrunkKind::Isdn).switches }
+    }
+
     fn called(side: Side) -> Leg {
         let parties = Parties { called: Private("2060".into()), ..Parties::default() };
-        Leg::outgoing(&access(side), &Numbering::default(), &parties).unwrap().0
+        Leg::outgoing(&access(side), &Numbering::default(), &switches(false), &parties).unwrap().0
     }
 
     fn caller() -> Leg {
@@ -289,7 +349,7 @@ mod tests {
     fn a_number_that_no_line_takes_is_refused() {
         for called in ["", "conference;x=1", &"1".repeat(33)] {
             let parties = Parties { called: Private(called.into()), ..Parties::default() };
-            let leg = Leg::outgoing(&access(Side::User), &Numbering::default(), &parties);
+            let leg = Leg::outgoing(&access(Side::User), &Numbering::default(), &switches(false), &parties);
             assert_eq!(leg.unwrap_err().final_status(), 484, "{called}");
         }
     }
@@ -302,12 +362,12 @@ mod tests {
             calling: Private("+12065550123".into()),
             name: Private("Alice".into()),
             withheld,
-            referral: None,
+            ..Parties::default()
         };
         for (withheld, side, screening) in
             [(false, Side::User, Screening::NotScreened), (true, Side::Network, Screening::Network)]
         {
-            let (_, setup) = Leg::outgoing(&access(side), &numbering, &parties(withheld)).unwrap();
+            let (_, setup) = Leg::outgoing(&access(side), &numbering, &switches(false), &parties(withheld)).unwrap();
             let shown = setup.calling.clone().unwrap().shown.unwrap();
             assert_eq!((shown.presentation == Presentation::Restricted, shown.screening), (withheld, screening));
             assert_eq!(setup.name.clone().unwrap().restricted, withheld);
@@ -321,6 +381,39 @@ mod tests {
             assert_eq!(back, known);
             assert_eq!(wish, Wish { codecs: vec![Codec::Pcmu], direction: Direction::SendRecv, comfort_noise: false });
         }
+    }
+
+    #[test]
+    fn who_was_called_before_is_told_to_lines_that_want_it_and_heard_from_all() {
+        let numbering = Numbering { country: "1".into() };
+        let from = |number: &str, withheld, why| Diversion {
+            party: Party { number: Private(number.into()), withheld, ..Party::default() },
+            why,
+        };
+        let parties = |diversions: &[Diversion]| Parties {
+            called: Private("+14255550100".into()),
+            diversions: diversions.to_vec(),
+            user_user: Some(Private(b"\x04hello".to_vec())),
+            ..Parties::default()
+        };
+        let first = from("+12065550101", false, Diverted::Always);
+        let last = from("+496912345", true, Diverted::Busy);
+        for diversions in [vec![], vec![last.clone()], vec![first, last]] {
+            let told = parties(&diversions);
+            for wanted in [false, true] {
+                let (_, setup) = Leg::outgoing(&access(Side::User), &numbering, &switches(wanted), &told).unwrap();
+                let (_, back, _) =
+                    Leg::incoming(&access(Side::Network), &numbering, &setup, toward(4003, Direction::SendRecv));
+                let expected = if wanted { &diversions[..] } else { &[] };
+                assert_eq!(back.diversions, expected);
+                assert_eq!(back.user_user, told.user_user);
+            }
+        }
+        // One diversion, told twice.
+        let mut setup = Setup::new(Bearer::speech(Codec::Pcmu), Number::new(NumberType::UNKNOWN, "2060"));
+        let twice = Redirecting { number: numbering.number("2061"), shown: None, reason: Some(Reason::FORWARDED) };
+        (setup.original, setup.redirecting) = (Some(OriginalCalled(twice.clone())), Some(twice));
+        assert_eq!(diversions(&numbering, &setup), [from("2061", false, Diverted::Always)]);
     }
 
     #[test]

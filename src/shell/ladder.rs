@@ -13,7 +13,7 @@ use crate::identity::ReferredBy;
 use crate::private::Private;
 use crate::wire::q931::{self, People};
 use crate::wire::sdp;
-use crate::wire::sip::{Message, Method, Name, Start, Uri, fragment, fragment_status};
+use crate::wire::sip::{Address, Message, Method, Name, Start, Uri, fragment, fragment_status};
 
 /// Ladders never take more memory than this, however many calls are to be kept.
 const MOST_BYTES: usize = 48 << 20;
@@ -301,7 +301,10 @@ fn shown(message: &Message, redact: bool) -> String {
 /// Hides what names a person: user parts and display names.
 fn without_people(message: &Message, text: &str) -> String {
     let people = [Name::From, Name::To, Name::Contact, Name::PAssertedIdentity, Name::ReferTo, Name::ReferredBy];
-    let addresses = people.iter().filter_map(|name| message.address(*name).ok());
+    let several = [Name::HistoryInfo, Name::Diversion, Name::PAssertedIdentity];
+    let several = several.iter().flat_map(|name| message.elements(*name)).filter_map(Address::parse);
+    let addresses = people.iter().filter_map(|name| message.address(*name).ok()).chain(several);
+    let users = message.all(Name::UserToUser).map(|value| String::from_utf8_lossy(value).into_owned());
     let referee = message.value(Name::ReferredBy).and_then(|value| ReferredBy::parse(value).ok()?.identity?.referee());
     let told = fragment(message.body()).filter(|_| message.is(Method::Notify));
     let said = message.diagnostics().chain(told.iter().flat_map(Message::diagnostics));
@@ -311,6 +314,7 @@ fn without_people(message: &Message, text: &str) -> String {
         .flat_map(|address| [address.uri.user().map(str::to_owned), Some(address.display_text())])
         .flatten()
         .chain(bare)
+        .chain(users)
         .filter(|word| word.len() > 1)
         .collect();
     words.sort_by_key(|word| std::cmp::Reverse(word.len()));

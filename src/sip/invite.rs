@@ -4,6 +4,7 @@
 //! |------------------|--------------------------------------------------------------------|
 //! | RemovePlusFromUri| `+1312..` becomes `1312..` in Request-URI, To, From, identity      |
 //! | ForwardPAI       | the caller goes into P-Asserted-Identity, and is read from there   |
+//! | ForwardCallHistory | who was called before is told, and who asked for a transfer      |
 //! | EnableSessionTimer | Session-Expires is offered                                       |
 //! | Enable100rel     | `100rel` stands in Supported                                       |
 
@@ -16,12 +17,15 @@ use crate::private::Private;
 use crate::sip::offer_answer::Body;
 use crate::sip::session_timer::{self, INTERVAL, LEAST};
 use crate::sip::uas::{self, Accepted};
+use crate::sip::{diversion, user_to_user};
 use crate::time::{Now, sip_date};
 use crate::wire::sip::{Address, Builder, Line, Message, Method, Name, SessionExpires, Uri, without_ms};
 
 /// What we call ourselves in User-Agent and Server: Microsoft's peers look for the last word.
 pub const PRODUCT: &str = concat!("RTCC/7.0.0.0 demarc/", env!("CARGO_PKG_VERSION"), " MediationServer");
 
+/// Who shall not be known.
+pub(super) const ANONYMOUS: &str = "sip:anonymous@anonymous.invalid";
 /// Before the token, where there is no number to call.
 const PASSAGE: &str = "refer-";
 /// The token beside a number.
@@ -53,7 +57,8 @@ pub fn invite(now: Now, trunk: &Trunk, hop: &Hop, parties: &Parties, names: &Nam
         .header(Name::CSeq, "1 INVITE")
         .maybe(Name::PAssertedIdentity, identity)
         .maybe(Name::Privacy, parties.withheld.then_some("id"));
-    let builder = referred(builder, trunk, parties);
+    let builder = diversion::write(referred(builder, trunk, parties), trunk, parties);
+    let builder = user_to_user::write(builder, parties.user_user.as_ref());
     let builder = abilities(dated(builder, now), trunk, hop.transport()).header(Name::UserAgent, PRODUCT);
     let builder = match trunk.kind {
         TrunkKind::Microsoft(Profile::Teams) => {
@@ -120,6 +125,8 @@ pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
         calling: Private(caller.and_then(|caller| caller.uri.user()).unwrap_or_default().to_owned()),
         name: Private(caller.map(|caller| caller.display_text()).unwrap_or_default()),
         withheld: private || anonymous,
+        diversions: diversion::read(invite),
+        user_user: user_to_user::read(invite),
         referral: None,
     }
 }
@@ -187,9 +194,9 @@ fn from(trunk: &Trunk, parties: &Parties) -> String {
         return format!("<{referee}>");
     }
     if parties.withheld || parties.calling.0.is_empty() {
-        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+        return format!("\"Anonymous\" <{ANONYMOUS}>");
     }
-    let caller = uri(&telephone(&parties.calling.0, trunk), &in_uri(&trunk.own_host), Transport::Udp);
+    let caller = own_uri(trunk, parties.calling.get());
     match parties.name.0.as_str() {
         "" => format!("<{caller}>"),
         name => format!("\"{}\" <{caller}>", name.replace('\\', "\\\\").replace('"', "\\\"")),
@@ -208,8 +215,7 @@ fn identity(trunk: &Trunk, parties: &Parties) -> Option<String> {
         return Some(format!("<{referee}>"));
     }
     let known = trunk.switches.forward_pai && !parties.calling.0.is_empty();
-    let caller = || uri(&telephone(&parties.calling.0, trunk), &in_uri(&trunk.own_host), Transport::Udp);
-    known.then(|| format!("<{}>", caller()))
+    known.then(|| format!("<{}>", own_uri(trunk, parties.calling.get())))
 }
 
 /// A user part and whether it is a telephone number.
@@ -222,6 +228,11 @@ fn telephone(user: &str, trunk: &Trunk) -> User {
     let phone = user.starts_with(|first: char| first == '+' || first.is_ascii_digit());
     let bare = user.strip_prefix('+').filter(|_| trunk.switches.remove_plus_from_uri).unwrap_or(user);
     User { text: escaped(bare), phone }
+}
+
+/// A user at our own host, as this trunk is told of people.
+pub(super) fn own_uri(trunk: &Trunk, user: &str) -> String {
+    uri(&telephone(user, trunk), &in_uri(&trunk.own_host), Transport::Udp)
 }
 
 fn uri(user: &User, host: &str, transport: Transport) -> String {
@@ -250,7 +261,7 @@ fn escaped(user: &str) -> String {
     })
 }
 
-fn is_anonymous(uri: Uri<'_>) -> bool {
+pub(super) fn is_anonymous(uri: Uri<'_>) -> bool {
     uri.user().is_none_or(|user| user.eq_ignore_ascii_case("anonymous")) || uri.host() == "anonymous.invalid"
 }
 
@@ -287,8 +298,7 @@ mod tests {
             called: Private("+13125556789".into()),
             calling: Private("+13125550100".into()),
             name: Private("Smith, \"J\"".into()),
-            withheld: false,
-            referral: None,
+            ..Parties::default()
         }
     }
 

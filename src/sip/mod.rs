@@ -2,6 +2,7 @@
 
 pub mod dialog;
 pub mod digits;
+pub mod diversion;
 pub mod invite;
 pub mod leg;
 pub mod negotiate;
@@ -14,3 +15,4 @@ pub mod response;
 pub mod session_timer;
 pub mod transaction;
 pub mod uas;
+pub mod user_to_user;

@@ -218,6 +218,53 @@ fn a_line_calls_lync() {
     world.line_rests();
 }
 
+/// What an INVITE says of who was called before, the line hears where its trunk tells it, and back.
+#[test]
+fn who_was_called_before_goes_both_ways_and_so_does_what_users_tell_each_other() {
+    let told = "[Lync]\nForwardCallHistory=True\n";
+    let ini =
+        INI.replace("[HybridVoiceRoutes]\n", "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n").replace("[Lync]\n", told);
+    let mut world = World::with_the_line(&format!("[Gateway4]\nForwardCallHistory=True\n{ini}"));
+    let history = "History-Info: <sip:+13125550177@sip.pstnhub.microsoft.com;user=phone?Reason=SIP;cause=486;text=\"x\">;index=1\n";
+    let more = format!("{history}User-to-User: 04616263;encoding=hex\n");
+    let a = world.invite_to(LYNC, "+13125556789", &more, &secret("0 8"));
+    let words = &world.exchange.as_ref().unwrap().words;
+    let setup =
+        words.iter().find_map(|(_, word)| if let Word::Setup(setup) = word { Some(setup.clone()) } else { None });
+    let setup = setup.unwrap();
+    let from = setup.redirecting.unwrap();
+    assert_eq!((from.number.digits.get().as_str(), from.reason), ("3125550177", Some(q931::Reason::BUSY)));
+    assert_eq!((setup.original, setup.user_user.unwrap().0.get().as_slice()), (None, &b"\x04abc"[..]));
+    world.cancel(a);
+    world.line_rests();
+
+    let mut setup = Setup::new(Bearer::speech(Codec::Pcmu), q931::Number::new(NumberType::NATIONAL, "4255550100"));
+    let redirecting = |digits: &str, reason| q931::Redirecting {
+        number: q931::Number::new(NumberType::NATIONAL, digits),
+        shown: None,
+        reason: Some(reason),
+    };
+    setup.original = Some(q931::OriginalCalled(redirecting("3125550101", q931::Reason::UNCONDITIONAL)));
+    setup.redirecting = Some(redirecting("3125550102", q931::Reason::NO_ANSWER));
+    setup.user_user = Some(q931::UserUser(crate::private::Private(b"\x04hi".to_vec())));
+    world.on_line(|line, now, out| assert!(line.place(now, setup, out).is_ok()));
+    world.run();
+    let lync = world.rung(LYNC);
+    let invite = world.asked(lync, Method::Invite);
+    let history: Vec<String> =
+        invite.all(Name::HistoryInfo).map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+    let us = "ms1.contoso.com;user=phone";
+    let expected = [
+        format!("<sip:+13125550101@{us}?Reason=SIP%3Bcause%3D302>;index=1"),
+        format!("<sip:+13125550102@{us};cause=302?Reason=SIP%3Bcause%3D408>;index=1.1;mp=1"),
+        format!("<sip:+14255550100@{us};cause=408>;index=1.1.1;mp=1.1"),
+    ];
+    assert_eq!(history, expected);
+    assert_eq!(invite.text(Name::UserToUser), Some("046869;encoding=hex;purpose=isdn-uui"));
+    world.answer(lync, 486, "");
+    world.line_rests();
+}
+
 #[test]
 fn a_calls_ladder_has_both_legs_to_the_last_message_in_their_order() {
     let mut world = World::with_line();

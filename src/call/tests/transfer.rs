@@ -144,7 +144,7 @@ fn a_transferor_hears_why_it_failed() {
     let said =
         "ms-diagnostics: 1020;reason=\"Identity; of the referrer\";;HRESULT=\"0xC3E93EE0\";Source= fe01.contoso.com";
     world.reply(bob, Method::Invite, 429, "far", &format!("{said}\nWarning: 399 fe01 \"skewed\"\n"), "");
-    let reason = "Reason: Q.850;cause=127;text=\"Interworking\"";
+    let reason = "Reason: Q.850;cause=31;text=\"Normal, unspecified\"";
     assert_eq!(
         told(&world, a),
         ["SIP/2.0 429 Provide Referrer Identity", reason, "Warning: 399 fe01 \"skewed\"", said]

@@ -5,8 +5,8 @@ use crate::cause::Cause;
 use crate::private::Private;
 use crate::wire::q931::{
     Bearer, Builder, Called, Calling, Channel, CompatibilityHigh, CompatibilityLow, Display, Diversion, Facility, Flaw,
-    Keypad, Kind, Message, Name, NameIn, Number, Party, Progress, Redirecting, Reference, SendingComplete, UserUser,
-    id,
+    Keypad, Kind, Message, Name, NameIn, Number, OriginalCalled, Party, Progress, Redirecting, Reference,
+    SendingComplete, UserUser, id,
 };
 
 /// Who calls whom, and what for.
@@ -26,6 +26,8 @@ pub struct Setup {
     pub name_follows: bool,
     /// Who was called before.
     pub redirecting: Option<Redirecting>,
+    /// Who was called first, where that is somebody else.
+    pub original: Option<OriginalCalled>,
     /// Where the caller is no ISDN telephone.
     pub progress: Vec<Progress>,
     /// What the equipment behind the line speaks.
@@ -49,6 +51,7 @@ impl Setup {
             name: None,
             name_follows: false,
             redirecting: None,
+            original: None,
             progress: Vec::new(),
             low: None,
             high: None,
@@ -63,7 +66,7 @@ impl Setup {
         let called = message.get().map(|Called(number)| number);
         let all: Vec<Facility> = message.all().collect();
         let told = all.iter().find_map(Name::read).filter(|name| name.party == Party::Calling);
-        let diverted = all.iter().find_map(Diversion::read).map(|Diversion(from)| from);
+        let diverted = all.iter().find_map(Diversion::read).unwrap_or_default();
         let name_follows = all.iter().any(Name::follows);
         let known = |facility: &Facility| {
             Name::read(facility).is_some() || Diversion::read(facility).is_some() || Name::follows(facility)
@@ -75,7 +78,8 @@ impl Setup {
             calling: message.get(),
             name: told.or_else(|| message.get().and_then(displayed)),
             name_follows,
-            redirecting: message.get().or(diverted),
+            redirecting: message.get().or(diverted.last),
+            original: message.get().or(diverted.first.map(OriginalCalled)),
             progress: message.all().collect(),
             low: message.get(),
             high: message.get(),
@@ -94,7 +98,9 @@ impl Setup {
         let (dialect, private) = (access.dialect, access.dialect.is_private());
         let by_facility = dialect.diverts_by_facility();
         let diversion =
-            self.redirecting.clone().filter(|_| by_facility).map(|from| Diversion(from).facility(1, private));
+            Diversion { last: self.redirecting.clone(), first: self.original.clone().map(|OriginalCalled(from)| from) };
+        let diverts = by_facility && diversion != Diversion::default();
+        let diversion = diverts.then(|| diversion.facility(1, private));
         let (name, later) = match (&self.name, dialect.name_in(access.side)) {
             (Some(name), NameIn::Setup) => (Some(name.facility(2, private)), None),
             (Some(name), NameIn::Facility) => (Some(Name::announcement(1)), Some(name.facility(2, private))),
@@ -113,6 +119,7 @@ impl Setup {
             .with_all(&display)
             .with_all(&self.calling)
             .with(&Called(self.called.clone()))
+            .with_all(self.original.iter().filter(|_| !by_facility))
             .with_all(self.redirecting.iter().filter(|_| !by_facility))
             .with_all(&self.low)
             .with_all(&self.high)

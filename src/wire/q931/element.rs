@@ -21,6 +21,7 @@ pub mod id {
     pub const CONNECTED_NUMBER: u8 = 0x4c;
     pub const CALLING_PARTY_NUMBER: u8 = 0x6c;
     pub const CALLED_PARTY_NUMBER: u8 = 0x70;
+    pub const ORIGINAL_CALLED_NUMBER: u8 = 0x73;
     pub const REDIRECTING_NUMBER: u8 = 0x74;
     pub const RESTART_INDICATOR: u8 = 0x79;
     pub const LOW_LAYER_COMPATIBILITY: u8 = 0x7c;
@@ -53,7 +54,6 @@ pub mod id {
         0x4d, // connected subaddress
         0x6d, // calling party subaddress
         0x71, // called party subaddress
-        0x73, // original called number (national)
         0x76, // redirection number
         0x78, // transit network selection
         0x7f, // escape for extension

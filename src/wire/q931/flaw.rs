@@ -14,7 +14,7 @@ use super::cause::{Cause, Location};
 use super::channel::Channel;
 use super::element::{ChangeStatus, Element, Notification, Raw, Restart, id};
 use super::message::{Kind, Message};
-use super::number::{Called, Calling, Connected, Redirecting};
+use super::number::{Called, Calling, Connected, OriginalCalled, Redirecting};
 use super::progress::Progress;
 use crate::cause::Cause as Value;
 
@@ -123,6 +123,7 @@ fn is_known(id: u8, kind: Kind) -> bool {
         | id::CONNECTED_NUMBER
         | id::CALLING_PARTY_NUMBER
         | id::CALLED_PARTY_NUMBER
+        | id::ORIGINAL_CALLED_NUMBER
         | id::REDIRECTING_NUMBER
         | id::RESTART_INDICATOR
         | id::LOW_LAYER_COMPATIBILITY
@@ -150,6 +151,7 @@ fn is_valid(raw: &Raw) -> bool {
         id::CONNECTED_NUMBER => reads::<Connected>(raw),
         id::CALLING_PARTY_NUMBER => reads::<Calling>(raw),
         id::CALLED_PARTY_NUMBER => reads::<Called>(raw),
+        id::ORIGINAL_CALLED_NUMBER => reads::<OriginalCalled>(raw),
         id::REDIRECTING_NUMBER => reads::<Redirecting>(raw),
         id::RESTART_INDICATOR => reads::<Restart>(raw),
         _ => !raw.cut,

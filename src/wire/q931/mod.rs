@@ -51,7 +51,8 @@ pub use flaw::Flaw;
 pub use message::{Kind, Message, Reference, Unreadable};
 pub use name::{Name, Party};
 pub use number::{
-    Called, Calling, Connected, Number, NumberType, Plan, Presentation, Reason, Redirecting, Screening, Shown,
+    Called, Calling, Connected, Number, NumberType, OriginalCalled, Plan, Presentation, Reason, Redirecting, Screening,
+    Shown,
 };
 pub use progress::{Heard, Progress};
 pub use text::People;

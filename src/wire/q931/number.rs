@@ -182,6 +182,10 @@ pub struct Redirecting {
     pub reason: Option<Reason>,
 }
 
+/// Original called number: who was called first, where more than one was called before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OriginalCalled(pub Redirecting);
+
 /// What stands in front of the digits: octets 3, 3a, 3b.
 type Head = (u8, Option<u8>, Option<u8>);
 
@@ -255,5 +259,17 @@ impl Element for Redirecting {
     fn write(&self, contents: &mut Vec<u8>) {
         let shown = self.shown.or(self.reason.map(|_| Shown::default()));
         write(contents, &self.number, [shown.map(Shown::octet), self.reason.map(|reason| reason.0)]);
+    }
+}
+
+impl Element for OriginalCalled {
+    const ID: u8 = id::ORIGINAL_CALLED_NUMBER;
+
+    fn read(contents: &[u8]) -> Option<OriginalCalled> {
+        Redirecting::read(contents).map(OriginalCalled)
+    }
+
+    fn write(&self, contents: &mut Vec<u8>) {
+        self.0.write(contents);
     }
 }

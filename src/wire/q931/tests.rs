@@ -52,6 +52,7 @@ fn rewritten(raw: &Raw) -> Option<Vec<u8>> {
         id::CONNECTED_NUMBER => again::<Connected>(raw),
         id::CALLING_PARTY_NUMBER => again::<Calling>(raw),
         id::CALLED_PARTY_NUMBER => again::<Called>(raw),
+        id::ORIGINAL_CALLED_NUMBER => again::<OriginalCalled>(raw),
         id::REDIRECTING_NUMBER => again::<Redirecting>(raw),
         id::RESTART_INDICATOR => again::<Restart>(raw),
         id::LOW_LAYER_COMPATIBILITY => again::<CompatibilityLow>(raw),
@@ -108,8 +109,10 @@ fn setup(dialect: Dialect, reference: u16) -> Vec<u8> {
     };
     let name = Name { party: Party::Calling, text: Private("Alice".into()), restricted: false };
     let facilities = match (dialect, dialect.name_in(Side::Network)) {
-        (Dialect::EuroIsdn, _) => vec![Diversion(redirecting.clone()).facility(1, false)],
-        (_, NameIn::Setup) => vec![Diversion(redirecting.clone()).facility(1, true), name.facility(2, true)],
+        (Dialect::EuroIsdn, _) => vec![Diversion { last: Some(redirecting.clone()), first: None }.facility(1, false)],
+        (_, NameIn::Setup) => {
+            vec![Diversion { last: Some(redirecting.clone()), first: None }.facility(1, true), name.facility(2, true)]
+        }
         (_, NameIn::Facility) => vec![Name::announcement(1)],
         (_, NameIn::Nothing) => vec![],
     };
@@ -169,11 +172,12 @@ fn names_and_diversions_are_found_in_facilities() {
         (names, diversions, facilities.iter().filter(|facility| Name::follows(facility)).count())
     };
     let alice = Name { party: Party::Calling, text: Private("Alice".into()), restricted: false };
-    let from = Diversion(Redirecting {
+    let from = Redirecting {
         number: Number::new(NumberType::NATIONAL, "4255550177"),
         shown: Some(Shown::default()),
         reason: Some(Reason::UNCONDITIONAL),
-    });
+    };
+    let from = Diversion { last: Some(from), first: None };
     assert_eq!(told(VECTORS[3].1), (vec![], vec![from.clone()], 0));
     assert_eq!(told(VECTORS[4].1), (vec![alice.clone()], vec![], 1));
     assert_eq!(told(VECTORS[5].1), (vec![alice], vec![from], 0));

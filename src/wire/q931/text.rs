@@ -22,7 +22,7 @@ use super::element::{ChangeStatus, Keypad, Notification, Raw, Restart, SendingCo
 use super::facility::Facility;
 use super::message::{Kind, Message};
 use super::name::{Name, Party};
-use super::number::{Called, Calling, Connected, Number, Presentation, Redirecting, Screening, Shown};
+use super::number::{Called, Calling, Connected, Number, OriginalCalled, Presentation, Redirecting, Screening, Shown};
 use super::progress::Progress;
 use super::rose::{Component, Operation};
 use super::transfer::{self, Ask, Said};
@@ -131,7 +131,7 @@ impl Message<'_> {
     }
 
     fn redirected(&self) -> Option<Redirecting> {
-        let told = || self.all().find_map(|facility| Diversion::read(&facility)).map(|Diversion(from)| from);
+        let told = || self.all().find_map(|facility| Diversion::read(&facility)).and_then(|diversion| diversion.last);
         self.get().or_else(told)
     }
 
@@ -180,6 +180,7 @@ fn value(raw: &Raw, people: People) -> Option<String> {
         id::CONNECTED_NUMBER => raw.read().map(|Connected { number, shown }| number_whole(&number, shown, people)),
         id::CALLING_PARTY_NUMBER => raw.read().map(|Calling { number, shown }| number_whole(&number, shown, people)),
         id::CALLED_PARTY_NUMBER => raw.read().map(|Called(number)| number_whole(&number, None, people)),
+        id::ORIGINAL_CALLED_NUMBER => raw.read().map(|OriginalCalled(from)| redirecting_whole(&from, people)),
         id::REDIRECTING_NUMBER => raw.read().map(|from| redirecting_whole(&from, people)),
         id::RESTART_INDICATOR => raw.read().map(restart),
         id::USER_USER => raw.read().map(|UserUser(Private(said))| people.octets(&said)),
@@ -347,7 +348,7 @@ fn named(name: &Name, people: People) -> String {
 /// What a facility says, as far as it is known here; else its components by their numbers.
 fn components(facility: &Facility, people: People) -> String {
     let name = Name::read(facility).map(|name| named(&name, people));
-    let diverted = || Diversion::read(facility).map(|Diversion(from)| redirected(&from, people));
+    let diverted = || Diversion::read(facility)?.last.map(|from| redirected(&from, people));
     let follows = || Name::follows(facility).then(|| "the name follows".to_owned());
     let asked = || transfer::said(facility).find_map(asked);
     name.or_else(diverted).or_else(follows).or_else(asked).unwrap_or_else(|| {

@@ -98,7 +98,7 @@ names! {
     Subject "Subject" b's', MsDiagnostics "ms-diagnostics",
     MsDiagnosticsPublic "ms-diagnostics-public", MsClientDiagnostics "ms-client-diagnostics",
     MsAcceptedContentId "Ms-Accepted-Content-ID", Authorization "Authorization",
-    ProxyAuthorization "Proxy-Authorization",
+    ProxyAuthorization "Proxy-Authorization", Diversion "Diversion", UserToUser "User-to-User",
 }
 
 /// Open addressing over length, first and last letter, built by the compiler: a message has some
