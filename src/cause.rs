@@ -225,17 +225,19 @@ pub struct Release {
     pub why: Cow<'static, str>,
     /// What the refusal tells Microsoft, where it says more than the status.
     pub diagnostics: Option<Diagnostics>,
-    /// What the peer that refused said beside its status.
+    /// What the peer that refused or hung up said beside its status.
     pub words: Option<Box<Words>>,
 }
 
-/// A refusal in a peer's own words, header values as written: they go on to whoever waits for the answer.
+/// A refusal or an end in a peer's own words, header values as written: they go on to the other side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
     /// Warning (RFC 3261 section 20.43).
     pub warning: Option<Private<String>>,
     /// ms-diagnostics, which tells Microsoft's clients what to show.
     pub diagnostics: Option<Private<String>>,
+    /// What the user tells the other one ([`crate::leg::UserUser`]).
+    pub user_user: Option<Private<Vec<u8>>>,
 }
 
 impl Release {
@@ -266,6 +268,17 @@ impl Release {
             diagnostics: None,
             words: None,
         }
+    }
+
+    /// The same with what the peer said beside it.
+    #[must_use]
+    pub fn with_words(self, words: Words) -> Release {
+        Release { words: (words != Words::default()).then(|| Box::new(words)), ..self }
+    }
+
+    /// What the user who ends the call tells the other one.
+    pub fn user_user(&self) -> Option<&Private<Vec<u8>>> {
+        self.words.as_ref().and_then(|words| words.user_user.as_ref())
     }
 
     /// The same with a SIP status of its own.

@@ -69,6 +69,15 @@ pub enum Diverted {
     OutOfReach,
 }
 
+/// What the called end tells beside how far the call is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Who rings or answered, where that is known.
+    pub party: Option<Party>,
+    /// What it tells the caller.
+    pub user_user: Option<UserUser>,
+}
+
 /// What users tell each other beside their call, passed as it is: a protocol discriminator, then what it says (Q.931 section
 /// 4.5.30, RFC 7434).
 pub type UserUser = Private<Vec<u8>>;
@@ -166,6 +175,8 @@ pub enum Order {
         fork: Fork,
         /// Agree on media already now.
         terms: Option<Terms>,
+        /// What it tells.
+        told: Told,
     },
     /// To a caller: the far end answered.
     Answer {
@@ -173,6 +184,8 @@ pub enum Order {
         terms: Terms,
         /// Which of the far end's forks answered.
         fork: Fork,
+        /// What it tells.
+        told: Told,
     },
     /// End the leg, whatever it is doing. The leg says no further word.
     Release(Release),
@@ -202,6 +215,8 @@ pub enum Word {
         fork: Fork,
         /// Early media, agreed.
         media: Option<Stream>,
+        /// What it tells.
+        told: Told,
     },
     /// The called end answered.
     Answer {
@@ -209,6 +224,8 @@ pub enum Word {
         fork: Fork,
         /// Agreed media.
         media: Stream,
+        /// What it tells.
+        told: Told,
     },
     /// What was agreed changed without the call asking: an answer to an offer of ours that came
     /// late (in an ACK or PRACK), a granted change, a new address of the peer. To a caller's leg also what

@@ -14,7 +14,7 @@ use super::report::Heading;
 use super::terms;
 use crate::cause::Release;
 use crate::config::Announced;
-use crate::leg::{Fork, Order, Stage, Terms};
+use crate::leg::{Fork, Order, Stage, Terms, Told};
 use crate::session::{Play, Side};
 
 impl Call {
@@ -29,7 +29,11 @@ impl Call {
                     self.apply(around);
                 } else {
                     let (stage, fork) = (Stage::InBand, Fork::default());
-                    self.order(CALLER, Order::Progress { stage, fork, terms: Some(terms) }, around);
+                    self.order(
+                        CALLER,
+                        Order::Progress { stage, fork, terms: Some(terms), told: Told::default() },
+                        around,
+                    );
                 }
             }
             None => self.end(release, by, around),

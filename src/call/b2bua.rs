@@ -24,7 +24,7 @@ use super::trunk::TrunkWatch;
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{Config, Switches, Trunk};
 use crate::hop::TrunkId;
-use crate::leg::{Fork, Order, Parties, Stage, Terms, Wish, Word};
+use crate::leg::{Fork, Order, Parties, Stage, Terms, Told, Wish, Word};
 use crate::private::Private;
 use crate::random::Random;
 use crate::route::{Attempt, Egress};
@@ -471,8 +471,10 @@ impl Call {
 
     fn party_says(&mut self, side: Side, word: Word, around: &mut Around<'_>) {
         match word {
-            Word::Progress { stage, fork, media } if side == Side::B => self.progressed(stage, fork, media, around),
-            Word::Answer { fork, media } if side == Side::B => self.answered(fork, media, around),
+            Word::Progress { stage, fork, media, told } if side == Side::B => {
+                self.progressed(stage, fork, media, told, around);
+            }
+            Word::Answer { fork, media, told } if side == Side::B => self.answered(fork, media, told, around),
             Word::Media(stream) => self.agreed(side, stream, around),
             Word::Change(wish) => self.change_asked(side, wish, around),
             Word::Changed(stream) => self.changed(side, stream, around),
@@ -484,7 +486,7 @@ impl Call {
         }
     }
 
-    fn progressed(&mut self, stage: Stage, fork: Fork, media: Option<Stream>, around: &mut Around<'_>) {
+    fn progressed(&mut self, stage: Stage, fork: Fork, media: Option<Stream>, told: Told, around: &mut Around<'_>) {
         if matches!(self.state, State::Connected { .. }) {
             return;
         }
@@ -498,10 +500,10 @@ impl Call {
         if self.streams.iter().any(Option::is_some) {
             self.apply(around);
         }
-        self.order(CALLER, Order::Progress { stage, fork, terms }, around);
+        self.order(CALLER, Order::Progress { stage, fork, terms, told }, around);
     }
 
-    fn answered(&mut self, fork: Fork, media: Stream, around: &mut Around<'_>) {
+    fn answered(&mut self, fork: Fork, media: Stream, told: Told, around: &mut Around<'_>) {
         self.attempts.clear();
         self.answered = Some(around.now);
         self.state = State::Connected { change: None, transfer: None };
@@ -509,7 +511,7 @@ impl Call {
         self.streams[Side::B.index()] = Some(media);
         self.apply(around);
         if let Some(terms) = terms {
-            self.order(CALLER, Order::Answer { terms, fork }, around);
+            self.order(CALLER, Order::Answer { terms, fork, told }, around);
         }
     }
 

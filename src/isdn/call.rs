@@ -77,6 +77,8 @@ pub enum Order {
     Facility(Facility),
     /// What users tell each other.
     UserUser(UserUser),
+    /// What our user tells with our next message that ends the call or says how far it is.
+    Enclose(UserUser),
 }
 
 /// Who answered.
@@ -193,6 +195,7 @@ pub struct Call {
     slot_told: bool,
     state: State,
     enquiry: Option<Enquiry>,
+    enclosed: Option<UserUser>,
 }
 
 impl Call {
@@ -259,6 +262,7 @@ impl Call {
         if let Some(flaw) = flaw.as_ref().filter(|flaw| flaw.grave) {
             return self.refuse(now, message, flaw, out);
         }
+        let answers = self.expects(message.kind) && !self.is_clearing();
         match message.kind {
             // Section 5.8.3.2 e.
             Kind::Setup => return,
@@ -276,7 +280,11 @@ impl Call {
             Kind::Resume => self.reject(Kind::ResumeReject, out),
             Kind::Hold => self.reject(Kind::HoldReject, out),
             Kind::Retrieve => self.reject(Kind::RetrieveReject, out),
-            kind if self.expects(kind) => self.answered(now, message, out),
+            kind if self.expects(kind) => {
+                // Before the word that it belongs to.
+                self.passed(message, out);
+                self.answered(now, message, out);
+            }
             Kind::ConnectAck => match self.state {
                 State::ConnectRequest { .. } => self.state = State::Active { t309: None },
                 State::Active { .. } if !self.is_outgoing() => {}
@@ -284,7 +292,9 @@ impl Call {
             },
             _ => return self.unexpected(message, out),
         }
-        self.passed(message, out);
+        if !answers {
+            self.passed(message, out);
+        }
         if let Some(flaw) = flaw {
             self.complain(message.kind, flaw, out);
         }
@@ -294,6 +304,7 @@ impl Call {
     pub fn order(&mut self, now: Instant, order: Order, out: &mut Vec<Output>) {
         match order {
             Order::Release { cause, tones } => self.release(now, cause, tones, out),
+            Order::Enclose(told) => self.enclosed = Some(told),
             _ if self.is_clearing() => {}
             // Nothing may be said before the far end's first answer.
             _ if matches!(self.state, State::Initiated { .. }) => {}
@@ -390,9 +401,10 @@ impl Call {
         }
     }
 
-    /// Names, and what is passed as it is; what CONNECT tells belongs to its answer.
+    /// Names, and what is passed as it is; what CONNECT tells belongs to its answer, and a user's last word to the end.
     fn passed(&mut self, message: &Message, out: &mut Vec<Output>) {
-        if let Some(told) = message.get().filter(|_| message.kind != Kind::Connect) {
+        let within = matches!(message.kind, Kind::Connect | Kind::Disconnect | Kind::Release | Kind::ReleaseComplete);
+        if let Some(told) = message.get().filter(|_| !within) {
             self.tell(Word::UserUser(told), out);
         }
         for facility in message.all::<Facility>() {
@@ -419,6 +431,12 @@ impl Call {
     /// A cause that arises here.
     fn cause(&self, value: Cause) -> q931::Cause {
         q931::Cause::new(self.access.side.location(), value)
+    }
+
+    /// With what our user tells.
+    fn send_enclosing(&mut self, message: Builder, out: &mut Vec<Output>) {
+        let told = self.enclosed.take();
+        self.send(message.with_all(&told), out);
     }
 
     fn send(&self, message: Builder, out: &mut Vec<Output>) {

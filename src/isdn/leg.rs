@@ -9,12 +9,12 @@ use std::time::Duration;
 use super::call::{self, Access, Setup};
 use crate::cause::{Cause, Guilty, Release};
 use crate::config::{self, Switches};
-use crate::leg::{Diversion, Diverted, Fork, Order, Outcome, Parties, Party, Stage, Wish, Word};
+use crate::leg::{self, Diversion, Diverted, Fork, Order, Outcome, Parties, Party, Stage, Told, Wish, Word};
 use crate::private::Private;
 use crate::session::{Digit, Direction, Stream};
 use crate::wire::q931::{
-    self, Bearer, Calling, Name, Number, NumberType, OriginalCalled, Plan, Presentation, Reason, Redirecting,
-    Screening, Shown, Side, UserUser,
+    self, Bearer, Calling, Connected, Name, Number, NumberType, OriginalCalled, Plan, Presentation, Reason,
+    Redirecting, Screening, Shown, Side, UserUser,
 };
 
 /// How long a digit is pressed of which only the name is told.
@@ -71,9 +71,13 @@ fn printable(name: Private<String>) -> Private<String> {
     Private(name.0.chars().filter(|c| !c.is_control()).collect())
 }
 
+fn enclosed(told: leg::UserUser) -> call::Order {
+    call::Order::Enclose(UserUser(told))
+}
+
 /// Octet 3a of a number of ours.
-fn shown(access: &Access, withheld: bool, user: &str) -> Option<Shown> {
-    let screening = if access.side == Side::Network { Screening::Network } else { Screening::NotScreened };
+fn shown(side: Side, withheld: bool, user: &str) -> Option<Shown> {
+    let screening = if side == Side::Network { Screening::Network } else { Screening::NotScreened };
     let presentation = match (withheld, user.is_empty()) {
         (true, _) => Presentation::Restricted,
         (false, true) => Presentation::Unavailable,
@@ -96,7 +100,7 @@ const REASONS: [(Reason, Diverted); 7] = [
 fn redirecting(access: &Access, numbering: &Numbering, from: &Diversion) -> Redirecting {
     let user = from.party.number.get();
     let reason = REASONS.iter().find(|(_, why)| *why == from.why).map(|(reason, _)| *reason);
-    Redirecting { number: numbering.number(user), shown: shown(access, from.party.withheld, user), reason }
+    Redirecting { number: numbering.number(user), shown: shown(access.side, from.party.withheld, user), reason }
 }
 
 /// Who was called before, the first one first.
@@ -117,9 +121,13 @@ fn diversions(numbering: &Numbering, setup: &Setup) -> Vec<Diversion> {
 /// One leg on a line.
 #[derive(Debug)]
 pub struct Leg {
+    side: Side,
+    numbering: Numbering,
     /// How its sound goes: known before the far end says anything that is heard.
     bearer: Option<Stream>,
     told: Option<Stream>,
+    /// What the far end told ahead of the word that it belongs to.
+    ahead: Told,
     over: bool,
 }
 
@@ -138,7 +146,7 @@ impl Leg {
         }
         let mut setup = Setup::new(Bearer::speech(access.law), called);
         let (calling, name) = (parties.calling.get(), parties.name.get());
-        let shown = shown(access, parties.withheld, calling);
+        let shown = shown(access.side, parties.withheld, calling);
         setup.calling = Some(Calling { number: numbering.number(calling), shown });
         setup.name = (!name.is_empty()).then(|| Name {
             party: q931::Party::Calling,
@@ -151,7 +159,7 @@ impl Leg {
             setup.redirecting = parties.diversions.last().map(|from| redirecting(access, numbering, from));
         }
         setup.user_user = parties.user_user.clone().map(UserUser);
-        Ok((Leg { bearer: None, told: None, over: false }, setup))
+        Ok((Leg::new(access, numbering, None), setup))
     }
 
     /// The leg of a SETUP that came with a timeslot whose sound goes by `bearer`: who calls whom, and what can be spoken.
@@ -170,7 +178,12 @@ impl Leg {
             referral: None,
         };
         let wish = Wish { codecs: vec![access.law], direction: Direction::SendRecv, comfort_noise: false };
-        (Leg { bearer: Some(bearer), told: None, over: false }, parties, wish)
+        (Leg::new(access, numbering, Some(bearer)), parties, wish)
+    }
+
+    fn new(access: &Access, numbering: &Numbering, bearer: Option<Stream>) -> Leg {
+        let (side, numbering) = (access.side, numbering.clone());
+        Leg { side, numbering, bearer, told: None, ahead: Told::default(), over: false }
     }
 
     /// What the call says: orders for the line, and what can be answered at once.
@@ -179,7 +192,8 @@ impl Leg {
             return;
         }
         match order {
-            Order::Progress { stage, terms, .. } => {
+            Order::Progress { stage, terms, told, .. } => {
+                line.extend(told.user_user.map(enclosed));
                 line.extend(match (stage, &terms) {
                     (Stage::Ringing, terms) => Some(call::Order::Alert { audible: terms.is_some() }),
                     (Stage::InBand, Some(_)) => Some(call::Order::Progress),
@@ -187,12 +201,13 @@ impl Leg {
                 });
                 words.extend(terms.and_then(|terms| self.media(terms.direction)));
             }
-            Order::Answer { terms, .. } => {
-                line.push(call::Order::Answer(Box::default()));
+            Order::Answer { terms, told, .. } => {
+                line.push(call::Order::Answer(Box::new(self.answer(told))));
                 words.extend(self.media(terms.direction));
             }
             Order::Release(release) => {
                 self.over = true;
+                line.extend(release.user_user().cloned().map(enclosed));
                 line.push(call::Order::Release { cause: release.cause, tones: false });
             }
             Order::Change(terms) => {
@@ -220,12 +235,16 @@ impl Leg {
                 let stage = if ringing { Stage::Ringing } else { Stage::InBand };
                 let media = self.stream(Direction::SendRecv).filter(|_| audible);
                 self.told = media.clone().or(self.told.take());
-                words.push(Word::Progress { stage, fork, media });
+                let told = Told { user_user: self.ahead.user_user.take(), ..self.ahead.clone() };
+                words.push(Word::Progress { stage, fork, media, told });
             }
-            call::Word::Answer(_) => {
+            call::Word::Answer(answer) => {
                 self.told = self.stream(Direction::SendRecv);
-                words.extend(self.told.clone().map(|media| Word::Answer { fork, media }));
+                let told = self.answered(*answer);
+                words.extend(self.told.clone().map(|media| Word::Answer { fork, media, told }));
             }
+            call::Word::Name(name) => self.named(name),
+            call::Word::UserUser(UserUser(told)) => self.ahead.user_user = Some(told),
             call::Word::Digits(digits) => {
                 words.extend(digits.0.chars().filter_map(Digit::of).map(|digit| Word::Digit(digit, DIGIT)));
             }
@@ -233,12 +252,42 @@ impl Leg {
                 self.over = true;
                 words.push(Word::Released(release));
             }
-            call::Word::Setup(_)
-            | call::Word::Proceeding
-            | call::Word::Name(_)
-            | call::Word::Notice(_)
-            | call::Word::Facility(_)
-            | call::Word::UserUser(_) => {}
+            call::Word::Setup(_) | call::Word::Proceeding | call::Word::Notice(_) | call::Word::Facility(_) => {}
+        }
+    }
+
+    /// Who answered, as the line is told.
+    fn answer(&self, told: Told) -> call::Answer {
+        let Told { party, user_user } = told;
+        let user_user = user_user.map(UserUser);
+        let Some(Party { number, name, withheld }) = party else {
+            return call::Answer { user_user, ..Default::default() };
+        };
+        let shown = shown(self.side, withheld, number.get());
+        let connected = Some(Connected { number: self.numbering.number(number.get()), shown });
+        let named = !name.get().is_empty();
+        let name = named.then_some(Name { party: q931::Party::Connected, text: name, restricted: withheld });
+        call::Answer { connected, name, user_user }
+    }
+
+    /// Who answered, as the line says.
+    fn answered(&mut self, answer: call::Answer) -> Told {
+        let call::Answer { connected, name, user_user } = answer;
+        name.into_iter().for_each(|name| self.named(name));
+        let known = self.ahead.party.take().unwrap_or_default();
+        let withheld = connected
+            .as_ref()
+            .is_some_and(|connected| connected.shown.unwrap_or_default().presentation == Presentation::Restricted);
+        let number = connected.filter(|_| !withheld).map(|connected| self.numbering.user(&connected.number));
+        let party = Party { number: Private(number.unwrap_or_default()), withheld, ..known };
+        let party = Some(party).filter(|party| *party != Party::default());
+        Told { party, user_user: user_user.map(|UserUser(told)| told) }
+    }
+
+    /// The name of who rings or answered.
+    fn named(&mut self, name: Name) {
+        if matches!(name.party, q931::Party::Called | q931::Party::Connected) && !name.restricted {
+            self.ahead.party.get_or_insert_default().name = printable(name.text);
         }
     }
 
@@ -270,6 +319,7 @@ impl Leg {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cause::Words;
     use crate::config::TrunkKind;
     use crate::leg::Terms;
     use crate::session::{Codec, Remote, Timeslot};
@@ -423,12 +473,21 @@ mod tests {
         let fork = Fork::default();
         let ringing = call::Word::Progress { ringing: true, audible: false };
         assert_eq!(heard(&mut leg, call::Word::Proceeding), []);
-        assert_eq!(heard(&mut leg, ringing), [Word::Progress { stage: Stage::Ringing, fork, media: None }]);
+        assert_eq!(
+            heard(&mut leg, ringing),
+            [Word::Progress { stage: Stage::Ringing, fork, media: None, told: Told::default() }]
+        );
         let stream = toward(4005, Direction::SendRecv);
         let audible = call::Word::Progress { ringing: false, audible: true };
         let media = Some(stream.clone());
-        assert_eq!(heard(&mut leg, audible), [Word::Progress { stage: Stage::InBand, fork, media }]);
-        assert_eq!(heard(&mut leg, call::Word::Answer(Box::default())), [Word::Answer { fork, media: stream }]);
+        assert_eq!(
+            heard(&mut leg, audible),
+            [Word::Progress { stage: Stage::InBand, fork, media, told: Told::default() }]
+        );
+        assert_eq!(
+            heard(&mut leg, call::Word::Answer(Box::default())),
+            [Word::Answer { fork, media: stream, told: Told::default() }]
+        );
         let mut words = Vec::new();
         leg.agreed(toward(4006, Direction::SendRecv), &mut words);
         assert_eq!(words, [Word::Media(toward(4006, Direction::SendRecv))]);
@@ -440,15 +499,58 @@ mod tests {
     #[test]
     fn a_line_that_calls_hears_the_far_end_and_is_told_its_stream_once() {
         let mut leg = caller();
-        let progress = |stage, terms| Order::Progress { stage, fork: Fork::default(), terms };
+        let progress = |stage, terms| Order::Progress { stage, fork: Fork::default(), terms, told: Told::default() };
         let stream = toward(4003, Direction::SendRecv);
         assert_eq!(ordered(&mut leg, progress(Stage::Other(181), None)), (vec![], vec![]));
         let rings = call::Order::Alert { audible: false };
         assert_eq!(ordered(&mut leg, progress(Stage::Ringing, None)), (vec![rings], vec![]));
         let heard = ordered(&mut leg, progress(Stage::InBand, Some(terms(Direction::SendRecv))));
         assert_eq!(heard, (vec![call::Order::Progress], vec![Word::Media(stream)]));
-        let answer = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default() };
+        let answer = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default(), told: Told::default() };
         assert_eq!(ordered(&mut leg, answer), (vec![call::Order::Answer(Box::default())], vec![]));
+    }
+
+    #[test]
+    fn who_answers_is_told_both_ways_with_what_users_tell_each_other() {
+        let numbering = Numbering { country: "1".into() };
+        let setup = Setup::new(Bearer::speech(Codec::Pcmu), Number::new(NumberType::UNKNOWN, "2060"));
+        let party = |withheld| Party {
+            number: Private(if withheld { String::new() } else { "+14255550100".into() }),
+            name: Private("Bob".into()),
+            withheld,
+        };
+        let user_user = Some(Private(b"\x04hi".to_vec()));
+        for withheld in [false, true] {
+            let (mut near, _, _) =
+                Leg::incoming(&access(Side::User), &numbering, &setup, toward(4003, Direction::SendRecv));
+            let told = Told { party: Some(party(withheld)), user_user: user_user.clone() };
+            let order = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default(), told: told.clone() };
+            let (orders, _) = ordered(&mut near, order);
+            let [call::Order::Answer(answer)] = &orders[..] else { panic!("{orders:?}") };
+            assert_eq!(answer.connected.clone().unwrap().shown.unwrap().screening, Screening::NotScreened);
+            let mut far = Leg::new(&access(Side::Network), &numbering, Some(toward(4003, Direction::SendRecv)));
+            let words = heard(&mut far, call::Word::Answer(answer.clone()));
+            let [Word::Answer { told: back, .. }] = &words[..] else { panic!("{words:?}") };
+            let name = Private(if withheld { String::new() } else { "Bob".into() });
+            assert_eq!(back, &Told { party: Some(Party { name, ..party(withheld) }), ..told });
+        }
+        // A name and a word while it rings; nobody's number in the answer.
+        let mut leg = called(Side::User);
+        leg.agreed(toward(4005, Direction::SendRecv), &mut Vec::new());
+        let name = Name { party: q931::Party::Called, text: Private("Bob".into()), restricted: false };
+        assert_eq!(heard(&mut leg, call::Word::Name(name)), []);
+        assert_eq!(heard(&mut leg, call::Word::UserUser(UserUser(Private(b"\x04hi".to_vec())))), []);
+        let words = heard(&mut leg, call::Word::Progress { ringing: true, audible: false });
+        let bob = Some(Party { name: Private("Bob".into()), ..Party::default() });
+        assert!(matches!(&words[..], [Word::Progress { told, .. }] if *told == Told { party: bob.clone(), user_user }));
+        let nobody = Connected { number: Number::new(NumberType::UNKNOWN, ""), shown: None };
+        let answer = call::Answer { connected: Some(nobody), ..Default::default() };
+        let words = heard(&mut leg, call::Word::Answer(Box::new(answer)));
+        assert!(matches!(&words[..], [Word::Answer { told, .. }] if *told == Told { party: bob, user_user: None }));
+        // The last word.
+        let bye = Release::normal("").with_words(Words { user_user: Some(Private(vec![4])), ..Words::default() });
+        let (orders, _) = ordered(&mut leg, Order::Release(bye));
+        assert!(matches!(orders[..], [call::Order::Enclose(_), call::Order::Release { .. }]));
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn party(entry: &Address<'_>, withheld: bool) -> Party {
 }
 
 /// Does Privacy ask for this?
-fn is_private<'a>(mut values: impl Iterator<Item = &'a [u8]>, wanted: &[u8]) -> bool {
+pub(super) fn is_private<'a>(mut values: impl Iterator<Item = &'a [u8]>, wanted: &[u8]) -> bool {
     values.any(|value| value.split(|octet| b";, ".contains(octet)).any(|word| word.eq_ignore_ascii_case(wanted)))
 }
 

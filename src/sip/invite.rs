@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use crate::config::{Profile, Trunk, TrunkKind};
 use crate::hop::{Hop, Transport, in_uri};
-use crate::leg::{Parties, Passage};
+use crate::leg::{Parties, Party, Passage};
 use crate::private::Private;
 use crate::sip::offer_answer::Body;
 use crate::sip::session_timer::{self, INTERVAL, LEAST};
@@ -110,25 +110,37 @@ pub fn parties(trunk: &Trunk, invite: &Message) -> Parties {
     let to = || invite.address(Name::To).ok()?.uri.user();
     let called = invite.uri().and_then(Uri::user).or_else(to).unwrap_or_default();
     let from = invite.address(Name::From).ok();
-    let asserted = || {
-        let mut addresses = invite.elements(Name::PAssertedIdentity).filter_map(Address::parse);
-        addresses.find(|address| address.uri.user().is_some())
-    };
-    let asserted = trunk.switches.forward_pai.then(asserted).flatten();
     let anonymous = from.is_none_or(|from| is_anonymous(from.uri));
-    let caller = asserted.or(from.filter(|_| !anonymous));
-    let private = invite
-        .all(Name::Privacy)
-        .any(|value| value.split(|octet| b";, ".contains(octet)).any(|word| word.eq_ignore_ascii_case(b"id")));
+    let caller = asserted(trunk, invite).or(from.filter(|_| !anonymous));
     Parties {
         called: Private(called.to_owned()),
         calling: Private(caller.and_then(|caller| caller.uri.user()).unwrap_or_default().to_owned()),
         name: Private(caller.map(|caller| caller.display_text()).unwrap_or_default()),
-        withheld: private || anonymous,
+        withheld: asks_for_privacy(invite) || anonymous,
         diversions: diversion::read(invite),
         user_user: user_to_user::read(invite),
         referral: None,
     }
+}
+
+/// Who answers, by a peer's response.
+pub fn connected(trunk: &Trunk, response: &Message) -> Option<Party> {
+    let address = asserted(trunk, response)?;
+    Some(Party {
+        number: Private(address.uri.user().unwrap_or_default().to_owned()),
+        name: Private(address.display_text()),
+        withheld: asks_for_privacy(response),
+    })
+}
+
+/// Whom the trunk vouches for (RFC 3325), where it is believed.
+fn asserted<'m>(trunk: &Trunk, message: &'m Message) -> Option<Address<'m>> {
+    let mut addresses = message.elements(Name::PAssertedIdentity).filter_map(Address::parse);
+    addresses.find(|address| address.uri.user().is_some()).filter(|_| trunk.switches.forward_pai)
+}
+
+fn asks_for_privacy(message: &Message) -> bool {
+    diversion::is_private(message.all(Name::Privacy), b"id")
 }
 
 /// Where this trunk reaches us: the Contact of everything that begins or refreshes a dialog.
@@ -197,10 +209,24 @@ fn from(trunk: &Trunk, parties: &Parties) -> String {
         return format!("\"Anonymous\" <{ANONYMOUS}>");
     }
     let caller = own_uri(trunk, parties.calling.get());
-    match parties.name.0.as_str() {
-        "" => format!("<{caller}>"),
-        name => format!("\"{}\" <{caller}>", name.replace('\\', "\\\\").replace('"', "\\\"")),
+    named(&parties.name, &caller)
+}
+
+fn named(name: &Private<String>, uri: &str) -> String {
+    match name.get().as_str() {
+        "" => format!("<{uri}>"),
+        name => format!("\"{}\" <{uri}>", name.replace('\\', "\\\\").replace('"', "\\\"")),
     }
+}
+
+/// Vouches for who answers, where the trunk wants that (ForwardPAI).
+pub fn identified(builder: Builder, trunk: &Trunk, party: Option<&Party>) -> Builder {
+    let Some(party) = party.filter(|party| trunk.switches.forward_pai && !party.number.get().is_empty()) else {
+        return builder;
+    };
+    builder
+        .header(Name::PAssertedIdentity, named(&party.name, &own_uri(trunk, party.number.get())))
+        .maybe(Name::Privacy, party.withheld.then_some("id"))
 }
 
 /// The URI by which Microsoft's servers know the one who calls because it was asked to: the signature in Referred-By

@@ -7,14 +7,15 @@ use crate::cause::{Diagnostics, Guilty, Release, Words, reason_phrase};
 use crate::config::{Trunk, TrunkKind};
 use crate::private::Private;
 use crate::sip::negotiate::Warning;
+use crate::sip::user_to_user;
 use crate::wire::sip::{Builder, Message, Name};
 
 /// What a peer's refusal becomes: its cause and its own words, under the `status` that the other side shall hear.
 pub fn refused_by(refusal: &Message, status: u16, why: impl Into<Cow<'static, str>>) -> Release {
     let written = |name| refusal.value(name).map(|value| Private(String::from_utf8_lossy(value).into_owned()));
-    let words = Words { warning: written(Name::Warning), diagnostics: written(Name::MsDiagnostics) };
-    let words = (words != Words::default()).then(|| Box::new(words));
-    Release { words, ..Release::refused(status, refusal.q850(), why) }
+    let (warning, diagnostics) = (written(Name::Warning), written(Name::MsDiagnostics));
+    let words = Words { warning, diagnostics, user_user: user_to_user::read(refusal) };
+    Release::refused(status, refusal.q850(), why).with_words(words)
 }
 
 /// How a transfer's new call stands, for those who asked for it (RFC 3515 section 2.4.5): a status line, and behind it what

@@ -8,7 +8,7 @@ use super::*;
 use crate::call::{FromSpan, SpanOrder, Way};
 use crate::cause::Cause;
 use crate::hop::SpanId;
-use crate::isdn::call::{Access, Order, Setup, Word};
+use crate::isdn::call::{Access, Answer, Order, Setup, Word};
 use crate::isdn::line::{Line, Output as Said, Terms};
 use crate::isdn::timeslots::{CallId, Carrier, Counting, Hunt, Slot, Span};
 use crate::private::Private;
@@ -26,8 +26,8 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    fn new() -> Exchange {
-        let access = Access::new(q931::Side::Network, Dialect::Ni2, Codec::Pcmu);
+    fn new(dialect: Dialect) -> Exchange {
+        let access = Access::new(q931::Side::Network, dialect, Codec::Pcmu);
         let span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
         let terms = Terms { hunt: Hunt::Ascending, ..Terms::new(Arc::new(access), vec![span]) };
         Exchange { line: Line::new(terms), words: Vec::new() }
@@ -42,13 +42,21 @@ impl World {
 
     /// The same, with this line in the section of the line.
     fn with_line_set(key: &str) -> World {
-        World::with_the_line(&format!("{key}\n{}", INI.replace("[HybridVoiceRoutes]\n", ROUTES)))
+        World::with_line_where("", &format!("{key}\n"))
+    }
+
+    /// The same with more lines in `[Lync]`, and more sections.
+    fn with_line_where(lync: &str, more: &str) -> World {
+        let ini = INI.replace("[HybridVoiceRoutes]\n", ROUTES).replace("[Lync]\n", &format!("[Lync]\n{lync}"));
+        World::with_the_line(&format!("{more}{ini}"))
     }
 
     /// A world with a line that takes the calls of `LineRoute`; what `ini` begins with is of the line's section.
     fn with_the_line(ini: &str) -> World {
-        let mut world = World::with(read(&format!("{LINE}{ini}")));
-        world.exchange = Some(Exchange::new());
+        let config = read(&format!("{LINE}{ini}"));
+        let dialect = config.spans[0].dialect;
+        let mut world = World::with(config);
+        world.exchange = Some(Exchange::new(dialect));
         world.alarms(Alarms::NONE);
         world.pass(seconds(2));
         world.seen();
@@ -221,17 +229,12 @@ fn a_line_calls_lync() {
 /// What an INVITE says of who was called before, the line hears where its trunk tells it, and back.
 #[test]
 fn who_was_called_before_goes_both_ways_and_so_does_what_users_tell_each_other() {
-    let told = "[Lync]\nForwardCallHistory=True\n";
-    let ini =
-        INI.replace("[HybridVoiceRoutes]\n", "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n").replace("[Lync]\n", told);
-    let mut world = World::with_the_line(&format!("[Gateway4]\nForwardCallHistory=True\n{ini}"));
+    let told = "ForwardCallHistory=True\n";
+    let mut world = World::with_line_where(told, &format!("[Gateway4]\n{told}"));
     let history = "History-Info: <sip:+13125550177@sip.pstnhub.microsoft.com;user=phone?Reason=SIP;cause=486;text=\"x\">;index=1\n";
     let more = format!("{history}User-to-User: 04616263;encoding=hex\n");
     let a = world.invite_to(LYNC, "+13125556789", &more, &secret("0 8"));
-    let words = &world.exchange.as_ref().unwrap().words;
-    let setup =
-        words.iter().find_map(|(_, word)| if let Word::Setup(setup) = word { Some(setup.clone()) } else { None });
-    let setup = setup.unwrap();
+    let setup = heard(&world, |word| if let Word::Setup(setup) = word { Some(setup.clone()) } else { None });
     let from = setup.redirecting.unwrap();
     assert_eq!((from.number.digits.get().as_str(), from.reason), ("3125550177", Some(q931::Reason::BUSY)));
     assert_eq!((setup.original, setup.user_user.unwrap().0.get().as_slice()), (None, &b"\x04abc"[..]));
@@ -246,7 +249,7 @@ fn who_was_called_before_goes_both_ways_and_so_does_what_users_tell_each_other()
     };
     setup.original = Some(q931::OriginalCalled(redirecting("3125550101", q931::Reason::UNCONDITIONAL)));
     setup.redirecting = Some(redirecting("3125550102", q931::Reason::NO_ANSWER));
-    setup.user_user = Some(q931::UserUser(crate::private::Private(b"\x04hi".to_vec())));
+    setup.user_user = Some(q931::UserUser(Private(b"\x04hi".to_vec())));
     world.on_line(|line, now, out| assert!(line.place(now, setup, out).is_ok()));
     world.run();
     let lync = world.rung(LYNC);
@@ -262,6 +265,48 @@ fn who_was_called_before_goes_both_ways_and_so_does_what_users_tell_each_other()
     assert_eq!(history, expected);
     assert_eq!(invite.text(Name::UserToUser), Some("046869;encoding=hex;purpose=isdn-uui"));
     world.answer(lync, 486, "");
+    world.line_rests();
+}
+
+/// The last word to the exchange that this reads.
+fn heard<T>(world: &World, read: impl Fn(&Word) -> Option<T>) -> T {
+    world.exchange.as_ref().unwrap().words.iter().rev().find_map(|(_, word)| read(word)).unwrap()
+}
+
+#[test]
+fn who_answers_and_what_users_tell_goes_both_ways() {
+    let mut world = World::with_line_where("ForwardPAI=True\n", "[Span1]\nSwitch=euroisdn\n");
+    let says = |octet| q931::UserUser(Private(vec![4, octet]));
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, Order::Enclose(says(1)));
+    world.exchange_says(call, Order::Alert { audible: false });
+    assert_eq!(world.told(a, 180).text(Name::UserToUser), Some("0401;encoding=hex;purpose=isdn-uui"));
+    let number = q931::Number::new(NumberType::NATIONAL, "3125550199");
+    let connected = Some(q931::Connected { number, shown: None });
+    world.exchange_says(call, Order::Answer(Box::new(Answer { connected, user_user: Some(says(2)), name: None })));
+    let answer = world.told(a, 200);
+    assert_eq!(answer.text(Name::PAssertedIdentity), Some("<sip:+13125550199@ms1.contoso.com;user=phone>"));
+    assert_eq!(answer.text(Name::UserToUser), Some("0402;encoding=hex;purpose=isdn-uui"));
+    world.ack(a, "");
+    world.exchange_says(call, Order::Enclose(says(3)));
+    world.exchange_says(call, Order::Release { cause: Cause::NORMAL, tones: false });
+    assert_eq!(world.asked(a, Method::Bye).text(Name::UserToUser), Some("0403;encoding=hex;purpose=isdn-uui"));
+    world.line_rests();
+
+    world.exchange_calls("2065550123", "4255550100");
+    let lync = world.rung(LYNC);
+    let who = "P-Asserted-Identity: \"Bob\" <sip:+14255550199@contoso.com;user=phone>\nPrivacy: id\n";
+    world.reply(lync, Method::Invite, 200, "far", &format!("{who}User-to-User: 0404\n"), &secret("0"));
+    let answer = heard(&world, |word| if let Word::Answer(answer) = word { Some(answer.clone()) } else { None });
+    let connected = answer.connected.unwrap();
+    assert_eq!((connected.number.kind, connected.number.digits.get().as_str()), (NumberType::NATIONAL, "4255550199"));
+    assert_eq!(connected.shown.unwrap().presentation, q931::Presentation::Restricted);
+    assert_eq!(answer.user_user, Some(says(4)));
+    world.ask(lync, Method::Bye, "User-to-User: 0405;purpose=isdn-uui\n", "");
+    let last =
+        heard(&world, |word| if let Word::Released(release) = word { release.user_user().cloned() } else { None });
+    assert_eq!(last.get(), &[4, 5]);
     world.line_rests();
 }
 
@@ -358,17 +403,16 @@ fn what_the_exchange_refuses_lync_hears_as_a_status() {
 /// The line that calls is told by the rules of the trunk that refuses, and so is who calls the line.
 #[test]
 fn rules_change_what_a_line_refuses_and_what_it_is_told() {
-    let rules = "[ResponseCodeRules A]\nBusy=486 => 486/34\nAbsent=0/20 => 480/19\n[Lync]\nResponseCodeRules=A\n";
-    let ini =
-        INI.replace("[HybridVoiceRoutes]\n", "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n").replace("[Lync]\n", rules);
-    let mut world = World::with_the_line(&ini.replace("[Gateway1]\n", "[Gateway1]\nResponseCodeRules=A\n"));
-    world.exchange_calls("2065550123", "4255550100");
-    let lync = world.rung(LYNC);
-    world.answer(lync, 486, "");
-    assert!(world.seen().contains("line:Released(34)"));
-    world.line_rests();
+    let rules = "[ResponseCodeRules A]\nBusy=486 => 486/34\nAbsent=0/20 => 480/19\n";
+    let named = "ResponseCodeRules=A\n";
+    let world = || World::with_line_where(named, &format!("{rules}[Gateway4]\n{named}"));
+    let mut called = world();
+    called.exchange_calls("2065550123", "4255550100");
+    called.answer(called.rung(LYNC), 486, "");
+    assert!(called.seen().contains("line:Released(34)"));
+    called.line_rests();
 
-    let mut world = World::with_the_line(&format!("[Gateway4]\nResponseCodeRules=A\n{ini}"));
+    let mut world = world();
     let a = world.invite(LYNC, &secret("0 8"));
     let call = world.on_exchange();
     world.exchange_says(call, Order::Release { cause: Cause(20), tones: false });
@@ -536,7 +580,7 @@ fn a_line_that_an_operator_takes_down_loses_its_calls_and_has_its_alarms_when_it
 #[test]
 fn a_line_without_a_gateway_refuses_its_calls() {
     let mut world = World::with(read(&format!("{INI}[Span1]\n")));
-    world.exchange = Some(Exchange::new());
+    world.exchange = Some(Exchange::new(Dialect::Ni2));
     world.alarms(Alarms::NONE);
     world.pass(seconds(2));
     world.seen();

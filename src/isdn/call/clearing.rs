@@ -6,9 +6,9 @@
 //! 4. RELEASE is answered by RELEASE COMPLETE, unless ours is out as well (section 5.3.5).
 
 use super::{Call, Fault, Output, State, Timeslot, Word};
-use crate::cause::{Cause, Guilty, Release};
+use crate::cause::{Cause, Guilty, Release, Words};
 use crate::time::Instant;
-use crate::wire::q931::{self, Flaw, Kind, Message, Side, id};
+use crate::wire::q931::{self, Flaw, Kind, Location, Message, Side, UserUser, id};
 
 impl Call {
     pub(super) fn release(&mut self, now: Instant, cause: Cause, tones: bool, out: &mut Vec<Output>) {
@@ -19,7 +19,8 @@ impl Call {
             // Nobody hears us (section 5.8.9).
             State::Active { t309: Some(_) } => self.free(Timeslot::Unsure, out),
             _ if tones && self.access.side == Side::Network => {
-                self.send(self.message(Kind::Disconnect).with(&told).with(&self.in_band()), out);
+                let message = self.message(Kind::Disconnect).with(&told).with(&self.in_band());
+                self.send_enclosing(message, out);
                 self.state = State::Tones { t306: now + self.access.timers.t306, cause };
             }
             _ => self.disconnect(now, told, out),
@@ -34,7 +35,8 @@ impl Call {
 
     pub(super) fn disconnect(&mut self, now: Instant, cause: q931::Cause, out: &mut Vec<Output>) {
         self.enquiry = None;
-        self.send(self.message(Kind::Disconnect).with(&cause), out);
+        let message = self.message(Kind::Disconnect).with(&cause);
+        self.send_enclosing(message, out);
         self.state = State::DisconnectRequest { t305: now + self.access.timers.t305, cause: cause.value };
     }
 
@@ -59,10 +61,10 @@ impl Call {
             _ if self.access.listens && self.is_outgoing() && !self.is_active() && Call::is_audible(message) => {
                 self.enquiry = None;
                 out.push(Output::Word(Word::Progress { ringing: false, audible: true }));
-                self.state = State::Listening { t306: now + self.access.timers.t306, release: theirs(cause) };
+                self.state = State::Listening { t306: now + self.access.timers.t306, release: theirs(message) };
             }
             _ => {
-                self.farewell(theirs(cause), out);
+                self.farewell(theirs(message), out);
                 self.ask_release(now, told, out);
             }
         }
@@ -92,7 +94,7 @@ impl Call {
 
     /// RELEASE COMPLETE, or the last there is to be said.
     pub(super) fn gone(&mut self, message: &Message, out: &mut Vec<Output>) {
-        self.farewell(theirs(message.get()), out);
+        self.farewell(theirs(message), out);
         self.free(Timeslot::Freed, out);
     }
 
@@ -148,12 +150,19 @@ impl Call {
     }
 }
 
-/// A cause of the far end's, or none.
-fn theirs(cause: Option<q931::Cause>) -> Release {
-    let value = cause.map_or(Cause::UNSPECIFIED, |cause| cause.value);
+/// The far end's end of the call: its cause, or none, and its user's last word.
+fn theirs(message: &Message) -> Release {
+    let cause = message.get::<q931::Cause>();
+    let value = cause.as_ref().map_or(Cause::UNSPECIFIED, |cause| cause.value);
     let guilty = match value {
         Cause::NORMAL | Cause::UNSPECIFIED => Guilty::Nobody,
         _ => Guilty::Network,
     };
-    Release::new(guilty, value, value.text())
+    let user_user = message.get().map(|UserUser(told)| told);
+    let release = Release::new(guilty, value, value.text()).with_words(Words { user_user, ..Words::default() });
+    match cause {
+        // RFC 3398 section 7.2.4.1: nobody else need be asked.
+        Some(q931::Cause { value: Cause::REJECTED, location: Location::USER, .. }) => release.with_status(603),
+        _ => release,
+    }
 }

@@ -43,8 +43,15 @@ impl Call {
         }
         let state = State::OverlapReceiving { t302: now + access.timers.t302, setup: Box::new(setup) };
         let channel = access.named(Channel { exclusive: true, ..channel });
-        let mut call =
-            Call { access, reference: message.reference.reply(), channel, slot_told: false, state, enquiry: None };
+        let mut call = Call {
+            access,
+            reference: message.reference.reply(),
+            channel,
+            slot_told: false,
+            state,
+            enquiry: None,
+            enclosed: None,
+        };
         if call.is_whole() {
             call.number_whole(now, out);
         } else {
@@ -118,7 +125,8 @@ impl Call {
 
     pub(super) fn alert(&mut self, audible: bool, out: &mut Vec<Output>) {
         if matches!(self.state, State::IncomingProceeding) {
-            self.send(self.message(Kind::Alerting).with_all(audible.then(|| self.in_band()).as_ref()), out);
+            let message = self.message(Kind::Alerting).with_all(audible.then(|| self.in_band()).as_ref());
+            self.send_enclosing(message, out);
             self.state = State::Received;
         } else if audible {
             self.progress(out);
@@ -127,7 +135,8 @@ impl Call {
 
     pub(super) fn progress(&mut self, out: &mut Vec<Output>) {
         if matches!(self.state, State::IncomingProceeding | State::Received) {
-            self.send(self.message(Kind::Progress).with(&self.in_band()), out);
+            let message = self.message(Kind::Progress).with(&self.in_band());
+            self.send_enclosing(message, out);
         }
     }
 
@@ -135,9 +144,10 @@ impl Call {
         if !matches!(self.state, State::IncomingProceeding | State::Received) {
             return;
         }
-        let private = self.access.dialect.is_private();
+        let (dialect, private) = (self.access.dialect, self.access.dialect.is_private());
         let name = answer.name.filter(|_| private).map(|name| name.facility(1, private));
-        let message = self.message(Kind::Connect).with_all(&answer.connected).with_all(&name);
+        let connected = answer.connected.filter(|_| dialect.tells_who_answered());
+        let message = self.message(Kind::Connect).with_all(&connected).with_all(&name);
         self.send(message.with_all(&answer.user_user), out);
         self.state = if self.access.awaits_connect_ack() {
             State::ConnectRequest { t313: now + self.access.timers.t313 }

@@ -32,7 +32,7 @@ impl Call {
         out.push(Output::Message(message.clone()));
         let state =
             State::Initiated { t303: now + access.timers.t303, again: Some(message), name, whole: setup.complete };
-        Call { access, reference, channel, slot_told: true, state, enquiry: None }
+        Call { access, reference, channel, slot_told: true, state, enquiry: None, enclosed: None }
     }
 
     /// No answer to our SETUP.

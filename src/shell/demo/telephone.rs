@@ -246,7 +246,11 @@ impl Agent {
         for line in 0..self.lines.len() {
             let Some(call) = self.call(line) else { continue };
             let answer = call.answer_at.take_if(|at| *at <= now.mono);
-            let answer = answer.map(|_| leg::Order::Answer { terms: call.terms.clone(), fork: Fork(0) });
+            let answer = answer.map(|_| leg::Order::Answer {
+                terms: call.terms.clone(),
+                fork: Fork(0),
+                told: leg::Told::default(),
+            });
             if call.leg.timeout().is_some_and(|at| at <= now.mono) {
                 self.with_leg(line, |leg, now, random, out| leg.tick(now, random, out));
             }
@@ -432,7 +436,10 @@ impl Agent {
         let answer_at = Some(now.mono + RINGS);
         let call = Call { leg, terms, invite: None, answer_at, sound: Sound::Idle(handset) };
         self.begin(line, call, Vec::new());
-        self.tell_leg(line, leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None });
+        self.tell_leg(
+            line,
+            leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None, told: leg::Told::default() },
+        );
         self.tell(line, What::Called);
     }
 

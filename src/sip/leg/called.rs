@@ -17,15 +17,16 @@ use std::time::Duration;
 use super::confirmed::{Confirmed, Unacked};
 use super::{Base, Incoming, Output, RINGING, Received, Rejection, State, Step, excused, hung_up};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
-use crate::leg::{Fork, Order, Stage, Terms, Word};
+use crate::leg::{Fork, Order, Stage, Terms, Told, Word};
 use crate::random::Random;
 use crate::sip::dialog::Dialog;
-use crate::sip::invite::{PRODUCT, abilities, dated, parties};
+use crate::sip::invite::{PRODUCT, abilities, dated, identified, parties};
 use crate::sip::negotiate::{Said, Warning};
 use crate::sip::offer_answer::{Body, OfferAnswer, Unusable, described, finish};
 use crate::sip::reliable::{Reliable, Repeat};
 use crate::sip::response::response_to;
 use crate::sip::session_timer::{self, LEAST, SessionTimer, TooSmall};
+use crate::sip::user_to_user;
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Builder, Message, Method, Name, Refresher, SessionExpires};
 
@@ -43,7 +44,7 @@ pub(super) struct Called {
     expires: Option<SessionExpires>,
     reliably: Reliably,
     /// An answer of the call that waits for a PRACK.
-    answer: Option<(Terms, Fork)>,
+    answer: Option<(Terms, Fork, Told)>,
     reassure: Reassure,
     end: Instant,
 }
@@ -124,11 +125,11 @@ impl Called {
 
     pub(super) fn order(mut self: Box<Self>, step: &mut Step<'_>, order: Order) -> State {
         match order {
-            Order::Progress { stage, fork, terms } => {
-                self.progress(step, stage, fork, terms.as_ref());
+            Order::Progress { stage, fork, terms, told } => {
+                self.progress(step, stage, fork, terms.as_ref(), &told);
                 State::Called(self)
             }
-            Order::Answer { terms, fork } => self.answer(step, terms, fork),
+            Order::Answer { terms, fork, told } => self.answer(step, terms, fork, told),
             Order::Release(release) => self.refuse(step, &release, None),
             Order::Change(_) => {
                 let why = "the call is not answered yet";
@@ -141,7 +142,7 @@ impl Called {
         }
     }
 
-    fn progress(&mut self, step: &mut Step<'_>, stage: Stage, fork: Fork, terms: Option<&Terms>) {
+    fn progress(&mut self, step: &mut Step<'_>, stage: Stage, fork: Fork, terms: Option<&Terms>, told: &Told) {
         let at = self.branch(step, fork);
         let (offered, reliably) = (self.offered, self.reliably);
         let Some(branch) = self.branches.get_mut(at) else { return };
@@ -164,6 +165,7 @@ impl Called {
         }
         branch.said = said;
         let builder = dialog_forming(step, &self.invite, status, branch.dialog.local_tag());
+        let builder = user_to_user::write(builder, told.user_user.as_ref());
         if reliable {
             let rseq = branch.reliable.number();
             let builder = builder.header(Name::Require, "100rel").header(Name::RSeq, rseq);
@@ -202,10 +204,10 @@ impl Called {
         }
     }
 
-    fn answer(mut self: Box<Self>, step: &mut Step<'_>, terms: Terms, fork: Fork) -> State {
+    fn answer(mut self: Box<Self>, step: &mut Step<'_>, terms: Terms, fork: Fork, told: Told) -> State {
         let at = self.branch(step, fork);
         if self.branches.get(at).is_some_and(|branch| branch.reliable.holds_answer()) {
-            self.answer = Some((terms, fork));
+            self.answer = Some((terms, fork, told));
             return State::Called(self);
         }
         let Some(mut branch) = (at < self.branches.len()).then(|| self.branches.swap_remove(at)) else {
@@ -220,6 +222,8 @@ impl Called {
             }
         };
         let builder = dialog_forming(step, &self.invite, 200, branch.dialog.local_tag());
+        let builder = identified(builder, &step.base.trunk, told.party.as_ref());
+        let builder = user_to_user::write(builder, told.user_user.as_ref());
         let response = finish(with_timer(builder, self.expires), body);
         step.agreed(&branch.media);
         self.push(step, Some(response.clone()));
@@ -302,7 +306,7 @@ impl Called {
         }
         self.push(step, next);
         match self.answer.take() {
-            Some((terms, fork)) => self.answer(step, terms, fork),
+            Some((terms, fork, told)) => self.answer(step, terms, fork, told),
             None => State::Called(self),
         }
     }
@@ -460,5 +464,6 @@ fn refusal(
     let status = release.final_status();
     let builder = response_to(&invite.message, invite.flow, status, reason_phrase(status), Some(tag));
     let builder = dated(builder.header(Name::Server, PRODUCT), now);
+    let builder = user_to_user::write(builder, release.user_user());
     excused(builder, &base.trunk, release, Some(status), warning)
 }

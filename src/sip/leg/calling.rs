@@ -18,15 +18,17 @@ use super::confirmed::Confirmed;
 use super::leaving::Leaving;
 use super::{RINGING, Received, RequestId, State, Step, unanswered};
 use crate::cause::{Cause, Guilty, Release, reason_phrase};
-use crate::leg::{Fork, Order, Parties, Stage, Terms, Word};
+use crate::config::Trunk;
+use crate::leg::{Fork, Order, Parties, Stage, Terms, Told, Word};
 use crate::session::Stream;
 use crate::sip::dialog::Dialog;
-use crate::sip::invite::{Names, PRODUCT, invite, with_interval};
+use crate::sip::invite::{Names, PRODUCT, connected, invite, with_interval};
 use crate::sip::offer_answer::OfferAnswer;
 use crate::sip::reason::refused_by;
 use crate::sip::reliable::Heard;
 use crate::sip::session_timer::{LEAST, SessionTimer};
 use crate::sip::transaction::Failure;
+use crate::sip::user_to_user;
 use crate::time::Instant;
 use crate::wire::sip::{Message, Method, Name, Refresher};
 
@@ -55,7 +57,7 @@ struct Early {
     dialog: Dialog,
     media: OfferAnswer,
     heard: Heard,
-    said: Option<(Stage, Option<Stream>)>,
+    said: Option<(Stage, Option<Stream>, Told)>,
 }
 
 impl Calling {
@@ -129,10 +131,11 @@ impl Calling {
             183 => Stage::InBand,
             status => Stage::Other(status),
         };
-        let said = Some((stage, media.clone()));
+        let told = told(&step.base.trunk, response);
+        let said = Some((stage, media.clone(), told.clone()));
         if early.said != said {
             early.said = said;
-            step.say(Word::Progress { stage, fork: early.fork, media });
+            step.say(Word::Progress { stage, fork: early.fork, media, told });
         }
         State::Calling(self)
     }
@@ -171,7 +174,8 @@ impl Calling {
         match winner.conclude(response) {
             Ok(stream) => {
                 step.base.told = Some(stream.clone());
-                step.say(Word::Answer { fork: winner.fork, media: stream });
+                let told = told(&step.base.trunk, response);
+                step.say(Word::Answer { fork: winner.fork, media: stream, told });
                 let agreed = response.session_expires();
                 let timer = agreed.map(|agreed| SessionTimer::start(step.now.mono, agreed, Refresher::Uac));
                 State::Confirmed(Box::new(Confirmed::calling(winner.dialog, winner.media, timer, response)))
@@ -216,8 +220,9 @@ impl Calling {
             Some(Method::Update) => {
                 if early_update(step, &mut early.dialog, &mut early.media, &received) {
                     let (stage, media) = (Stage::InBand, early.media.stream().cloned());
-                    early.said = Some((stage, media.clone()));
-                    step.say(Word::Progress { stage, fork: early.fork, media });
+                    let told = told(&step.base.trunk, &received.message);
+                    early.said = Some((stage, media.clone(), told.clone()));
+                    step.say(Word::Progress { stage, fork: early.fork, media, told });
                 }
             }
             // Only the caller may end an early dialog so; still nothing is gained by arguing.
@@ -276,6 +281,10 @@ impl Early {
         let why = "the peer answered the call without answering our offer";
         self.media.settle().ok_or_else(|| Release::new(Guilty::Peer, Cause::PROTOCOL, why).with_status(502))
     }
+}
+
+fn told(trunk: &Trunk, message: &Message) -> Told {
+    Told { party: connected(trunk, message), user_user: user_to_user::read(message) }
 }
 
 fn send_invite(step: &mut Step<'_>, invite: &Message) -> RequestId {

@@ -25,7 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cause::{Cause, Guilty, Release, reason_phrase};
+use crate::cause::{Cause, Guilty, Release, Words, reason_phrase};
 use crate::config::{Trunk, TrunkKind};
 use crate::hop::{Flow, Hop, Target, Transport};
 use crate::leg::{Order, Parties, Terms, Wish, Word};
@@ -38,7 +38,7 @@ use crate::sip::offer_answer::{OfferAnswer, OutOfTurn, Unusable, described};
 use crate::sip::reason::excused;
 use crate::sip::response::response_to;
 use crate::sip::transaction::{Failure, LIFETIME, ServerId};
-use crate::sip::uas;
+use crate::sip::{uas, user_to_user};
 use crate::time::{Instant, Now, soonest};
 use crate::wire::sip::{Builder, Message, Method, Name, Replaces, Uri};
 
@@ -549,7 +549,8 @@ impl Step<'_> {
     /// Ends the dialog with a BYE that says why.
     fn bye(&mut self, dialog: &mut Dialog, release: &Release) -> RequestId {
         let builder = dated(dialog.request(Method::Bye).header(Name::UserAgent, PRODUCT), self.now);
-        let message = excused(builder, &self.base.trunk, release, None, None).empty_body();
+        let builder = excused(builder, &self.base.trunk, release, None, None);
+        let message = user_to_user::write(builder, release.user_user()).empty_body();
         self.send(dialog, message)
     }
 
@@ -588,7 +589,8 @@ impl Step<'_> {
 
 /// Why the peer ended the call, by its BYE or CANCEL.
 fn hung_up(message: &Message, why: &'static str) -> Release {
-    Release { cause: message.q850().unwrap_or(Cause::NORMAL), ..Release::normal(why) }
+    let words = Words { user_user: user_to_user::read(message), ..Words::default() };
+    Release { cause: message.q850().unwrap_or(Cause::NORMAL), ..Release::normal(why) }.with_words(words)
 }
 
 /// A request of ours that got no answer.

@@ -94,6 +94,11 @@ impl Dialect {
         matches!(self, Dialect::EuroIsdn | Dialect::Qsig)
     }
 
+    /// Does CONNECT say under which number it was answered?
+    pub fn tells_who_answered(self) -> bool {
+        matches!(self, Dialect::EuroIsdn | Dialect::Qsig)
+    }
+
     /// Does SETUP say that its number is whole?
     pub fn says_sending_complete(self) -> bool {
         self == Dialect::EuroIsdn

@@ -249,14 +249,26 @@ fn setup_says_all_in_each_dialect_and_the_far_end_reads_it() {
 
 #[test]
 fn what_users_and_services_tell_each_other_goes_through() {
-    let mut ladder = Ladder::called(Side::User);
-    ladder.orders(Order::Answer(Box::new(Answer {
+    let last = |ladder: &mut Ladder| match ladder.out.pop() {
+        Some(Output::Message(octets)) => format!("{:?}", Message::read(&octets).unwrap()),
+        other => panic!("{other:?}"),
+    };
+    let answer = Answer {
         connected: Some(Connected { number: Number::new(NumberType::NATIONAL, "4255550100"), shown: None }),
         name: None,
         user_user: Some(UserUser(Private(b"\x04hi".to_vec()))),
-    })));
-    let Some(Output::Message(octets)) = ladder.out.pop() else { panic!("no CONNECT") };
-    assert_eq!(format!("{:?}", Message::read(&octets).unwrap()), "CONNECT 1* 4c 7e");
+    };
+    let (bearer, called) = ("04038090a2", "7005a132303630");
+    let mut ladder = Ladder::called(Side::User);
+    for (dialect, connect) in [(Dialect::Ni2, "CONNECT 1* 7e"), (Dialect::EuroIsdn, "CONNECT 1* 4c 7e")] {
+        let access = Access::new(Side::User, dialect, Codec::Pcmu);
+        ladder = Ladder::called_with(access, &format!("{bearer} 1803a98383 {called}")).unwrap();
+        ladder.orders(Order::Enclose(UserUser(Private(vec![4, 1]))));
+        ladder.orders(Order::Alert { audible: false });
+        assert_eq!(last(&mut ladder), "ALERTING 1* 7e");
+        ladder.orders(Order::Answer(Box::new(answer.clone())));
+        assert_eq!(last(&mut ladder), connect);
+    }
     ladder.hears(Kind::ConnectAck, "").out.clear();
     ladder.orders(Order::Notify(Notification(0x79))).says(["-> NOTIFY"]);
     ladder.orders(Order::UserUser(UserUser(Private(vec![4])))).says(["-> USER INFORMATION"]);
@@ -264,4 +276,11 @@ fn what_users_and_services_tell_each_other_goes_through() {
     ladder.hears(Kind::UserInformation, "7e020441").says(["UserUser"]);
     ladder.hears(Kind::Facility, "1c0991a106020101020106").says(["Facility"]);
     ladder.hears(Kind::CongestionControl, "").says([]);
+    ladder.orders(Order::Enclose(UserUser(Private(vec![4, 2]))));
+    ladder.orders(Order::Release { cause: Cause::NORMAL, tones: false });
+    assert_eq!(last(&mut ladder), "DISCONNECT 1* 08 7e");
+    // What comes with a message is heard before it.
+    let mut caller = Ladder::calls(Side::User);
+    caller.hears(Kind::CallProceeding, "").out.clear();
+    caller.hears(Kind::Alerting, "7e020441").says(["UserUser", "Ringing"]);
 }

@@ -17,11 +17,18 @@ fn the_far_end_hangs_up() {
         .is_in(CallState::RELEASE_REQUEST);
     ladder.hears(Kind::ReleaseComplete, "").says(["slot freed"]);
     // With a last word of the user's.
-    active(Side::User).hears(Kind::Disconnect, "08028290 7e020441").says([
-        "UserUser",
-        "Released #16",
-        "-> RELEASE #16",
-    ]);
+    let mut told = active(Side::User);
+    told.hears(Kind::Disconnect, "08028290 7e020441");
+    let Output::Word(Word::Released(release)) = told.out.remove(0) else { panic!("no end") };
+    assert_eq!(release.user_user(), Some(&Private(b"\x04A".to_vec())));
+    // A user's own refusal, and the network's (RFC 3398 section 7.2.4.1).
+    for (location, status) in [(0, 603), (2, 403)] {
+        let mut refused = Ladder::calls(Side::User);
+        refused.out.clear();
+        refused.hears(Kind::ReleaseComplete, &format!("0802{:02x}95", 0x80 + location));
+        let Output::Word(Word::Released(release)) = refused.out.remove(0) else { panic!("no end") };
+        assert_eq!(release.final_status(), status);
+    }
     // With RELEASE, or RELEASE COMPLETE, at once.
     active(Side::User).hears(Kind::Release, "08028290").says(["-> RELEASE COMPLETE", "Released #16", "slot freed"]);
     active(Side::Network).hears(Kind::ReleaseComplete, "080282a9").says(["Released #41", "slot freed"]);

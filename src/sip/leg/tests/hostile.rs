@@ -123,9 +123,14 @@ fn what_is_ordered_at_the_wrong_time_is_harmless() {
 fn terms_that_the_peers_offer_cannot_meet_refuse_the_call() {
     let mut bench = Bench::called(trunk(MICROSOFT), invite("", &sdp(5000, "8", "sendrecv")));
     let narrow = Terms { codecs: vec![Codec::Pcmu], ..terms() };
-    bench.order(Order::Progress { stage: Stage::InBand, fork: Fork(0), terms: Some(narrow.clone()) });
+    bench.order(Order::Progress {
+        stage: Stage::InBand,
+        fork: Fork(0),
+        terms: Some(narrow.clone()),
+        told: Told::default(),
+    });
     assert_eq!(bench.seen(), "183", "no early media then");
-    bench.order(Order::Answer { terms: narrow, fork: Fork(0) });
+    bench.order(Order::Answer { terms: narrow, fork: Fork(0), told: Told::default() });
     assert_eq!(bench.seen(), "[Released 88] 488");
     assert!(bench.last_response(488).value(Name::Warning).is_some());
 }

@@ -89,7 +89,7 @@ impl Pair {
             self.deliver();
             if self.answer.take_if(|at| *at <= self.now.mono).is_some() {
                 let terms = self.ends[1].terms(Direction::SendRecv);
-                self.order(1, Order::Answer { terms, fork: Fork(0) });
+                self.order(1, Order::Answer { terms, fork: Fork(0), told: Told::default() });
             }
             for end in 0..2 {
                 self.tick(end);
@@ -142,7 +142,10 @@ impl Pair {
                     end.leg = Some(called.unwrap().0);
                     self.answer = Some(now.mono + seconds(3));
                     let terms = Some(end.terms(Direction::SendRecv));
-                    self.order(at, Order::Progress { stage: Stage::InBand, fork: Fork(0), terms });
+                    self.order(
+                        at,
+                        Order::Progress { stage: Stage::InBand, fork: Fork(0), terms, told: Told::default() },
+                    );
                 }
                 (transaction::Output::Request { id, flow, message }, Some(leg)) => {
                     leg.request(now, random, flow, id, message, &mut out)
