@@ -12,8 +12,8 @@ use demarc::session::Codec;
 use demarc::time::Instant;
 use demarc::wire::q931::{
     Bearer, Builder, CallState, Called, Calling, Cause, ChangeStatus, Channel, Choice, Connected, Dialect, Heard, Kind,
-    Maintenance, Message, Name, Notification, Number, NumberType, Party, Plan, Presentation, Progress, Reason,
-    Redirecting, Reference, Restart, Screening, SendingComplete, Shown, Side, Slots, UserUser,
+    Location, Maintenance, Message, Name, Notification, Number, NumberType, Party, Plan, Presentation, Progress,
+    Reason, Redirecting, Reference, Restart, Screening, SendingComplete, Shown, Side, Slots, UserUser,
 };
 
 mod lab;
@@ -67,7 +67,7 @@ fn setup(dialect: Dialect) -> Vec<u8> {
         .with(&Bearer::speech(Codec::Pcma))
         .with(&Channel::slot(None, 17, true))
         .with_all(&facility)
-        .with(&Progress::new(Side::Network.location(), Heard::CALLING_NOT_ISDN))
+        .with(&Progress::new(Location::PRIVATE_NEAR, Heard::CALLING_NOT_ISDN))
         .with_all(&dialect.display(Side::Network, "Alice"))
         .with(&Calling {
             number: Number::new(NumberType::INTERNATIONAL, "12065550123"),
@@ -128,7 +128,7 @@ fn all_other_elements_mean_the_same_to_tshark() {
         return;
     }
     let lab = lab::Lab::new();
-    let (call, us) = (Reference { value: 7, to_origin: true }, Side::User.location());
+    let (call, us) = (Reference { value: 7, to_origin: true }, Location::PRIVATE_NEAR);
     let map = Channel {
         interface: Some(2),
         exclusive: true,

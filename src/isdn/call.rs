@@ -430,7 +430,7 @@ impl Call {
 
     /// A cause that arises here.
     fn cause(&self, value: Cause) -> q931::Cause {
-        q931::Cause::new(self.access.side.location(), value)
+        q931::Cause::new(self.access.location, value)
     }
 
     /// With what our user tells.

@@ -391,7 +391,7 @@ impl Line {
 
     /// To no call of ours (Q.931 section 5.8.3.2).
     fn stray(&mut self, now: Instant, message: &Message, out: &mut Vec<Output>) {
-        if let Some(answer) = call::stray(message, self.terms.access.side) {
+        if let Some(answer) = call::stray(message, self.terms.access.location) {
             self.tell(now, answer, out);
         }
     }

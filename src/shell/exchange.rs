@@ -511,7 +511,7 @@ fn exchange(now: Instant, group: &Group) -> Exchange {
         firmware_io::Line::E1 => "de",
     };
     let tones = COUNTRIES.iter().find(|tones| tones.country == country).unwrap_or(&COUNTRIES[0]);
-    let mut exchange = Exchange::new(Terms::new(Arc::new(Access::of(&far)), lines), tones);
+    let mut exchange = Exchange::new(Terms::new(Arc::new(Access::of_exchange(&far)), lines), tones);
     for span in group {
         for call in &span.simulation.calls {
             exchange.plan(now + call.every, Some(call.every), placed(call, &Numbering::of(span)));

@@ -13,6 +13,11 @@
  *   frame HEX                          came from the far end, without FCS
  *   dial CHANNEL exclusive|any CALLED CALLING
  *                                      CHANNEL may be INTERFACE.TIMESLOT, also in what it says
+ *   as NAME                            who dials from now on
+ *   redirected LAST REASON FIRST REASON
+ *                                      who was called before the next calls, by libpri's reasons
+ *   tells [CALL] TEXT                  what its user tells: in the next SETUP, or with the call's next message
+ *   connected CALL NUMBER NAME         who answers
  *   proceeding|alerting|progress|answer CALL [CHANNEL]
  *   hangup CALL CAUSE
  *   restart CHANNEL
@@ -48,6 +53,8 @@ struct buffers {
 
 static struct pri *pri;
 static int d_channel;
+static struct pri_party_redirecting redirected;
+static char dials_as[64], tells[260];
 static long clock_ms;
 static unsigned char incoming[LONGEST];
 static int incoming_length;
@@ -147,6 +154,22 @@ static void tell_call(const char *name, q931_call *call, int channel)
 	printf("event %s call=%d channel=%s\n", name, number_of(call), slot(channel));
 }
 
+static void tell_user(const char *text)
+{
+	if (*text)
+		printf("event told text=%s\n", text);
+}
+
+static void tell_connected(const struct pri_subcommands *commands)
+{
+	for (int at = 0; at < commands->counter_subcmd; at++) {
+		const struct pri_party_id *id = &commands->subcmd[at].u.connected_line.id;
+
+		if (commands->subcmd[at].cmd == PRI_SUBCMD_CONNECTED_LINE)
+			printf("event connected number=%s name=%s\n", id->number.str, id->name.str);
+	}
+}
+
 static void tell(const pri_event *event)
 {
 	q931_call *call;
@@ -163,6 +186,10 @@ static void tell(const pri_event *event)
 		printf("event ring call=%d channel=%s flexible=%d called=%s calling=%s name=%s complete=%d\n",
 		       number_of(event->ring.call), slot(event->ring.channel), event->ring.flexible,
 		       event->ring.callednum, event->ring.callingnum, event->ring.callingname, event->ring.complete);
+		if (*event->ring.redirectingnum)
+			printf("event redirected last=%s reason=%d first=%s reason1=%d\n", event->ring.redirectingnum,
+			       event->ring.redirectingreason, event->ring.origcallednum, event->ring.origredirectingreason);
+		tell_user(event->ring.useruserinfo);
 		break;
 	case PRI_EVENT_SETUP_ACK:
 		tell_call("setup-ack", event->setup_ack.call, event->setup_ack.channel);
@@ -175,9 +202,12 @@ static void tell(const pri_event *event)
 		break;
 	case PRI_EVENT_RINGING:
 		tell_call("ringing", event->ringing.call, event->ringing.channel);
+		tell_user(event->ringing.useruserinfo);
 		break;
 	case PRI_EVENT_ANSWER:
 		tell_call("answer", event->answer.call, event->answer.channel);
+		tell_connected(event->answer.subcmds);
+		tell_user(event->answer.useruserinfo);
 		break;
 	case PRI_EVENT_CONNECT_ACK:
 		tell_call("connect-ack", event->connect_ack.call, event->connect_ack.channel);
@@ -189,6 +219,7 @@ static void tell(const pri_event *event)
 	case PRI_EVENT_HANGUP:
 		printf("event %s call=%d channel=%s cause=%d\n", event->e == PRI_EVENT_HANGUP ? "hangup" : "disconnect",
 		       number_of(event->hangup.call), slot(event->hangup.channel), event->hangup.cause);
+		tell_user(event->hangup.useruserinfo);
 		/* Either wants an answer, else the call stays half alive; after the last word there is no call any more. */
 		call = event->hangup.call;
 		cause = event->hangup.cause;
@@ -237,6 +268,32 @@ static void take(const char *hex)
 			tell(event);
 }
 
+static void number_is(struct pri_party_number *number, const char *digits)
+{
+	number->valid = 1;
+	number->presentation = PRES_ALLOWED_USER_NUMBER_NOT_SCREENED;
+	number->plan = PRI_NATIONAL_ISDN;
+	snprintf(number->str, sizeof number->str, "%s", digits);
+}
+
+static void name_is(struct pri_party_name *name, const char *text)
+{
+	name->valid = *text != 0;
+	name->presentation = PRI_PRES_ALLOWED;
+	name->char_set = PRI_CHAR_SET_ISO8859_1;
+	snprintf(name->str, sizeof name->str, "%s", text);
+}
+
+static int answers_as(q931_call *call, const char *digits, const char *name)
+{
+	struct pri_party_connected_line line;
+
+	memset(&line, 0, sizeof line);
+	number_is(&line.id.number, digits);
+	name_is(&line.id.name, name);
+	return pri_connected_line_update(pri, call, &line);
+}
+
 static int dial(int channel, const char *choice, char *called, char *calling)
 {
 	q931_call *call = pri_new_call(pri);
@@ -247,7 +304,12 @@ static int dial(int channel, const char *choice, char *called, char *calling)
 	pri_sr_set_channel(wish, channel, strcmp(choice, "exclusive") == 0, 0);
 	pri_sr_set_bearer(wish, PRI_TRANS_CAP_SPEECH, PRI_LAYER_1_ULAW);
 	pri_sr_set_called(wish, called, PRI_NATIONAL_ISDN, 1);
-	pri_sr_set_caller(wish, calling, NULL, PRI_NATIONAL_ISDN, PRES_ALLOWED_USER_NUMBER_NOT_SCREENED);
+	pri_sr_set_caller(wish, calling, *dials_as ? dials_as : NULL, PRI_NATIONAL_ISDN,
+			  PRES_ALLOWED_USER_NUMBER_NOT_SCREENED);
+	if (redirected.count)
+		pri_sr_set_redirecting_parties(wish, &redirected);
+	if (*tells)
+		pri_sr_set_useruser(wish, tells);
 	failed = pri_setup(pri, call, wish);
 	pri_sr_free(wish);
 	return failed;
@@ -277,6 +339,15 @@ static void order(const char *word, const char *rest)
 		take(first);
 	else if (strcmp(word, "dial") == 0 && sscanf(rest, "%63s %15s %2047s %63s", second, choice, first, third) == 4)
 		failed = dial(slot_of(second), choice, first, third);
+	else if (strcmp(word, "as") == 0)
+		failed = sscanf(rest, "%63s", dials_as) != 1;
+	else if (strcmp(word, "redirected") == 0) {
+		failed = sscanf(rest, "%63s %d %2047s %d", second, &redirected.reason, first, &redirected.orig_reason) != 4;
+		number_is(&redirected.from.number, second);
+		number_is(&redirected.orig_called.number, first);
+		redirected.count = 2;
+	} else if (strcmp(word, "tells") == 0 && sscanf(rest, "%*d %259s", first) != 1)
+		failed = sscanf(rest, "%259s", tells) != 1;
 	else if (strcmp(word, "restart") == 0)
 		failed = pri_reset(pri, slot_of(rest));
 	else if (strcmp(word, "status") == 0)
@@ -291,6 +362,10 @@ static void order(const char *word, const char *rest)
 		failed = pri_progress(pri, call, value, 1);
 	else if (strcmp(word, "answer") == 0)
 		failed = pri_answer(pri, call, value, 0);
+	else if (strcmp(word, "tells") == 0)
+		pri_call_set_useruser(call, first);
+	else if (strcmp(word, "connected") == 0 && sscanf(rest, "%*d %63s %2047s", second, first) == 2)
+		failed = answers_as(call, second, first);
 	else if (strcmp(word, "hangup") == 0)
 		failed = pri_hangup(pri, call, value);
 	else
@@ -411,6 +486,7 @@ int main(int count, char **words)
 		return 1;
 	pri_hangup_fix_enable(pri, 1);
 	pri_set_service_message_support(pri, 1);
+	pri_facility_enable(pri);
 	if (d_channel) {
 		run(file);
 		return 0;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config;
 use crate::session::Codec;
-use crate::wire::q931::{Channel, Dialect, Side};
+use crate::wire::q931::{Channel, Dialect, Location, Side};
 
 /// What all calls of a D channel have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Access {
     pub side: Side,
     /// Which switch the exchange is.
     pub dialect: Dialect,
+    /// Where causes of ours arise: a private exchange, whichever end of the line it has.
+    pub location: Location,
     /// The line's companding law: [`Codec::Pcmu`] or [`Codec::Pcma`].
     pub law: Codec,
     /// Called numbers come digit by digit.
@@ -31,9 +33,22 @@ impl Access {
         Access { overlap, listens: span.disconnect_tones, ..usual }
     }
 
+    /// That of the far end of a line, where it is a public exchange.
+    pub fn of_exchange(far: &config::Span) -> Access {
+        Access { location: Location::PUBLIC_NEAR, ..Access::of(far) }
+    }
+
     /// The usual one of a side, dialect and law.
     pub fn new(side: Side, dialect: Dialect, law: Codec) -> Access {
-        Access { side, dialect, law, overlap: None, listens: false, timers: Timers::of(side) }
+        Access {
+            side,
+            dialect,
+            location: Location::PRIVATE_NEAR,
+            law,
+            overlap: None,
+            listens: false,
+            timers: Timers::of(side),
+        }
     }
 
     /// A timeslot as this switch lets it be named.

@@ -53,7 +53,7 @@ impl Call {
         let cause = message.get::<q931::Cause>();
         let flaw = message.flaw(self.access.side.other()).filter(|flaw| flaw.grave);
         let echo = self.cause(cause.as_ref().map_or(Cause::UNSPECIFIED, |cause| cause.value));
-        let told = flaw.map_or(echo, |flaw| flaw.cause(self.access.side.location()));
+        let told = flaw.map_or(echo, |flaw| flaw.cause(self.access.location));
         self.passed(message, out);
         match self.state {
             State::DisconnectRequest { .. } | State::Tones { .. } => self.ask_release(now, told, out),
@@ -85,7 +85,7 @@ impl Call {
         let first = !self.is_clearing();
         let flaw = message.flaw(self.access.side.other()).filter(|flaw| flaw.grave || flaw.diagnostics == [id::CAUSE]);
         let missing = || (first && message.raw(id::CAUSE).next().is_none()).then(|| Flaw::missing(id::CAUSE));
-        let told = flaw.or_else(missing).map(|flaw| flaw.cause(self.access.side.location()));
+        let told = flaw.or_else(missing).map(|flaw| flaw.cause(self.access.location));
         if !collision {
             self.send(self.message(Kind::ReleaseComplete).with_all(&told), out);
         }

@@ -3,7 +3,7 @@
 use super::{Call, Output};
 use crate::cause::Cause;
 use crate::time::Instant;
-use crate::wire::q931::{self, Builder, CallState, Flaw, Kind, Message, Reference, Side};
+use crate::wire::q931::{self, Builder, CallState, Flaw, Kind, Location, Message, Reference};
 
 /// A rule that was broken, for operators.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +45,8 @@ pub fn refusal(reference: Reference, cause: &q931::Cause) -> Vec<u8> {
 }
 
 /// What a message to no call of ours is answered, a SETUP that begins one aside (section 5.8.3.2).
-pub fn stray(message: &Message, side: Side) -> Option<Vec<u8>> {
-    let told = |value| q931::Cause::new(side.location(), value);
+pub fn stray(message: &Message, location: Location) -> Option<Vec<u8>> {
+    let told = |value| q931::Cause::new(location, value);
     let status = |value, state: CallState| {
         let message = Builder::new(message.reference.reply(), Kind::Status).with(&told(value)).with(&state);
         Some(message.octets())

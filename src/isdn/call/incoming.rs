@@ -31,7 +31,7 @@ impl Call {
         channel: Channel,
         out: &mut Vec<Output>,
     ) -> Result<Call, Vec<u8>> {
-        let location = access.side.location();
+        let location = access.location;
         let flaw = message.flaw(access.side.other());
         let refused = |flaw: Flaw| refusal(message.reference, &flaw.cause(location));
         let setup = match flaw.clone().filter(|flaw| flaw.grave) {
@@ -163,6 +163,6 @@ impl Call {
     }
 
     pub(super) fn in_band(&self) -> Progress {
-        Progress::new(self.access.side.location(), Heard::IN_BAND)
+        Progress::new(self.access.location, Heard::IN_BAND)
     }
 }

@@ -56,7 +56,7 @@ impl Line {
             Ok(slot) => slot,
             Err(why) => {
                 let cause = if why == Unavailable::Requested { NOT_AVAILABLE } else { Cause::NO_CIRCUIT };
-                let cause = q931::Cause::new(self.terms.access.side.location(), cause);
+                let cause = q931::Cause::new(self.terms.access.location, cause);
                 out.push(heard(None));
                 return self.tell(now, call::refusal(message.reference, &cause), out);
             }

@@ -137,7 +137,7 @@ impl Line {
     /// STATUS to the far end (Q.931 section 5.8).
     fn complain(&mut self, now: Instant, message: &Message, flaw: &Flaw, out: &mut Vec<Output>) {
         let reference = message.reference.reply();
-        let cause = flaw.cause(self.terms.access.side.location());
+        let cause = flaw.cause(self.terms.access.location);
         let status = Builder::new(reference, Kind::Status).with(&cause).with(&CallState::NULL);
         self.tell(now, status.octets(), out);
     }

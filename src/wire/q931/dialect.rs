@@ -1,6 +1,5 @@
 //! What switches write differently. Reading is the same for all: each understands everybody's habits.
 
-use super::cause::Location;
 use super::display::{Display, IA5};
 use super::message::Kind;
 use crate::private::Private;
@@ -8,13 +7,6 @@ use crate::wire::q921::Side;
 
 /// Characters of a display.
 const DISPLAYED: usize = 31;
-
-impl Side {
-    /// Where causes of ours arise: a private exchange, whichever end of the line it has.
-    pub fn location(self) -> Location {
-        Location::PRIVATE_NEAR
-    }
-}
 
 /// The family of a switch (`Switch` of a span).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

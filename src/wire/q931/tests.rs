@@ -145,7 +145,7 @@ fn our_writer_makes_libpris_setup_in_every_dialect() {
 fn our_writer_makes_the_rest_of_libpris_call() {
     let from = Reference { value: 1, to_origin: false };
     let to = from.reply();
-    let normal = Cause::new(Side::User.location(), Value::NORMAL);
+    let normal = Cause::new(Location::PRIVATE_NEAR, Value::NORMAL);
     let slot = Channel::slot(None, 3, true);
     let ours = [
         setup(Dialect::Ess5, 1),

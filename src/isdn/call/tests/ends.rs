@@ -1,6 +1,7 @@
 //! The end of calls: from either end, at once, unanswered, with tones, without a data link.
 
 use super::*;
+use crate::wire::q931::Location;
 
 fn active(side: Side) -> Ladder {
     let mut ladder = Ladder::calls(side);
@@ -32,6 +33,17 @@ fn the_far_end_hangs_up() {
     // With RELEASE, or RELEASE COMPLETE, at once.
     active(Side::User).hears(Kind::Release, "08028290").says(["-> RELEASE COMPLETE", "Released #16", "slot freed"]);
     active(Side::Network).hears(Kind::ReleaseComplete, "080282a9").says(["Released #41", "slot freed"]);
+}
+
+#[test]
+fn a_cause_says_where_it_arose() {
+    let public = Access { location: Location::PUBLIC_NEAR, ..access(Side::Network) };
+    for (access, location) in [(access(Side::User), Location::PRIVATE_NEAR), (public, Location::PUBLIC_NEAR)] {
+        let mut ladder = Ladder::calls_with(access, &setup(), Channel::slot(None, 3, true));
+        ladder.hears(Kind::CallProceeding, "").hangs_up();
+        let Some(Output::Message(octets)) = ladder.out.pop() else { panic!("no DISCONNECT") };
+        assert_eq!(Message::read(&octets).unwrap().get::<q931::Cause>().unwrap().location, location);
+    }
 }
 
 #[test]

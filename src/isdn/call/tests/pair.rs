@@ -69,7 +69,7 @@ impl Pair {
                 self.ends[to].over = false;
             }
             None => {
-                let answer = stray(&message, access.side);
+                let answer = stray(&message, access.location);
                 self.out.extend(answer.map(Output::Message));
             }
         }

@@ -124,7 +124,9 @@ fn a_complaint_of_the_far_end_is_told_and_does_no_harm() {
 
 #[test]
 fn messages_to_no_call_are_answered_by_what_they_are() {
-    let answer = |octets: &str| stray(&Message::read(&hex(octets)).unwrap(), Side::User).map(|octets| told(&octets));
+    let answer = |octets: &str| {
+        stray(&Message::read(&hex(octets)).unwrap(), access(Side::User).location).map(|octets| told(&octets))
+    };
     let none: Option<String> = None;
     for (octets, expected) in [
         ("08020001 07", Some("RELEASE COMPLETE #81".to_owned())),
