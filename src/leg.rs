@@ -176,7 +176,7 @@ pub enum Order {
         /// Agree on media already now.
         terms: Option<Terms>,
         /// What it tells.
-        told: Told,
+        told: Box<Told>,
     },
     /// To a caller: the far end answered.
     Answer {
@@ -185,7 +185,7 @@ pub enum Order {
         /// Which of the far end's forks answered.
         fork: Fork,
         /// What it tells.
-        told: Told,
+        told: Box<Told>,
     },
     /// End the leg, whatever it is doing. The leg says no further word.
     Release(Release),
@@ -216,7 +216,7 @@ pub enum Word {
         /// Early media, agreed.
         media: Option<Stream>,
         /// What it tells.
-        told: Told,
+        told: Box<Told>,
     },
     /// The called end answered.
     Answer {
@@ -225,7 +225,7 @@ pub enum Word {
         /// Agreed media.
         media: Stream,
         /// What it tells.
-        told: Told,
+        told: Box<Told>,
     },
     /// What was agreed changed without the call asking: an answer to an offer of ours that came
     /// late (in an ACK or PRACK), a granted change, a new address of the peer. To a caller's leg also what

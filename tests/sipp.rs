@@ -31,16 +31,12 @@ impl Stage {
 
     /// With one gateway and further sections.
     fn set_more(protocol: &'static str, more: &str) -> Option<Stage> {
-        if !lab::installed("sipp", "sip-tester") {
-            return None;
-        }
-        let lab = Lab::new();
-        let lync = Peer::lync(&lab);
-        let mut setup = Setup::new(lync.address, &[Gateway::new(lab.net.at(3, 5060), protocol)]);
-        setup.trunk_configuration = vec!["OptionsInterval=0".to_owned()];
-        setup.more = more.to_owned();
-        let demarc = setup.start(&lab);
-        Some(Stage { lync, demarc, lab })
+        Stage::set_all(protocol, 1, &[], &[], more)
+    }
+
+    /// With gateways whose refusals are told by `[ResponseCodeRules A]`, which this text holds.
+    fn set_with_rules(protocol: &'static str, gateways: u8, rules: &str) -> Option<Stage> {
+        Stage::set_all(protocol, gateways, &["ResponseCodeRules=A"], &[], rules)
     }
 
     /// With lines of `[TrunkConfiguration]`.
@@ -50,6 +46,16 @@ impl Stage {
 
     /// The same with lines for each gateway.
     fn set_each(protocol: &'static str, gateways: u8, each: &[&str], switches: &[&str]) -> Option<Stage> {
+        Stage::set_all(protocol, gateways, each, switches, "")
+    }
+
+    fn set_all(
+        protocol: &'static str,
+        gateways: u8,
+        each: &[&str],
+        switches: &[&str],
+        sections: &str,
+    ) -> Option<Stage> {
         if !lab::installed("sipp", "sip-tester") {
             return None;
         }
@@ -63,6 +69,7 @@ impl Stage {
         let asked = switches.iter().any(|line| line.starts_with("OptionsInterval="));
         let silence = if asked { &[][..] } else { &silence };
         setup.trunk_configuration = silence.iter().chain(switches).map(|&line| line.to_owned()).collect();
+        setup.more = sections.to_owned();
         let demarc = setup.start(&lab);
         Some(Stage { lync, demarc, lab })
     }
@@ -188,6 +195,60 @@ fn busy_is_told_and_no_other_gateway_tried() {
         first.expect("ACK");
         stage.demarc.idle();
         assert!(second.account().is_empty(), "a busy number stays busy: {:?}", second.account());
+    }
+}
+
+/// A rule makes of a busy line one that another gateway may do better; a cause that the gateway did not mean fits none.
+#[test]
+fn a_rule_sends_a_refused_call_to_the_second_gateway() {
+    for (rule, tried) in [("486 => 503", true), ("486/34 => 503", false)] {
+        let rules = format!("[ResponseCodeRules A]\nBusy={rule}\n");
+        let Some(mut stage) = Stage::set_with_rules("TCP", 2, &rules) else { return };
+        let keys = [("status", "486"), ("reason", "Busy Here")];
+        let first = stage.nth_gateway(0, "gateway_refuses", "TCP", &keys);
+        let second = stage.nth_gateway(1, "gateway_rings", "TCP", &[]);
+        let mut call = stage.call();
+        let answer = stage.lync.any_within(&["200 INVITE", "486 INVITE"], seconds(8));
+        assert_eq!(answer.status() == Some(200), tried, "{rule}");
+        assert_eq!(first.account(), ["INVITE", "ACK"]);
+        if tried {
+            call.acknowledge(&answer);
+            stage.hang_up(&mut call);
+            second.expect("BYE");
+        } else {
+            call.acknowledge_refusal(&answer);
+        }
+        stage.demarc.idle();
+    }
+}
+
+#[test]
+fn who_was_called_before_who_answers_and_what_users_tell_goes_through() {
+    for protocol in BOTH {
+        let switches = ["ForwardCallHistory=True", "ForwardPAI=True"];
+        let Some(mut stage) = Stage::set_with(protocol, 1, &switches) else { return };
+        let gateway = stage.gateway("gateway_tells", protocol);
+        let link = stage.lync.connect(stage.demarc.lync);
+        let history = "History-Info: <sip:+13125550177@sip.contoso.com;user=phone?Reason=SIP;cause=302;text=\"Moved\">;index=1\r\n";
+        let more = format!("{history}User-to-User: 0468656c6c6f;encoding=hex\r\n");
+        let mut call = stage.lync.call_with(&link, GATEWAY_NUMBER, &more, &stage.sdp("sendrecv"));
+        let rings = stage.lync.expect("180 INVITE");
+        assert_eq!(rings.header("User-to-User"), Some("0472696e6773;encoding=hex;purpose=isdn-uui"));
+        let answer = stage.lync.expect("200 INVITE");
+        judge_answer(&answer);
+        assert_eq!(answer.header("User-to-User"), Some("046869;encoding=hex;purpose=isdn-uui"));
+        let bob = answer.header("P-Asserted-Identity").unwrap_or_default();
+        assert!(bob.starts_with("\"Bob\" <sip:+13125550199@"), "{bob}");
+        assert_eq!(answer.header("Privacy"), Some("id"));
+        call.acknowledge(&answer);
+        call.request("BYE", "User-to-User: 04627965\r\n", "");
+        stage.lync.expect("200 BYE");
+        gateway.expect("BYE 04627965;encoding=hex;purpose=isdn-uui");
+        let us = stage.demarc.trunk.ip();
+        let diversion = format!("<sip:+13125550177@{us};user=phone>;reason=unconditional;counter=1;privacy=off");
+        let told = [diversion.as_str(), "INVITE 0468656c6c6f;encoding=hex;purpose=isdn-uui"];
+        assert_eq!(gateway.account()[..2], told, "over {protocol}");
+        stage.demarc.idle();
     }
 }
 

@@ -14,7 +14,7 @@ use super::report::Heading;
 use super::terms;
 use crate::cause::Release;
 use crate::config::Announced;
-use crate::leg::{Fork, Order, Stage, Terms, Told};
+use crate::leg::{Fork, Order, Stage, Terms};
 use crate::session::{Play, Side};
 
 impl Call {
@@ -31,7 +31,7 @@ impl Call {
                     let (stage, fork) = (Stage::InBand, Fork::default());
                     self.order(
                         CALLER,
-                        Order::Progress { stage, fork, terms: Some(terms), told: Told::default() },
+                        Order::Progress { stage, fork, terms: Some(terms), told: Box::default() },
                         around,
                     );
                 }

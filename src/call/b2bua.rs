@@ -486,7 +486,14 @@ impl Call {
         }
     }
 
-    fn progressed(&mut self, stage: Stage, fork: Fork, media: Option<Stream>, told: Told, around: &mut Around<'_>) {
+    fn progressed(
+        &mut self,
+        stage: Stage,
+        fork: Fork,
+        media: Option<Stream>,
+        told: Box<Told>,
+        around: &mut Around<'_>,
+    ) {
         if matches!(self.state, State::Connected { .. }) {
             return;
         }
@@ -503,7 +510,7 @@ impl Call {
         self.order(CALLER, Order::Progress { stage, fork, terms, told }, around);
     }
 
-    fn answered(&mut self, fork: Fork, media: Stream, told: Told, around: &mut Around<'_>) {
+    fn answered(&mut self, fork: Fork, media: Stream, told: Box<Told>, around: &mut Around<'_>) {
         self.attempts.clear();
         self.answered = Some(around.now);
         self.state = State::Connected { change: None, transfer: None };

@@ -15,7 +15,7 @@ use super::report::TransferResult;
 use super::terms;
 use crate::cause::Release;
 use crate::config::Trunk;
-use crate::leg::{Fork, Order, Outcome, Terms, Told};
+use crate::leg::{Fork, Order, Outcome, Terms};
 use crate::private::Private;
 use crate::session::{Direction, Side, Stream};
 
@@ -88,7 +88,7 @@ impl Call {
         self.vacate(side, key, user);
         self.take_change();
         if let Some(terms) = terms {
-            self.order(key, Order::Answer { terms, fork: Fork(0), told: Told::default() }, around);
+            self.order(key, Order::Answer { terms, fork: Fork(0), told: Box::default() }, around);
         }
         if let Some(before) = before {
             self.order(before, Order::Release(Release::normal("replaced")), around);

@@ -202,7 +202,7 @@ impl Leg {
                 words.extend(terms.and_then(|terms| self.media(terms.direction)));
             }
             Order::Answer { terms, told, .. } => {
-                line.push(call::Order::Answer(Box::new(self.answer(told))));
+                line.push(call::Order::Answer(Box::new(self.answer(*told))));
                 words.extend(self.media(terms.direction));
             }
             Order::Release(release) => {
@@ -235,12 +235,12 @@ impl Leg {
                 let stage = if ringing { Stage::Ringing } else { Stage::InBand };
                 let media = self.stream(Direction::SendRecv).filter(|_| audible);
                 self.told = media.clone().or(self.told.take());
-                let told = Told { user_user: self.ahead.user_user.take(), ..self.ahead.clone() };
+                let told = Box::new(Told { user_user: self.ahead.user_user.take(), ..self.ahead.clone() });
                 words.push(Word::Progress { stage, fork, media, told });
             }
             call::Word::Answer(answer) => {
                 self.told = self.stream(Direction::SendRecv);
-                let told = self.answered(*answer);
+                let told = Box::new(self.answered(*answer));
                 words.extend(self.told.clone().map(|media| Word::Answer { fork, media, told }));
             }
             call::Word::Name(name) => self.named(name),
@@ -475,18 +475,18 @@ mod tests {
         assert_eq!(heard(&mut leg, call::Word::Proceeding), []);
         assert_eq!(
             heard(&mut leg, ringing),
-            [Word::Progress { stage: Stage::Ringing, fork, media: None, told: Told::default() }]
+            [Word::Progress { stage: Stage::Ringing, fork, media: None, told: Box::default() }]
         );
         let stream = toward(4005, Direction::SendRecv);
         let audible = call::Word::Progress { ringing: false, audible: true };
         let media = Some(stream.clone());
         assert_eq!(
             heard(&mut leg, audible),
-            [Word::Progress { stage: Stage::InBand, fork, media, told: Told::default() }]
+            [Word::Progress { stage: Stage::InBand, fork, media, told: Box::default() }]
         );
         assert_eq!(
             heard(&mut leg, call::Word::Answer(Box::default())),
-            [Word::Answer { fork, media: stream, told: Told::default() }]
+            [Word::Answer { fork, media: stream, told: Box::default() }]
         );
         let mut words = Vec::new();
         leg.agreed(toward(4006, Direction::SendRecv), &mut words);
@@ -499,14 +499,14 @@ mod tests {
     #[test]
     fn a_line_that_calls_hears_the_far_end_and_is_told_its_stream_once() {
         let mut leg = caller();
-        let progress = |stage, terms| Order::Progress { stage, fork: Fork::default(), terms, told: Told::default() };
+        let progress = |stage, terms| Order::Progress { stage, fork: Fork::default(), terms, told: Box::default() };
         let stream = toward(4003, Direction::SendRecv);
         assert_eq!(ordered(&mut leg, progress(Stage::Other(181), None)), (vec![], vec![]));
         let rings = call::Order::Alert { audible: false };
         assert_eq!(ordered(&mut leg, progress(Stage::Ringing, None)), (vec![rings], vec![]));
         let heard = ordered(&mut leg, progress(Stage::InBand, Some(terms(Direction::SendRecv))));
         assert_eq!(heard, (vec![call::Order::Progress], vec![Word::Media(stream)]));
-        let answer = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default(), told: Told::default() };
+        let answer = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default(), told: Box::default() };
         assert_eq!(ordered(&mut leg, answer), (vec![call::Order::Answer(Box::default())], vec![]));
     }
 
@@ -523,7 +523,7 @@ mod tests {
         for withheld in [false, true] {
             let (mut near, _, _) =
                 Leg::incoming(&access(Side::User), &numbering, &setup, toward(4003, Direction::SendRecv));
-            let told = Told { party: Some(party(withheld)), user_user: user_user.clone() };
+            let told = Box::new(Told { party: Some(party(withheld)), user_user: user_user.clone() });
             let order = Order::Answer { terms: terms(Direction::SendRecv), fork: Fork::default(), told: told.clone() };
             let (orders, _) = ordered(&mut near, order);
             let [call::Order::Answer(answer)] = &orders[..] else { panic!("{orders:?}") };
@@ -532,7 +532,7 @@ mod tests {
             let words = heard(&mut far, call::Word::Answer(answer.clone()));
             let [Word::Answer { told: back, .. }] = &words[..] else { panic!("{words:?}") };
             let name = Private(if withheld { String::new() } else { "Bob".into() });
-            assert_eq!(back, &Told { party: Some(Party { name, ..party(withheld) }), ..told });
+            assert_eq!(**back, Told { party: Some(Party { name, ..party(withheld) }), ..*told });
         }
         // A name and a word while it rings; nobody's number in the answer.
         let mut leg = called(Side::User);
@@ -542,11 +542,13 @@ mod tests {
         assert_eq!(heard(&mut leg, call::Word::UserUser(UserUser(Private(b"\x04hi".to_vec())))), []);
         let words = heard(&mut leg, call::Word::Progress { ringing: true, audible: false });
         let bob = Some(Party { name: Private("Bob".into()), ..Party::default() });
-        assert!(matches!(&words[..], [Word::Progress { told, .. }] if *told == Told { party: bob.clone(), user_user }));
+        assert!(
+            matches!(&words[..], [Word::Progress { told, .. }] if **told == Told { party: bob.clone(), user_user })
+        );
         let nobody = Connected { number: Number::new(NumberType::UNKNOWN, ""), shown: None };
         let answer = call::Answer { connected: Some(nobody), ..Default::default() };
         let words = heard(&mut leg, call::Word::Answer(Box::new(answer)));
-        assert!(matches!(&words[..], [Word::Answer { told, .. }] if *told == Told { party: bob, user_user: None }));
+        assert!(matches!(&words[..], [Word::Answer { told, .. }] if **told == Told { party: bob, user_user: None }));
         // The last word.
         let bye = Release::normal("").with_words(Words { user_user: Some(Private(vec![4])), ..Words::default() });
         let (orders, _) = ordered(&mut leg, Order::Release(bye));

@@ -246,11 +246,8 @@ impl Agent {
         for line in 0..self.lines.len() {
             let Some(call) = self.call(line) else { continue };
             let answer = call.answer_at.take_if(|at| *at <= now.mono);
-            let answer = answer.map(|_| leg::Order::Answer {
-                terms: call.terms.clone(),
-                fork: Fork(0),
-                told: leg::Told::default(),
-            });
+            let answer =
+                answer.map(|_| leg::Order::Answer { terms: call.terms.clone(), fork: Fork(0), told: Box::default() });
             if call.leg.timeout().is_some_and(|at| at <= now.mono) {
                 self.with_leg(line, |leg, now, random, out| leg.tick(now, random, out));
             }
@@ -438,7 +435,7 @@ impl Agent {
         self.begin(line, call, Vec::new());
         self.tell_leg(
             line,
-            leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None, told: leg::Told::default() },
+            leg::Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None, told: Box::default() },
         );
         self.tell(line, What::Called);
     }

@@ -44,7 +44,7 @@ pub(super) struct Called {
     expires: Option<SessionExpires>,
     reliably: Reliably,
     /// An answer of the call that waits for a PRACK.
-    answer: Option<(Terms, Fork, Told)>,
+    answer: Option<(Terms, Fork, Box<Told>)>,
     reassure: Reassure,
     end: Instant,
 }
@@ -204,7 +204,7 @@ impl Called {
         }
     }
 
-    fn answer(mut self: Box<Self>, step: &mut Step<'_>, terms: Terms, fork: Fork, told: Told) -> State {
+    fn answer(mut self: Box<Self>, step: &mut Step<'_>, terms: Terms, fork: Fork, told: Box<Told>) -> State {
         let at = self.branch(step, fork);
         if self.branches.get(at).is_some_and(|branch| branch.reliable.holds_answer()) {
             self.answer = Some((terms, fork, told));

@@ -57,7 +57,7 @@ struct Early {
     dialog: Dialog,
     media: OfferAnswer,
     heard: Heard,
-    said: Option<(Stage, Option<Stream>, Told)>,
+    said: Option<(Stage, Option<Stream>, Box<Told>)>,
 }
 
 impl Calling {
@@ -283,8 +283,8 @@ impl Early {
     }
 }
 
-fn told(trunk: &Trunk, message: &Message) -> Told {
-    Told { party: connected(trunk, message), user_user: user_to_user::read(message) }
+fn told(trunk: &Trunk, message: &Message) -> Box<Told> {
+    Box::new(Told { party: connected(trunk, message), user_user: user_to_user::read(message) })
 }
 
 fn send_invite(step: &mut Step<'_>, invite: &Message) -> RequestId {

@@ -25,7 +25,7 @@ fn a_call_rings_is_answered_and_hung_up() {
 #[test]
 fn early_media_goes_out_as_183_and_is_repeated_unchanged() {
     let mut bench = Bench::called(trunk(MICROSOFT), invite("", &usual()));
-    bench.order(Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: Some(terms()), told: Told::default() });
+    bench.order(Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: Some(terms()), told: Box::default() });
     assert_eq!(bench.seen(), "[Media] 183+sdp");
     bench.order(in_band());
     assert_eq!(bench.seen(), "", "no second 183");
@@ -34,7 +34,7 @@ fn early_media_goes_out_as_183_and_is_repeated_unchanged() {
     bench.order(Order::Answer {
         terms: Terms { codecs: vec![Codec::Pcma], ..terms() },
         fork: Fork(0),
-        told: Told::default(),
+        told: Box::default(),
     });
     assert_eq!(bench.seen(), "200+sdp");
     assert_eq!(bench.last_response(200).body(), bench.last_response(183).body());
@@ -44,7 +44,7 @@ fn early_media_goes_out_as_183_and_is_repeated_unchanged() {
 fn other_progress_keeps_its_status() {
     let mut bench = Bench::called(trunk(MICROSOFT), invite("", &usual()));
     for (stage, status) in [(Stage::Other(181), "181"), (Stage::Other(182), "182"), (Stage::InBand, "183")] {
-        bench.order(Order::Progress { stage, fork: Fork(0), terms: None, told: Told::default() });
+        bench.order(Order::Progress { stage, fork: Fork(0), terms: None, told: Box::default() });
         assert_eq!(bench.seen(), status);
     }
 }
@@ -98,12 +98,12 @@ fn forks_of_the_far_end_share_a_tag_or_have_their_own() {
             stage: Stage::InBand,
             fork: Fork(1),
             terms: Some(terms()),
-            told: Told::default(),
+            told: Box::default(),
         });
         let tag = |status| bench.last_response(status).tag(Name::To).unwrap().to_owned();
         assert_eq!(tag(180) == tag(183), same, "{most}");
         let second = tag(183);
-        bench.order(Order::Answer { terms: terms(), fork: Fork(1), told: Told::default() });
+        bench.order(Order::Answer { terms: terms(), fork: Fork(1), told: Box::default() });
         assert_eq!(bench.last_response(200).tag(Name::To), Some(second.as_str()));
     }
 }

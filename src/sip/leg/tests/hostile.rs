@@ -127,10 +127,10 @@ fn terms_that_the_peers_offer_cannot_meet_refuse_the_call() {
         stage: Stage::InBand,
         fork: Fork(0),
         terms: Some(narrow.clone()),
-        told: Told::default(),
+        told: Box::default(),
     });
     assert_eq!(bench.seen(), "183", "no early media then");
-    bench.order(Order::Answer { terms: narrow, fork: Fork(0), told: Told::default() });
+    bench.order(Order::Answer { terms: narrow, fork: Fork(0), told: Box::default() });
     assert_eq!(bench.seen(), "[Released 88] 488");
     assert!(bench.last_response(488).value(Name::Warning).is_some());
 }

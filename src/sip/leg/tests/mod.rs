@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::{Leg, Output, Rejection, RequestId};
 use crate::config::{Peers, Profile, SrtpMode, Switches, Trunk, TrunkKind};
 use crate::hop::{Flow, Hop, Target, Transport, TrunkId};
-use crate::leg::{Fork, Order, Parties, Stage, Terms, Told, Word};
+use crate::leg::{Fork, Order, Parties, Stage, Terms, Word};
 use crate::private::Private;
 use crate::random::Random;
 use crate::session::{Codec, Direction, Stream};
@@ -90,15 +90,15 @@ fn usual() -> String {
 }
 
 fn ringing() -> Order {
-    Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None, told: Told::default() }
+    Order::Progress { stage: Stage::Ringing, fork: Fork(0), terms: None, told: Box::default() }
 }
 
 fn in_band() -> Order {
-    Order::Progress { stage: Stage::InBand, fork: Fork(0), terms: Some(terms()), told: Told::default() }
+    Order::Progress { stage: Stage::InBand, fork: Fork(0), terms: Some(terms()), told: Box::default() }
 }
 
 fn answer() -> Order {
-    Order::Answer { terms: terms(), fork: Fork(0), told: Told::default() }
+    Order::Answer { terms: terms(), fork: Fork(0), told: Box::default() }
 }
 
 /// A leg, its transactions, and a log of what it sends and says.

@@ -89,7 +89,7 @@ impl Pair {
             self.deliver();
             if self.answer.take_if(|at| *at <= self.now.mono).is_some() {
                 let terms = self.ends[1].terms(Direction::SendRecv);
-                self.order(1, Order::Answer { terms, fork: Fork(0), told: Told::default() });
+                self.order(1, Order::Answer { terms, fork: Fork(0), told: Box::default() });
             }
             for end in 0..2 {
                 self.tick(end);
@@ -144,7 +144,7 @@ impl Pair {
                     let terms = Some(end.terms(Direction::SendRecv));
                     self.order(
                         at,
-                        Order::Progress { stage: Stage::InBand, fork: Fork(0), terms, told: Told::default() },
+                        Order::Progress { stage: Stage::InBand, fork: Fork(0), terms, told: Box::default() },
                     );
                 }
                 (transaction::Output::Request { id, flow, message }, Some(leg)) => {

@@ -18,10 +18,10 @@ fn an_order(dice: &mut Random) -> Order {
     let fork = Fork(dice.below(4) as u16);
     let terms = pick(dice, &[terms(), held(), Terms { codecs: vec![Codec::Pcma], ..terms() }]);
     match dice.below(7) {
-        0 => Order::Progress { stage: Stage::Ringing, fork, terms: None, told: Told::default() },
-        1 => Order::Progress { stage: Stage::InBand, fork, terms: Some(terms), told: Told::default() },
-        2 => Order::Progress { stage: Stage::Other(dice.below(700) as u16), fork, terms: None, told: Told::default() },
-        3 => Order::Answer { terms, fork, told: Told::default() },
+        0 => Order::Progress { stage: Stage::Ringing, fork, terms: None, told: Box::default() },
+        1 => Order::Progress { stage: Stage::InBand, fork, terms: Some(terms), told: Box::default() },
+        2 => Order::Progress { stage: Stage::Other(dice.below(700) as u16), fork, terms: None, told: Box::default() },
+        3 => Order::Answer { terms, fork, told: Box::default() },
         4 => Order::Change(terms),
         5 => Order::Grant(terms),
         _ => Order::Deny(Release::refused(488, None, "")),
