@@ -222,6 +222,27 @@ fn a_rule_sends_a_refused_call_to_the_second_gateway() {
     }
 }
 
+/// The exchange at the far end of a simulated line refuses with the cause that the number ends with.
+#[test]
+fn a_lines_refusal_comes_with_its_cause_or_as_the_rules_have_it() {
+    let line = "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\nResponseCodeRules=A\n\
+                [Span1]\nCountryCode=1\n[ResponseCodeRules A]\nCongestion=0/42 => 486/17\n";
+    let Some(mut stage) = Stage::set_all("TCP", 0, &[], &[], line) else { return };
+    let up = || stage.demarc.metric("demarc_span_d_channel_up") == 1.0;
+    until(seconds(8), "the line is up", || up().then_some(()));
+    let link = stage.lync.connect(stage.demarc.lync);
+    for (digits, status, cause) in
+        [("0001", 404, "1;"), ("0017", 486, "17"), ("0021", 403, "21"), ("0034", 503, "34"), ("0042", 486, "17")]
+    {
+        let mut call = stage.lync.call(&link, &format!("+1312555{digits}"), &stage.sdp("sendrecv"));
+        let answer = stage.lync.expect(&format!("{status} INVITE"));
+        judge_refusal(&answer, cause);
+        call.acknowledge_refusal(&answer);
+    }
+    stage.demarc.idle();
+    stage.demarc.logs(&["rule `Congestion` made 486, cause 17 of 503, cause 42"]);
+}
+
 #[test]
 fn who_was_called_before_who_answers_and_what_users_tell_goes_through() {
     for protocol in BOTH {

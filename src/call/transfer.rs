@@ -278,7 +278,8 @@ impl Call {
         // A gateway's words mean nothing to Microsoft's servers: to them it is a call like any other.
         let microsoft = self.half(self.key_of(side)).is_some_and(|half| half.trunk.id == TrunkId::LYNC);
         let referral = microsoft.then(|| Box::new(referral));
-        Parties { called: Private(called), referral, ..parties }
+        // Nobody diverted this call, and nobody has told the target anything yet.
+        Parties { called: Private(called), referral, diversions: Vec::new(), user_user: None, ..parties }
     }
 
     /// Tries the next way to the target, or lets the transfer fail for the last reason.

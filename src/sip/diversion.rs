@@ -184,6 +184,25 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_read_can_be_written_and_read_again() {
+        let mut gateway = trunk(TrunkKind::Gateway);
+        gateway.switches.forward_call_history = true;
+        bolero::check!().with_type::<(bool, Vec<u8>, Vec<u8>)>().for_each(|(history, user, more)| {
+            let name = if *history { Name::HistoryInfo } else { Name::Diversion };
+            let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+            let value =
+                format!("\"{}\" <sip:{}@h?Reason=SIP;cause=302{1}>;reason={}", text(more), text(user), text(more));
+            for value in [text(user), value] {
+                let diversions = read(&with(name, &[&value]));
+                let parties = Parties { diversions: diversions.clone(), ..Parties::default() };
+                let written = write(Builder::request(Method::Invite, "sip:h"), &gateway, &parties).empty_body();
+                let reasons = |all: &[Diversion]| all.iter().map(|diversion| diversion.why).collect::<Vec<_>>();
+                assert_eq!(reasons(&read(&written)), reasons(&diversions), "{value:?}");
+            }
+        });
+    }
+
+    #[test]
     fn diversion_is_read_from_the_last_to_the_first() {
         for (values, expected) in [
             (&["<sip:+1@h>;reason=user-busy;counter=1"][..], "+1 Busy"),

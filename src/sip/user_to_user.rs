@@ -46,6 +46,19 @@ mod tests {
     use crate::wire::sip::Method;
 
     #[test]
+    fn what_is_read_is_written_as_it_was() {
+        bolero::check!().with_type::<(bool, Vec<u8>)>().for_each(|(clean, octets)| {
+            let digits: String = octets.iter().map(|octet| format!("{octet:02X}")).collect();
+            let value = if *clean { digits } else { String::from_utf8_lossy(octets).into_owned() };
+            let message = Builder::request(Method::Bye, "sip:h").header(Name::UserToUser, value).empty_body();
+            let told = read(&message);
+            assert!(!clean || told.is_some() == (1..=MOST).contains(&octets.len()));
+            let again = write(Builder::request(Method::Bye, "sip:h"), told.as_ref()).empty_body();
+            assert_eq!(read(&again), told);
+        });
+    }
+
+    #[test]
     fn isdns_kind_is_read_and_written() {
         let bye = |value: &str| Builder::request(Method::Bye, "sip:h").header(Name::UserToUser, value).empty_body();
         let hello = Some(Private(b"\x04hello".to_vec()));
