@@ -222,14 +222,19 @@ fn a_rule_sends_a_refused_call_to_the_second_gateway() {
     }
 }
 
-/// The exchange at the far end of a simulated line refuses with the cause that the number ends with.
-#[test]
-fn a_lines_refusal_comes_with_its_cause_or_as_the_rules_have_it() {
+/// What a simulated line of `Gateway4`'s does is in the last digits of the number.
+fn with_line() -> Option<Stage> {
     let line = "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\nResponseCodeRules=A\n\
                 [Span1]\nCountryCode=1\n[ResponseCodeRules A]\nCongestion=0/42 => 486/17\n";
-    let Some(mut stage) = Stage::set_all("TCP", 0, &[], &[], line) else { return };
+    let stage = Stage::set_all("TCP", 0, &[], &[], line)?;
     let up = || stage.demarc.metric("demarc_span_d_channel_up") == 1.0;
     until(seconds(8), "the line is up", || up().then_some(()));
+    Some(stage)
+}
+
+#[test]
+fn a_lines_refusal_comes_with_its_cause_or_as_the_rules_have_it() {
+    let Some(mut stage) = with_line() else { return };
     let link = stage.lync.connect(stage.demarc.lync);
     for (digits, status, cause) in
         [("0001", 404, "1;"), ("0017", 486, "17"), ("0021", 403, "21"), ("0034", 503, "34"), ("0042", 486, "17")]
@@ -241,6 +246,28 @@ fn a_lines_refusal_comes_with_its_cause_or_as_the_rules_have_it() {
     }
     stage.demarc.idle();
     stage.demarc.logs(&["rule `Congestion` made 486, cause 17 of 503, cause 42"]);
+}
+
+/// The number answers, hangs up, and calls back a second later.
+#[test]
+fn a_line_that_calls_hears_the_cause_of_the_refusal() {
+    for (status, reason, cause) in
+        [(486, "", "17 (User busy)"), (480, "Reason: Q.850;cause=20\r\n", "20 (Subscriber absent)")]
+    {
+        let Some(mut stage) = with_line() else { return };
+        let link = stage.lync.connect(stage.demarc.lync);
+        let mut call = stage.lync.call(&link, "+13125556001", &stage.sdp("sendrecv"));
+        call.acknowledge(&stage.lync.expect("200 INVITE"));
+        let bye = stage.lync.expect("BYE");
+        assert!(bye.header("Reason").is_some_and(|reason| reason.contains("Q.850;cause=16")), "{:?}", bye.headers);
+        bye.answer(200, "OK", "");
+        stage.lync.expect("INVITE").answer_with(status, "Refused", reason, "");
+        stage.lync.expect("ACK");
+        stage.demarc.idle();
+        let (_, ladder, _) = stage.demarc.ask(&["trace", "last"]);
+        let disconnect = ladder.lines().find(|row| row.contains("DISCONNECT")).unwrap_or_default();
+        assert!(disconnect.contains(cause), "{ladder}");
+    }
 }
 
 #[test]
