@@ -210,7 +210,7 @@ fn a_rule_sends_a_refused_call_to_the_second_gateway() {
         let mut call = stage.call();
         let answer = stage.lync.any_within(&["200 INVITE", "486 INVITE"], seconds(8));
         assert_eq!(answer.status() == Some(200), tried, "{rule}");
-        assert_eq!(first.account(), ["INVITE", "ACK"]);
+        first.expect("ACK");
         if tried {
             call.acknowledge(&answer);
             stage.hang_up(&mut call);
@@ -295,7 +295,7 @@ fn who_was_called_before_who_answers_and_what_users_tell_goes_through() {
         let us = stage.demarc.trunk.ip();
         let diversion = format!("<sip:+13125550177@{us};user=phone>;reason=unconditional;counter=1;privacy=off");
         let told = [diversion.as_str(), "INVITE 0468656c6c6f;encoding=hex;purpose=isdn-uui"];
-        assert_eq!(gateway.account()[..2], told, "over {protocol}");
+        assert!(gateway.account().starts_with(&told.map(String::from)), "over {protocol}: {:?}", gateway.account());
         stage.demarc.idle();
     }
 }
