@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, accept, bind, listen, sendmsg, socketpair};
+use rustix::net::{
+    SendAncillaryBuffer, SendAncillaryMessage, Shutdown, accept, bind, listen, sendmsg, shutdown, socketpair,
+};
 
 use super::*;
 
@@ -43,6 +45,8 @@ struct Daemon {
     address: Address,
     /// The daemon's ends of timeslots that were opened.
     opened: Receiver<(u8, OwnedFd)>,
+    /// Its end of the connection.
+    clients: Receiver<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -54,11 +58,21 @@ impl Daemon {
         bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
         listen(&listener, 1).unwrap();
         let (opened, taken) = channel();
+        let (client_out, clients) = channel();
         let thread = thread::spawn(move || {
             let client = accept(&listener).unwrap();
+            let _ = client_out.send(client.try_clone().unwrap());
             serve(&client, &script, &opened);
+            // The test has a copy of it.
+            let _ = shutdown(&client, Shutdown::Both);
         });
-        Daemon { address: Address { path, interface: 0, line: 1 }, opened: taken, thread: Some(thread) }
+        Daemon { address: Address { path, interface: 0, line: 1 }, opened: taken, clients, thread: Some(thread) }
+    }
+
+    /// It is killed.
+    fn kill(self) {
+        let client = self.clients.recv_timeout(Duration::from_secs(2)).unwrap();
+        shutdown(&client, Shutdown::Both).unwrap();
     }
 
     fn span(&self) -> E1d {
@@ -225,6 +239,28 @@ fn a_daemon_that_hangs_up_or_is_silent_is_gone() {
     assert!(matches!(span.d_channel(), Err(SpanError::Io(error)) if error.kind() == ErrorKind::TimedOut));
     // A late answer would be taken for the next one's.
     assert!(matches!(span.d_channel(), Err(SpanError::Gone)));
+}
+
+#[test]
+fn a_daemon_that_is_killed_takes_all_with_it_and_one_that_is_started_anew_is_found() {
+    let daemon = Daemon::start("killed", Script::default());
+    let address = daemon.address.clone();
+    let mut span = daemon.span();
+    let (mut bearer, mut channel) = (span.bearer(slot(2)).unwrap(), span.d_channel().unwrap());
+    daemon.kill();
+    for ready in [span.ready(), bearer.ready(), channel.ready()] {
+        assert_eq!(poll(&mut [PollFd::new(ready, PollFlags::POLLIN)], PollTimeout::from(2000u16)), Ok(1));
+    }
+    assert!(matches!(span.poll(), Err(SpanError::Gone)));
+    assert_eq!(channel.receive(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    assert_eq!(bearer.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionAborted);
+    assert!(matches!(E1d::open(&address), Err(SpanError::Unreachable { .. })));
+
+    let daemon = Daemon::start("killed", Script::default());
+    let mut span = daemon.span();
+    let (mut channel, far) = (span.d_channel().unwrap(), daemon.far_end(16));
+    channel.send(&[0, 1, 0x7f]).unwrap();
+    assert_eq!(recv(&far, &mut [0; 8], RecvFlags::empty()).unwrap().0, 3);
 }
 
 #[test]

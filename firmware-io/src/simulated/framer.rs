@@ -45,7 +45,7 @@ impl Framer {
     pub(super) fn frame(&mut self, errors: Errors) -> u64 {
         let (pattern, frames) = match self.line {
             Line::T1 => ((self.frame % 4 == 3).then_some(errors.first & 0x80 != 0), 24),
-            Line::E1 => ((self.frame % 2 == 0).then_some(errors.first & 0x7f != 0), 8),
+            Line::E1 => (self.frame.is_multiple_of(2).then_some(errors.first & 0x7f != 0), 8),
         };
         self.bad_block |= errors.any;
         if let Some(wrong) = pattern {

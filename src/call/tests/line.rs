@@ -515,6 +515,34 @@ fn a_pulled_cable_ends_its_calls_and_is_told_and_the_next_call_goes_elsewhere() 
 }
 
 #[test]
+fn a_card_that_goes_away_ends_its_calls_and_is_used_again_when_it_is_back() {
+    let mut world = World::with_line();
+    let a = world.invite(LYNC, &secret("0 8"));
+    let call = world.on_exchange();
+    world.exchange_says(call, answer());
+    world.ack(a, "");
+    world.seen();
+    world.happens(Event::Span(SPAN, FromSpan::Gone("the line's card or driver is gone".to_owned())));
+    assert!(world.seen().contains("lync:BYE"));
+    assert_eq!(world.end(), "answered 27 by called");
+    let alarms = world.snapshot().alarms;
+    let alarm = alarms.iter().find(|alarm| alarm.subject == "Span1").unwrap();
+    assert!(alarm.text.what.contains("Span1 is not there: the line's card or driver is gone"), "{alarm:?}");
+    world.invite(LYNC, &secret("0 8"));
+    assert!(world.seen().contains("gw1:INVITE"));
+
+    // The exchange saw nothing but a far end that was silent and begins anew.
+    world.pass(seconds(30));
+    world.happens(Event::Span(SPAN, FromSpan::Alarms(Alarms::NONE)));
+    world.pass(seconds(5));
+    assert!(world.snapshot().alarms.iter().all(|alarm| alarm.subject != "Span1"));
+    assert_eq!(world.exchange.as_ref().unwrap().line.free(), 23, "it has forgotten the call as well");
+    world.seen();
+    world.invite(LYNC, &secret("0 8"));
+    assert!(world.seen().contains("line:Setup"));
+}
+
+#[test]
 fn a_timeslot_that_cannot_be_opened_ends_its_call_at_both_ends_and_says_why() {
     let why = || "timeslot 23 of Span1 cannot be opened: timeslot 23 is in use".to_owned();
     for answered in [false, true] {
