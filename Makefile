@@ -47,6 +47,7 @@ install: build
 	install -D -m 644 config/demarc.ini $(DESTDIR)/usr/share/demarc/demarc.ini
 	install -D -m 644 systemd/discipline.conf $(DESTDIR)/usr/share/demarc/discipline.conf
 	install -D -m 644 systemd/console.conf $(DESTDIR)/usr/share/demarc/console.conf
+	install -D -m 644 systemd/lines.conf $(DESTDIR)/usr/share/demarc/lines.conf
 	test -e $(DESTDIR)/etc/demarc/demarc.ini || install -D -m 644 config/demarc.ini $(DESTDIR)/etc/demarc/demarc.ini
 
 deb:

@@ -404,7 +404,7 @@ pub static KEYS: &[Key] = &[
     key(Console, "Alarm", Search, "", Live, "An alarm, and what an answer looks like while it stands; ^ and $ are a line's ends. A name whose last word is LOS, LOF, AIS, RAI or down is an alarm of a line, T1-1 LOS of the line T1-1. It is over when a later answer to the same command lacks it, or as Clear says.").family("Fan", "^FAN +FAILED"),
     key(Console, "Clear", Search, "", Live, "What says that the alarm of the same name is over: it then stands until an answer to any command looks like this.").family("Fan", "^FAN +OK"),
 
-    key(Span, "Driver", Choice(DRIVERS), "simulated", Spans, "What the line is reached through. simulated: a cable in this process with a telephone exchange at its far end, to try things with; dahdi: a card; e1d: osmo-e1d."),
+    key(Span, "Driver", Choice(DRIVERS), "simulated", Spans, "What the line is reached through. simulated: a cable in this process with a telephone exchange at its far end, to try things with; dahdi: a card; e1d: osmo-e1d. What the service needs for the last two: /usr/share/demarc/lines.conf."),
     key(Span, "Line", Choice(LINES), "T1", Spans, "The kind of line. T1 has 24 timeslots in \u{b5}-law and its D channel in 24, E1 has 31 in A-law and its D channel in 16."),
     key(Span, "Device", Text, "", Spans, "dahdi: the span's number; e1d: the socket's path, then :interface:line when not 0:0."),
     key(Span, "Switch", Choice(SWITCHES), "ni2", Spans, "The telephone exchange's dialect."),

@@ -63,7 +63,9 @@ fn line(span: &Span, view: &Value) -> Finding {
     }
     if view["up"] != true {
         let finding = Finding::fail(SPAN, name, format!("not there: {why}"));
-        return finding.notice(notice).remedy("look at the card, its driver, and Driver and Device");
+        return finding
+            .notice(notice)
+            .remedy("look at the card, its driver, Driver and Device, and at what the service may open (lines.conf)");
     }
     let slips = view["counters"]["slips"].as_u64().unwrap_or_default();
     let errored = view["counters"]["errored_seconds"].as_u64().unwrap_or_default();

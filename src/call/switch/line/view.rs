@@ -59,9 +59,10 @@ impl Group {
             let name = &member.settings.name;
             let (what, remedy) = match member.alarms {
                 _ if member.forced => (format!("{name} is down: {}", member.why()), format!("demarc spans up {name}")),
-                None => {
-                    (format!("{name} is not there: {}", member.why), "look at the card, its driver and Device".into())
-                }
+                None => (
+                    format!("{name} is not there: {}", member.why),
+                    "look at the card, its driver and Device, and at what the service may open (lines.conf)".into(),
+                ),
                 Some(alarms) => (format!("{name} is in alarm: {alarms}"), remedy(name, alarms)),
             };
             let text = Text::new(what, "no call can use its timeslots, and those that did have ended", remedy);
