@@ -48,11 +48,14 @@ pub(super) struct Task {
 impl Task {
     /// Runs until nobody listens any more, or it is aborted. `frames` go to the D channel.
     pub async fn run(self: Arc<Task>, mut frames: mpsc::Receiver<Vec<u8>>) {
-        let mut wait = AGAIN.0;
+        let (mut wait, mut told) = (AGAIN.0, String::new());
         loop {
             let began = Instant::now();
             let ended = match self.clone().open().await {
-                Ok(open) => self.serve(open, &mut frames).await,
+                Ok(open) => {
+                    told.clear();
+                    self.serve(open, &mut frames).await
+                }
                 Err(fault) => Err(fault),
             };
             let closed = self.driven.ask(|held| {
@@ -63,9 +66,12 @@ impl Task {
             let _ = closed.await;
             let Err(fault) = ended else { return };
             wait = if began.elapsed() > AGAIN.1 { AGAIN.0 } else { wait };
-            let name = &self.settings.name;
-            warn!(span = name, again_seconds = wait.as_secs(), "{name} is not there: {fault}");
-            self.tell(FromSpan::Gone(fault.to_string())).await;
+            let (name, why) = (&self.settings.name, fault.to_string());
+            if why != told {
+                warn!(span = name, "{name} is not there: {why}; it is tried again until it is");
+                told.clone_from(&why);
+            }
+            self.tell(FromSpan::Gone(why)).await;
             sleep(wait).await;
             wait = (2 * wait).min(AGAIN.1);
         }
