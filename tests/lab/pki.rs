@@ -1,6 +1,8 @@
 //! A certificate authority for one test.
 
 use std::net::Ipv4Addr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
@@ -116,8 +118,12 @@ impl<'a> Paper<'a> {
     }
 }
 
+/// Keys take long to find. One authority and its leaves never get the same one, as long as they are no more than these.
 fn new_key() -> PKey<Private> {
-    PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()
+    static KEYS: [OnceLock<PKey<Private>>; 8] = [const { OnceLock::new() }; 8];
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    KEYS[next % KEYS.len()].get_or_init(|| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap()).clone()
 }
 
 fn named(name: &str) -> X509Name {
