@@ -10,6 +10,7 @@ use crate::alarm::{Alarm, Severity, Text};
 use crate::config::{Config, DChannel};
 use crate::hop::SpanId;
 use crate::isdn::line;
+use crate::isdn::link::Down;
 use crate::isdn::restart::What;
 use crate::isdn::timeslots::{End, Slot};
 use crate::time::Now;
@@ -103,6 +104,7 @@ impl Group {
             Is::Up => (true, "the D channel is up: calls can be made".to_owned()),
             Is::Interrupted => (false, "the data link was begun anew; what was on the way may be lost".to_owned()),
             Is::ChangedOver { span } => (false, format!("the D channel of {} took over", name(*span))),
+            Is::Down(Down::Line) => (false, "the D channel is down with its line; no call can be made".to_owned()),
             Is::Down(why) => {
                 (false, format!("the D channel is down: {why}; no call can be made, live ones go on for a while"))
             }
