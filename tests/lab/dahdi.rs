@@ -41,7 +41,7 @@ impl Pair {
         let span = std::fs::canonicalize(format!("/sys/bus/dahdi_spans/devices/span-{}", self.near)).unwrap();
         let device = span.parent().unwrap().to_owned();
         std::fs::write(device.join("unassign_span"), "1").unwrap();
-        Pulled { pair: self, device }
+        Pulled { pair: self, device, away: true }
     }
 
     /// What is said on the D channel from its far end is no HDLC.
@@ -68,16 +68,26 @@ impl Pair {
     }
 }
 
-/// A card that is away, until this is dropped: then it is there again, and its channels are for what they were.
+/// A card that is away. When this is dropped it is there again, and its channels are for what they were.
 pub struct Pulled {
     pair: Pair,
     device: PathBuf,
+    away: bool,
+}
+
+impl Pulled {
+    /// The card is there again, but nobody says yet what its channels are for.
+    pub fn plug(&mut self) {
+        if std::mem::take(&mut self.away) {
+            let numbers = format!("1:{}:{}", self.pair.near, self.pair.channels.0);
+            std::fs::write(self.device.join("assign_span"), numbers).unwrap();
+        }
+    }
 }
 
 impl Drop for Pulled {
     fn drop(&mut self) {
-        let numbers = format!("1:{}:{}", self.pair.near, self.pair.channels.0);
-        std::fs::write(self.device.join("assign_span"), numbers).unwrap();
+        self.plug();
         self.pair.configure(self.pair.channels.0, "dchan");
     }
 }
