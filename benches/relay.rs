@@ -10,7 +10,7 @@
 //! one media thread. Where the machine permits, the server has one core, the loader another, both in real time, so that
 //! neighbours change nothing; CPU is read from schedstat over all threads. A run whose load left late says little of the
 //! server and is repeated. [`WORKS`] names the work and its limits. `WORK` (all) names one of them alone; `RUNS` (5),
-//! `SECONDS` (5) and `SLOTS` (20: the calls' packets come in 20 lumps per 20 ms; more slots spread them) may be set;
+//! `SECONDS` (5), `CALLS` (as the work has them) and `SLOTS` (20: the calls' packets come in 20 lumps per 20 ms; more slots spread them) may be set;
 //! `DEMARC_BIN` names another daemon. Where the kernel has io_uring, the relay is measured with epoll, too.
 
 #![allow(
@@ -256,7 +256,8 @@ fn main() {
     load.punctual(&WORKS[0], &["--driver", "direct", "--a", "srtp", "--b", "srtp"], None).print("no server");
     let rival = lab::installed("rtpengine", "rtpengine-daemon");
     let mut rows = Rows::default();
-    for work in WORKS.iter().filter(|work| wanted(work.name)) {
+    for work in WORKS.into_iter().filter(|work| wanted(work.name)) {
+        let work = &Work { calls: number("CALLS", work.calls), ..work };
         if speech.is_none() && work.codecs.contains(&"opus") {
             println!("{:<22}skipped: no speech for Opus", work.name);
             continue;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use firmware_io::Bearer;
 
 use crate::media::clock::Moment;
-use crate::media::codec::g711::Law;
+use crate::media::codec::g711::{self, Law};
+use crate::media::codec::law;
 use crate::media::echo::BLOCK;
 use crate::media::io::{BUFFER, Datagram};
 use crate::media::line::inbound::Inbound;
@@ -35,8 +36,9 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 enum Way {
     /// They are counted and go no further: a side is not agreed, or held.
     Closed,
-    /// Both sides speak the same: payloads are passed on under the other side's payload types.
-    Relay { sound: u8, event: Option<u8>, noise: Option<u8> },
+    /// Both sides speak the same, or but for the law of G.711: payloads are passed on under the other side's payload
+    /// types, sound from this law made the other's.
+    Relay { sound: u8, event: Option<u8>, noise: Option<u8>, law: Option<Law> },
     /// They speak differently.
     Transcode(Box<Transcoder>),
     /// From packets to a timeslot.
@@ -61,9 +63,10 @@ impl Way {
             (Remote::Rtp(_), Remote::Timeslot(_)) => return (Way::outbound(from, before, patience), true),
             (Remote::Timeslot(_), Remote::Rtp(_)) => return Way::inbound(from, to, before),
         }
-        if from.codec == to.codec && alike(from.digits, to.digits) {
+        if alike(from, to) {
             let event = to.digits.events().map(|events| events.payload_type);
-            let relay = Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise };
+            let law = law(from.codec).filter(|_| from.codec != to.codec);
+            let relay = Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise, law };
             return (relay, matches!(before, Way::Relay { .. }));
         }
         match before {
@@ -95,8 +98,15 @@ impl Way {
     }
 }
 
+/// May packets be passed on one by one? The laws of G.711 differ sample by sample alone.
+fn alike(from: &Stream, to: &Stream) -> bool {
+    let packets = (from.ptime_ms, from.comfort_noise.is_some()) == (to.ptime_ms, to.comfort_noise.is_some());
+    let laws = law(from.codec).is_some() && law(to.codec).is_some() && packets;
+    (from.codec == to.codec || laws) && digits_alike(from.digits, to.digits)
+}
+
 /// May digits be passed on with all the rest?
-fn alike(from: Digits, to: Digits) -> bool {
+fn digits_alike(from: Digits, to: Digits) -> bool {
     match (from, to) {
         (Digits::Events(from), Digits::Events(to)) => from.clock_rate == to.clock_rate,
         (from, to) => from == to,
@@ -271,8 +281,13 @@ impl Bridge {
             }
             // What is on a timeslot sends no packets.
             Way::Inbound(_) | Way::Through => return None,
-            Way::Relay { sound, event, noise } => match heard.kind {
-                Kind::Sound => Some(*sound),
+            Way::Relay { sound, event, noise, law } => match heard.kind {
+                Kind::Sound => {
+                    if let Some((law, codes)) = law.zip(datagram.buffer.get_mut(heard.payload.clone())) {
+                        g711::convert(law, codes);
+                    }
+                    Some(*sound)
+                }
                 Kind::Event => *event,
                 Kind::Noise => *noise,
             },

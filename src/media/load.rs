@@ -20,7 +20,7 @@ pub fn weight(session: &Session) -> u32 {
         () if a.codec == b.codec => RELAYED,
         () if either(Codec::Opus) => 400,
         () if either(Codec::G722) => 130,
-        () => 100,
+        () => RELAYED,
     }
 }
 

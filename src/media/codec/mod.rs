@@ -78,6 +78,15 @@ pub fn from_ticks(codec: Codec, rate: u32, ticks: u32) -> usize {
     (u64::from(ticks) * u64::from(rate) / u64::from(codec.clock_rate())) as usize
 }
 
+/// The law of a codec that is G.711.
+pub fn law(codec: Codec) -> Option<Law> {
+    match codec {
+        Codec::Pcmu => Some(Law::Mu),
+        Codec::Pcma => Some(Law::A),
+        Codec::G722 | Codec::Opus => None,
+    }
+}
+
 /// Payloads of one codec to sound at one rate. What is lost, Opus conceals itself; with the others the sound before it goes
 /// on.
 pub enum Decoder {
