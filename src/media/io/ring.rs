@@ -2,7 +2,7 @@
 //! the kernel was given before, and what goes out is handed over by the same call that waits for more.
 //!
 //! Who owns a buffer: a [`Slot`] is the kernel's from [`Slots::give`] until a completion names it, ours while it is looked
-//! at, and the kernel's again, to be read, until its sending has completed.
+//! at, and the kernel's again, to be read, until the call that hands it over returns. Of what is sent only refusals are told.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -25,9 +25,10 @@ use super::socket::{Socket, is_of_earlier};
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Buffers for datagrams; what comes while all are in use waits in its socket. A power of two.
-const SLOTS: u16 = 1024;
+const SLOTS: u16 = 512;
 /// Buffers for packets of our own making that wait to be taken by the kernel.
 const LETTERS: u16 = 128;
+const BUFFERS: usize = (SLOTS + LETTERS) as usize;
 /// Requests that wait to be taken by the kernel.
 const REQUESTS: u32 = 1024;
 /// Completions that wait to be looked at.
@@ -70,14 +71,16 @@ pub struct Mail {
     free: Vec<u16>,
     /// Completions that were met when a letter was looked for.
     put_aside: VecDeque<cqueue::Entry>,
-    /// Something is queued that was refused before.
-    repeats: bool,
     /// What is sent, by the number of its buffer: slots first, then letters.
     parcels: Box<[Parcel]>,
     /// Where it goes, where the kernel must be told.
     names: Box<[SockAddr]>,
-    /// Requests to send that have not completed.
-    sending: usize,
+    /// Buffers that are on their way out, and by which sending.
+    outgoing: Vec<(u16, u32)>,
+    /// Counts sendings, from 1.
+    sendings: u32,
+    /// Slots that were sent.
+    returned: Vec<Slot>,
 }
 
 /// A place for a socket.
@@ -90,7 +93,7 @@ struct Place {
     armed: bool,
 }
 
-/// A packet on its way out: octets of a buffer that is nobody's until the sending has completed.
+/// A packet on its way out: octets of a buffer that is nobody's until it was sent.
 #[derive(Clone)]
 struct Parcel {
     from: usize,
@@ -99,6 +102,8 @@ struct Parcel {
     to: SocketAddr,
     /// It was refused once.
     again: bool,
+    /// Which sending this is; 0 once it is over.
+    sending: u32,
 }
 
 /// A line whose descriptor is polled.
@@ -123,8 +128,8 @@ struct Arrived {
 enum Matter {
     /// Receive from a socket of this number and generation.
     Receive(usize, u16),
-    /// Send the buffer of this number.
-    Send(u16),
+    /// Send the buffer of this number, which is that sending.
+    Send(u16, u32),
     /// The line of this number and generation is readable.
     Line(usize, u16),
     /// Somebody writes to the eventfd.
@@ -146,17 +151,18 @@ impl Ring {
             .build(REQUESTS)?;
         let slots = Slots::register(&ring)?;
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let parcel = Parcel { from: 0, start: std::ptr::null(), length: 0, to: nowhere, again: false };
+        let parcel = Parcel { from: 0, start: std::ptr::null(), length: 0, to: nowhere, again: false, sending: 0 };
         let mail = Mail {
             ring,
             sockets: (0..sockets).map(|_| Place::default()).collect(),
             letters: (0..LETTERS).map(|_| UnsafeCell::new([0; BUFFER])).collect(),
             free: (0..LETTERS).collect(),
             put_aside: VecDeque::with_capacity(COMPLETIONS as usize),
-            repeats: false,
-            parcels: vec![parcel; usize::from(SLOTS + LETTERS)].into(),
-            names: vec![nowhere.into(); usize::from(SLOTS + LETTERS)].into(),
-            sending: 0,
+            parcels: vec![parcel; BUFFERS].into(),
+            names: vec![nowhere.into(); BUFFERS].into(),
+            outgoing: Vec::with_capacity(2 * BUFFERS),
+            sendings: 0,
+            returned: Vec::with_capacity(BUFFERS),
         };
         // SAFETY: a header of zeroes is valid; of it only the length of the name is looked at.
         let mut template: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
@@ -205,11 +211,7 @@ impl Ring {
         while let Some(entry) = self.mail.next_completion() {
             match Matter::read(entry.user_data()) {
                 Matter::Receive(at, generation) => self.received(at, generation, &entry),
-                Matter::Send(number) => {
-                    if let Some(slot) = self.mail.sent(number, entry.result()) {
-                        self.slots.give(slot);
-                    }
-                }
+                Matter::Send(number, sending) => self.mail.refused(number, sending, entry.result()),
                 Matter::Line(line, generation) => self.readable(line, generation, &entry),
                 Matter::Wake => {
                     self.called = true;
@@ -227,10 +229,8 @@ impl Ring {
                 Matter::Cancel => (),
             }
         }
-        if std::mem::take(&mut self.mail.repeats) {
-            // Before its socket may go.
-            let _ = self.mail.ring.submit();
-        }
+        self.mail.sent();
+        self.mail.returned.drain(..).for_each(|slot| self.slots.give(slot));
         self.arrived.len() - before
     }
 
@@ -309,7 +309,6 @@ impl Sockets for Ring {
         let cancel = opcode::AsyncCancel::new(Matter::Receive(at, place.generation).write()).build();
         // SAFETY: it points to nothing.
         unsafe { self.mail.ask(cancel, Matter::Cancel) };
-        self.settle();
         for _ in 0..LOOKS {
             // The kernel takes what is queued, to be sent from this socket or to end its receive.
             self.mail.enter(1, Some(LOOK));
@@ -423,7 +422,7 @@ impl Drop for Ring {
         (0..self.mail.sockets.len()).for_each(|at| self.forget(at));
         self.arrived.clear();
         let ended = self.mail.ring.submitter().unregister_buf_ring(GROUP).is_ok();
-        if !ended || self.mail.sending > 0 {
+        if !ended || !self.mail.outgoing.is_empty() {
             // It cannot be known that the kernel has done with them.
             self.slots.abandon();
             Box::leak(std::mem::take(&mut self.mail.letters));
@@ -449,36 +448,49 @@ impl Mail {
     /// `length` octets from `start` must stay unchanged until [`Mail::sent`] says that the buffer is free.
     unsafe fn send(&mut self, from: usize, number: u16, start: *const u8, length: usize, to: SocketAddr) -> bool {
         let parcel = &mut self.parcels[usize::from(number)];
-        *parcel = Parcel { from, start, length: length as u32, to, again: false };
+        *parcel = Parcel { from, start, length: length as u32, to, again: false, sending: 0 };
         // SAFETY: the caller vouches for the packet.
         unsafe { self.hand_over(number) }
     }
 
-    /// The kernel has done with the buffer `number`; a slot that is free now.
-    fn sent(&mut self, number: u16, result: i32) -> Option<Slot> {
-        self.sending -= 1;
-        if result < 0 && is_of_earlier(&io::Error::from_raw_os_error(-result)) && self.repeat(number) {
-            return None;
+    /// The kernel did not take the buffer `number`: it is sent once more, if it was another packet that was refused.
+    fn refused(&mut self, number: u16, sending: u32, result: i32) {
+        let parcel = self.parcels.get_mut(usize::from(number));
+        // Of a sending that is over nothing is left to be sent.
+        let Some(parcel) = parcel.filter(|parcel| parcel.sending == sending && !parcel.again) else { return };
+        if is_of_earlier(&io::Error::from_raw_os_error(-result)) {
+            parcel.again = true;
+            // SAFETY: the buffer stays nobody's until this second sending is over.
+            unsafe { self.hand_over(number) };
         }
-        match number.checked_sub(SLOTS) {
-            None => Some(Slot(number)),
-            Some(letter) => {
-                self.free.push(letter);
-                None
+    }
+
+    /// What was handed over is free again. To be called when all refusals were looked at: sending never waits, so
+    /// it is over when the call returns that handed it over.
+    fn sent(&mut self) {
+        if !self.is_handed_over() {
+            // It was refused before, or its turn has not come.
+            let _ = self.ring.submit();
+        }
+        if !self.is_handed_over() {
+            return;
+        }
+        for (number, sending) in self.outgoing.drain(..) {
+            let parcel = &mut self.parcels[usize::from(number)];
+            if parcel.sending != sending {
+                // It was sent again.
+                continue;
+            }
+            parcel.sending = 0;
+            match number.checked_sub(SLOTS) {
+                None => self.returned.push(Slot(number)),
+                Some(letter) => self.free.push(letter),
             }
         }
     }
 
-    /// Sends it once more, if this was its first time.
-    fn repeat(&mut self, number: u16) -> bool {
-        let Some(parcel) = self.parcels.get_mut(usize::from(number)).filter(|parcel| !parcel.again) else {
-            return false;
-        };
-        parcel.again = true;
-        // SAFETY: the buffer stays nobody's until this second sending has completed.
-        let asked = unsafe { self.hand_over(number) };
-        self.repeats |= asked;
-        asked
+    fn is_handed_over(&mut self) -> bool {
+        self.ring.submission().is_empty()
     }
 
     /// A letter to write. When all are under way the kernel takes them now; what else it says meanwhile is put aside.
@@ -487,12 +499,11 @@ impl Mail {
             let _ = self.ring.submit();
             while let Some(entry) = self.completion() {
                 match Matter::read(entry.user_data()) {
-                    Matter::Send(number @ SLOTS..) => {
-                        self.sent(number, entry.result());
-                    }
+                    Matter::Send(number, sending) => self.refused(number, sending, entry.result()),
                     _ => self.put_aside.push_back(entry),
                 }
             }
+            self.sent();
         }
         self.free.pop()
     }
@@ -504,7 +515,7 @@ impl Mail {
     unsafe fn hand_over(&mut self, number: u16) -> bool {
         let parcel = &self.parcels[usize::from(number)];
         let Some(Place { socket: Some(socket), .. }) = self.sockets.get(parcel.from) else { return false };
-        // It completes within the call that hands it over: what the kernel does not take at once is lost.
+        // It is over within the call that hands it over: what the kernel does not take at once is lost.
         let mut send = opcode::Send::new(Fd(socket.raw()), parcel.start, parcel.length)
             .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
         if socket.needs(parcel.to) {
@@ -512,16 +523,20 @@ impl Mail {
             *name = parcel.to.into();
             send = send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len());
         }
-        let send = send.build();
+        let send = send.build().flags(squeue::Flags::SKIP_SUCCESS);
+        self.sendings = self.sendings.wrapping_add(1).max(1);
+        let sending = self.sendings;
         // SAFETY: the caller vouches for the packet; the name is that of this buffer alone, and lives with it.
-        let asked = unsafe { self.ask(send, Matter::Send(number)) };
-        self.sending += usize::from(asked);
+        let asked = unsafe { self.ask(send, Matter::Send(number, sending)) };
+        if asked {
+            self.parcels[usize::from(number)].sending = sending;
+            self.outgoing.push((number, sending));
+        }
         asked
     }
 
-    /// Hands over what is queued and waits for so many completions, apart from those of packets that are sent.
+    /// Hands over what is queued and waits for so many completions.
     fn enter(&mut self, wanted: usize, most: Option<Duration>) {
-        let wanted = wanted + self.sending;
         // An error is the end of the time, a signal, or too many completions: all are looked at by the caller.
         let _ = match most {
             None => self.ring.submit_and_wait(wanted),
@@ -562,7 +577,7 @@ impl Matter {
     fn write(self) -> u64 {
         match self {
             Matter::Receive(at, generation) => (at as u64) << 24 | u64::from(generation) << 8,
-            Matter::Send(number) => u64::from(number) << 8 | 1,
+            Matter::Send(number, sending) => u64::from(sending) << 24 | u64::from(number) << 8 | 1,
             Matter::Wake => 2,
             Matter::Cancel => 3,
             Matter::Alarm => 4,
@@ -573,7 +588,7 @@ impl Matter {
     fn read(number: u64) -> Matter {
         match number & 0xff {
             0 => Matter::Receive((number >> 24) as usize, (number >> 8) as u16),
-            1 => Matter::Send((number >> 8) as u16),
+            1 => Matter::Send((number >> 8) as u16, (number >> 24) as u32),
             2 => Matter::Wake,
             4 => Matter::Alarm,
             5 => Matter::Line((number >> 24) as usize, (number >> 8) as u16),
@@ -686,7 +701,7 @@ mod tests {
         let matters = [
             Matter::Receive(0, 0),
             Matter::Receive(40_000, u16::MAX),
-            Matter::Send(SLOTS + LETTERS),
+            Matter::Send(SLOTS + LETTERS, u32::MAX),
             Matter::Wake,
             Matter::Alarm,
             Matter::Cancel,
