@@ -250,6 +250,12 @@ impl Bridge {
         self.peers[side.index()].tap(tap);
     }
 
+    /// A packet of `side` will come soon: fetches what lies elsewhere.
+    pub fn fetch(&self, side: Side) {
+        self.peers[side.index()].fetch_inbound();
+        self.peers[side.other().index()].fetch_outbound();
+    }
+
     /// A datagram on the RTP port of `side`. What goes out in its own buffer, on the RTP port of the other side, is
     /// returned; packets of our own making go to the sink.
     pub fn rtp(

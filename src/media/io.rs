@@ -96,6 +96,9 @@ pub trait Sockets {
     /// The next of the datagrams that came; `None` when all were seen.
     fn next(&mut self) -> Option<Arrival<'_, Self::Post>>;
 
+    /// Probably the socket of a datagram so many after the next one.
+    fn coming(&self, after: usize) -> Option<usize>;
+
     /// These octets of the buffer of the last datagram shall go to `to`, from the socket `from`. A datagram is passed on once
     /// at most.
     fn pass(&mut self, from: usize, octets: Range<usize>, to: SocketAddr);

@@ -192,7 +192,7 @@ struct Agreed {
     inbound: Option<srtp::Inbound>,
     outbound: Option<srtp::Outbound>,
     /// A key of ours that gave way, and how far it was used: it may come back when one of several answers is taken.
-    former: Option<(Keys, srtp::Outbound)>,
+    former: Option<Box<(Keys, srtp::Outbound)>>,
 }
 
 impl Agreed {
@@ -218,11 +218,11 @@ impl Agreed {
         }
         let used = old.srtp.map(|srtp| srtp.send.marked(None)).zip(before.outbound);
         let again = new.srtp.map(|srtp| srtp.send);
-        for (keys, outbound) in used.into_iter().chain(before.former) {
+        for (keys, outbound) in used.into_iter().chain(before.former.map(|former| *former)) {
             match again {
                 // A key that began anew would repeat its keystream.
                 Some(again) if again.marked(None) == keys => self.outbound = Some(outbound.marked(again.mki())),
-                _ => self.former = self.former.or(Some((keys, outbound))),
+                _ => self.former = self.former.or(Some(Box::new((keys, outbound)))),
             }
         }
         self
@@ -315,6 +315,16 @@ impl Peer {
             counters: Counters::default(),
             tap: None,
         }
+    }
+
+    /// A packet will come from it soon.
+    pub fn fetch_inbound(&self) {
+        self.agreed.iter().flat_map(|agreed| &agreed.inbound).for_each(srtp::Inbound::fetch);
+    }
+
+    /// A packet will go to it soon.
+    pub fn fetch_outbound(&self) {
+        self.agreed.iter().flat_map(|agreed| &agreed.outbound).for_each(srtp::Outbound::fetch);
     }
 
     /// From now on, what comes from the peer and what goes to it passes by this tap.

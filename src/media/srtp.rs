@@ -11,6 +11,7 @@ mod window;
 
 use thiserror::Error;
 
+use crate::media::kernels::fetch;
 use crate::session::{Keys, Mki, Suite};
 use crate::wire::rtp::Header;
 
@@ -91,6 +92,13 @@ impl Transform {
         }
     }
 
+    fn fetch(&self) {
+        match self {
+            Transform::Cm(mode) => fetch(&**mode),
+            Transform::Gcm(mode) => mode.fetch(),
+        }
+    }
+
     /// The keys of RTP and RTCP. Keys are as long as their suite says, so there always are some.
     fn pair(keys: &Keys) -> Option<[Transform; 2]> {
         Some([Transform::new(keys, Label::Rtp)?, Transform::new(keys, Label::Rtcp)?])
@@ -125,7 +133,7 @@ struct Source {
 pub struct Inbound {
     transforms: Option<[Transform; 2]>,
     mki: Marker,
-    sources: [Source; SOURCES],
+    sources: Box<[Source; SOURCES]>,
     packets: u64,
 }
 
@@ -135,7 +143,7 @@ impl Inbound {
         Inbound {
             transforms: Transform::pair(keys),
             mki: Marker::new(keys.mki()),
-            sources: [Source::default(); SOURCES],
+            sources: Box::new([Source::default(); SOURCES]),
             packets: 0,
         }
     }
@@ -144,6 +152,12 @@ impl Inbound {
     #[must_use]
     pub fn marked(self, mki: Option<Mki>) -> Inbound {
         Inbound { mki: Marker::new(mki), ..self }
+    }
+
+    /// A packet will come soon.
+    pub fn fetch(&self) {
+        fetch(&self.sources[0]);
+        self.transforms.iter().for_each(|[rtp, _]| rtp.fetch());
     }
 
     /// Checks and decrypts an SRTP packet in place; the length of the RTP packet that remains.
@@ -218,6 +232,11 @@ impl Outbound {
     #[must_use]
     pub fn marked(self, mki: Option<Mki>) -> Outbound {
         Outbound { mki: Marker::new(mki), ..self }
+    }
+
+    /// A packet will leave soon.
+    pub fn fetch(&self) {
+        self.transforms.iter().for_each(|[rtp, _]| rtp.fetch());
     }
 
     /// Encrypts the RTP packet in `buffer[..length]` in place; its new length. `None` when its index

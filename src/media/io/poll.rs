@@ -171,6 +171,11 @@ impl Sockets for Poll {
         }
     }
 
+    fn coming(&self, after: usize) -> Option<usize> {
+        let event = self.ready.clone().nth(after)?;
+        usize::try_from(self.events.get(event)?.data()).ok()
+    }
+
     fn pass(&mut self, from: usize, octets: Range<usize>, to: SocketAddr) {
         if from != self.from {
             self.flush();

@@ -402,6 +402,10 @@ impl Sockets for Ring {
         None
     }
 
+    fn coming(&self, after: usize) -> Option<usize> {
+        self.arrived.get(after).map(|arrived| arrived.at)
+    }
+
     fn pass(&mut self, from: usize, octets: Range<usize>, to: SocketAddr) {
         let Some(mut slot) = self.current.take() else { return };
         let packet = self.slots.buffer(&mut slot).get(octets).map(|octets| (octets.as_ptr(), octets.len()));

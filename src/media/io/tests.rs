@@ -111,6 +111,23 @@ on_both! {
         }
     }
 
+    fn whose_datagram_comes_next_is_foretold(sockets, _wake) {
+        let peer = socket("127.0.0.1:0");
+        let locals = [5, 1, 3, 7].map(|at| watched(&mut sockets, at, "127.0.0.1:0"));
+        locals.iter().for_each(|local| send(&peer, *local, &[b"one"]));
+        let (mut came, mut foretold) = (Vec::new(), Vec::new());
+        while came.len() < 4 {
+            sockets.wait(None, Some(PATIENCE));
+            loop {
+                foretold.extend(sockets.coming(1).map(|at| (came.len() + 1, at)));
+                let Some(arrival) = sockets.next() else { break };
+                came.push(arrival.at);
+            }
+        }
+        assert!(!foretold.is_empty());
+        foretold.into_iter().for_each(|(place, at)| assert_eq!(came.get(place), Some(&at), "{came:?}"));
+    }
+
     fn all_of_many_come_and_each_once(sockets, _wake) {
         let peer = socket("127.0.0.1:0");
         let locals = [0, 1, 2].map(|at| watched(&mut sockets, at, "127.0.0.1:0"));

@@ -18,20 +18,18 @@ const TAG: usize = 10;
 const SHORT_TAG: usize = 4;
 
 /// A block cipher of either key length.
+#[allow(clippy::large_enum_variant, reason = "it lies in a box with the rest of the session keys")]
 pub(super) enum Block {
     /// 16 octets.
-    Aes128(Box<Aes128>),
+    Aes128(Aes128),
     /// 32 octets.
-    Aes256(Box<Aes256>),
+    Aes256(Aes256),
 }
 
 impl Block {
     /// With a key of 16 or 32 octets; `None` for another length.
     pub(super) fn new(key: &[u8]) -> Option<Block> {
-        Aes128::new_from_slice(key)
-            .map(|aes| Block::Aes128(Box::new(aes)))
-            .or_else(|_| Aes256::new_from_slice(key).map(|aes| Block::Aes256(Box::new(aes))))
-            .ok()
+        Aes128::new_from_slice(key).map(Block::Aes128).or_else(|_| Aes256::new_from_slice(key).map(Block::Aes256)).ok()
     }
 
     /// Adds the key stream that begins at this counter block.

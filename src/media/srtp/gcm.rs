@@ -8,6 +8,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 
 use super::{ENCRYPTED, INDEX, Label, RTCP_CLEAR, Refusal, append, derive, trailer};
+use crate::media::kernels::fetch;
 use crate::session::Keys;
 
 /// Octets of the tag.
@@ -35,6 +36,13 @@ impl Galois {
             .or_else(|_| Aes256Gcm::new_from_slice(key).map(|aes| Cipher::Aes256(Box::new(aes))))
             .ok()?;
         Some(Galois { cipher, salt })
+    }
+
+    pub(super) fn fetch(&self) {
+        match &self.cipher {
+            Cipher::Aes128(aes) => fetch(&**aes),
+            Cipher::Aes256(aes) => fetch(&**aes),
+        }
     }
 
     /// Section 8.1 for RTP (rollover counter and sequence number), section 9.1 for RTCP.

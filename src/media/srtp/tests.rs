@@ -389,11 +389,11 @@ fn only_what_the_peer_sent_is_taken_and_once_and_all_else_leaves_no_trace() {
         let mut seen = Vec::new();
         for (rtcp, datagram) in datagrams {
             let (sent, plain) = (&sent[usize::from(*rtcp)], &plain[usize::from(*rtcp)]);
-            let (octets, before) = (octets_of(datagram, sent), (inbound.packets, inbound.sources));
+            let (octets, before) = (octets_of(datagram, sent), (inbound.packets, *inbound.sources));
             let taken = if *rtcp { unprotect_rtcp(&mut inbound, &octets) } else { unprotect(&mut inbound, &octets) };
             match sent.iter().position(|sent| *sent == octets && !seen.contains(&octets)) {
                 Some(at) => assert_eq!(taken.as_ref(), Ok(&plain[at])),
-                None => assert!(taken.is_err() && (inbound.packets, inbound.sources) == before, "{taken:?}"),
+                None => assert!(taken.is_err() && (inbound.packets, *inbound.sources) == before, "{taken:?}"),
             }
             seen.push(octets);
         }
