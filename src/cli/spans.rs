@@ -224,6 +224,15 @@ Span2      DOWN (LOS RAI) for 1m15s; T1 ni2, of no trunk
     }
 
     #[test]
+    fn the_web_page_has_the_same_letters_and_words() {
+        let script = include_str!("../shell/web/page.js");
+        for (state, letter, what) in LETTERS {
+            let row = format!("  \"{state}\": [\"{letter}\", \"{what}\"],\n");
+            assert!(script.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn an_order_becomes_a_path_and_is_confirmed_by_yes_alone() {
         let path = |words: &[&str]| {
             #[derive(clap::Parser)]

@@ -1,11 +1,16 @@
-//! The JSON interface, metrics and health (CONTRACT, HTTP). Reading is open on loopback; with a
-//! token file every question needs the token. Orders need a header that no web page can send
-//! across sites.
+//! The web page, the JSON interface that it reads, metrics and health (CONTRACT, HTTP). Reading is open on loopback, to who
+//! asks by address; with a token file every question needs the token. Orders need a header that no web page can send across
+//! sites.
 
+mod certificates;
+mod page;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
@@ -16,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
+use self::certificates::Certificates;
 use super::alarms;
 use super::clock::Clock;
 use super::observe::{Ask, Observer};
@@ -71,20 +77,28 @@ fn router(pages: Pages) -> Router {
         .route("/api/spans/{span}/{order}", post(order_span))
         .route("/api/clock", get(clock))
         .route("/api/alarms", get(alarms_that_stand))
+        .route("/api/certificates", get(our_certificates))
         .route("/api/reload", post(reload))
         .route("/api/drain", post(drain))
         .layer(middleware::from_fn_with_state(pages.clone(), guard));
     Router::new()
         .route("/healthz", get(|| async { "good\n" }))
         .route("/readyz", get(ready))
+        .merge(page::routes())
         .merge(guarded)
         .with_state(pages)
 }
 
+/// Who may ask what. Without a token a name of somebody else's that resolves to this address must not do: his page would be
+/// of one origin with ours (DNS rebinding).
 async fn guard(State(pages): State<Pages>, request: Request, next: Next) -> Response {
     if !shows_token(&pages, request.headers()) {
         let why = "this page needs the token of [Web] TokenFile: send Authorization: Bearer TOKEN\n";
         return (StatusCode::UNAUTHORIZED, why).into_response();
+    }
+    if pages.token.is_none() && !asks_by_address(request.headers()) {
+        let why = "without [Web] TokenFile this box is asked by its address, or as localhost\n";
+        return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
     if request.method() == axum::http::Method::POST && !request.headers().contains_key(ORDER_HEADER) {
         return (StatusCode::FORBIDDEN, "an order needs the header X-Demarc-Order\n").into_response();
@@ -97,6 +111,14 @@ fn shows_token(pages: &Pages, headers: &HeaderMap) -> bool {
     let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     shown.len() == token.len() && openssl::memcmp::eq(shown.as_bytes(), token.as_bytes())
+}
+
+/// No browser leaves Host out.
+fn asks_by_address(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host().trim_matches(['[', ']']);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 async fn snapshot(pages: &Pages) -> Result<Snapshot, StatusCode> {
@@ -221,6 +243,13 @@ async fn alarms_that_stand(State(pages): State<Pages>) -> Result<Json<Vec<Alarm>
     Ok(Json(gather(&pages, &snapshot)))
 }
 
+async fn our_certificates(State(pages): State<Pages>) -> Result<Json<Certificates>, StatusCode> {
+    let (papers, config) = pages.transports.papers();
+    let wall = pages.clock.now().wall;
+    let judged = tokio::task::spawn_blocking(move || Certificates::of(&papers, &config, wall)).await;
+    judged.map(Json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 async fn clock(State(pages): State<Pages>) -> Json<serde_json::Value> {
     let now = pages.clock.now();
     let mut json = serde_json::json!(pages.clock.standing());
@@ -272,5 +301,24 @@ async fn order(pages: &Pages, order: fn(oneshot::Sender<Result<String, String>>)
         (Ok(()), Ok(Ok(text))) => text.into_response(),
         (Ok(()), Ok(Err(text))) => (StatusCode::UNPROCESSABLE_ENTITY, text).into_response(),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn without_a_token_the_box_is_asked_by_address() {
+        let asks = |host| asks_by_address(&HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]));
+        for host in ["127.0.0.1:8085", "127.0.0.1", "localhost:8085", "LOCALHOST", "[::1]:8085"] {
+            assert!(asks(host), "{host}");
+        }
+        for host in ["rebound.example:8085", "127.0.0.1.rebound.example", "localhost.rebound.example:8085", "", "a b"] {
+            assert!(!asks(host), "{host}");
+        }
+        assert!(asks_by_address(&HeaderMap::new()));
     }
 }

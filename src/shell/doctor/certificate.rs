@@ -11,16 +11,19 @@
 //! Sources: Microsoft's certificate pages for Lync Server 2013 and Skype for Business Server 2015, its Direct Routing page,
 //! gateway vendors' notes on Lync 2010; toward gateways what stock TLS libraries ask.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use openssl::nid::Nid;
-use openssl::pkey::Id;
+use openssl::pkey::{Id, PKeyRef, Public};
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509PurposeId, X509Ref, X509StoreContext};
 
 use super::Finding;
-use crate::config::Profile;
+use crate::config::{Config, Profile, Trunk, TrunkKind};
+use crate::hop::Transport;
 use crate::shell::transport::{Names, Papers, shown, timestamp};
 
 /// The code for files that cannot be read.
@@ -49,6 +52,16 @@ impl Peers {
         ("teams", Peers::Microsoft(Profile::Teams)),
         ("carrier", Peers::Carrier),
     ];
+
+    /// Those that we speak to: the Microsoft side, and gateways where one speaks TLS.
+    pub fn of(config: &Config) -> impl Iterator<Item = Peers> {
+        let tls = |trunk: &Arc<Trunk>| trunk.hops.iter().any(|hop| hop.transport == Transport::Tls);
+        let microsoft = match config.lync().kind {
+            TrunkKind::Microsoft(profile) => Some(Peers::Microsoft(profile)),
+            TrunkKind::Gateway | TrunkKind::Isdn => None,
+        };
+        microsoft.into_iter().chain(config.gateways().iter().any(tls).then_some(Peers::Carrier))
+    }
 
     fn name(self) -> &'static str {
         Peers::ALL.iter().find(|(_, peers)| *peers == self).map_or("", |(name, _)| name)
@@ -225,20 +238,19 @@ impl Judge {
 
     fn key(&self, own: &X509Ref) -> Finding {
         let code = "certificate-key";
-        let Ok(key) = own.public_key() else {
+        let Ok(public) = own.public_key() else {
             return self.fail(code, "its key cannot be read", "have it issued for an RSA key of 2048 bits");
         };
-        let (kind, bits) = (key.id(), key.bits());
-        let (name, good) = match kind {
-            Id::RSA | Id::RSA_PSS => ("RSA", bits >= self.rules.least_bits),
-            Id::EC => ("elliptic", self.rules.elliptic),
-            _ => ("unusual", false),
+        let good = match public.id() {
+            Id::RSA | Id::RSA_PSS => public.bits() >= self.rules.least_bits,
+            Id::EC => self.rules.elliptic,
+            _ => false,
         };
         match good {
-            true => self.pass(code, format!("{name} key of {bits} bits")),
+            true => self.pass(code, key(&public)),
             false => self.fail(
                 code,
-                format!("{name} key of {bits} bits, which {} does not take", self.rules.name),
+                format!("{}, which {} does not take", key(&public), self.rules.name),
                 "have it issued for an RSA key of 2048 bits",
             ),
         }
@@ -259,6 +271,16 @@ impl Judge {
             }
         })
     }
+}
+
+/// `RSA key of 2048 bits`.
+pub fn key(public: &PKeyRef<Public>) -> String {
+    let kind = match public.id() {
+        Id::RSA | Id::RSA_PSS => "RSA",
+        Id::EC => "elliptic",
+        _ => "unusual",
+    };
+    format!("{kind} key of {} bits", public.bits())
 }
 
 /// The fault in the links of a chain; `None` when it is whole.

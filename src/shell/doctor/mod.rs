@@ -24,7 +24,7 @@ use self::peers::Seen;
 use super::clock::Clock;
 use super::observe::Observer;
 use super::{ntp, transport};
-use crate::config::{self, Config, TrunkKind};
+use crate::config::{self, Config};
 use crate::random::Random;
 
 /// What was found.
@@ -190,13 +190,7 @@ fn own_certificate(config: &Config, wall: jiff::Timestamp) -> Vec<Finding> {
             ];
         }
     };
-    let gateways =
-        config.gateways().iter().any(|trunk| trunk.hops.iter().any(|hop| hop.transport == crate::hop::Transport::Tls));
-    let microsoft = match config.lync().kind {
-        TrunkKind::Microsoft(profile) => Some(certificate::Peers::Microsoft(profile)),
-        TrunkKind::Gateway | TrunkKind::Isdn => None,
-    };
-    let peers = microsoft.into_iter().chain(gateways.then_some(certificate::Peers::Carrier));
+    let peers = certificate::Peers::of(config);
     peers.flat_map(|peers| certificate::judge(&papers, Some(&config.identity.fqdn), peers, wall)).collect()
 }
 

@@ -12,6 +12,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
@@ -80,6 +81,8 @@ pub(super) struct Tls {
     /// When our whole chain is good: from, until.
     pub(super) window: [Timestamp; 2],
     pub(super) warnings: Vec<Warning>,
+    /// Our chain and the roots, as they were read.
+    pub(super) papers: Arc<Papers>,
 }
 
 impl Tls {
@@ -286,6 +289,7 @@ pub(super) fn load(config: &Config) -> Result<Tls, IdentityError> {
         warnings: warnings(kind, &config.identity.fqdn, &loaded.chain[0]),
         expiries: loaded.expiries(),
         window: loaded.window(),
+        papers: Arc::new(Papers { chain: loaded.chain, roots: loaded.roots }),
     })
 }
 

@@ -450,6 +450,12 @@ impl<R: Reader> Transports<R> {
         self.expiries().into_iter().filter_map(|expiry| expiry.alarm(now)).collect()
     }
 
+    /// Our certificates as they are in use, and the configuration that named them.
+    pub fn papers(&self) -> (Arc<Papers>, Arc<Config>) {
+        let rules = self.shared.rules();
+        (rules.tls.papers.clone(), rules.config.clone())
+    }
+
     /// When our certificates end.
     pub fn expiries(&self) -> Vec<Expiry> {
         self.shared.rules().tls.expiries.clone()
