@@ -59,6 +59,8 @@ pub struct Setup {
     pub days: (i64, i64),
     /// Lines of `[Clock]`.
     pub clock: Vec<String>,
+    /// Further lines of `[Web]`.
+    pub web: Vec<String>,
     /// Further environment variables.
     pub environment: Vec<(&'static str, PathBuf)>,
     /// The pattern of the one route.
@@ -82,6 +84,7 @@ impl Setup {
             srtp: "Required",
             days: (-1, 300),
             clock: Vec::new(),
+            web: Vec::new(),
             environment: Vec::new(),
             route: r"^\+1312\d{7}$".to_owned(),
             more: String::new(),
@@ -105,7 +108,7 @@ impl Setup {
         let mut ini = format!(
             "[Lync]\nProfile={}\nFqdn={us}\nListen={us}:5070\nNextHop={}\nCertificate={}\nPrivateKey={}\n\
              TrustedRoots={}\nTrustedPeers={LYNC_NAME}\nSRTPMode={}\n{switches}\n\n[Trunks]\nTlsListen={us}:5067\nTcpListen={us}:5068\n\
-             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs={}\n{}\n\n[Web]\nListen={us}:8085\n\n",
+             UdpListen={us}:5068\n{trunks}\n\n[Media]\nAddress={us}\nPorts={}-{}\nCodecs={}\n{}\n\n[Web]\nListen={us}:8085\n{}\n\n",
             self.profile,
             self.next_hop,
             certificate.display(),
@@ -116,6 +119,7 @@ impl Setup {
             self.ports.1,
             self.codecs,
             self.media.join("\n"),
+            self.web.join("\n"),
         );
         for (n, gateway) in self.gateways.iter().enumerate() {
             let n = n + 1;
@@ -284,12 +288,18 @@ impl Demarc {
 
 /// One HTTP GET: status and body; `None` while nobody answers.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let (status, _, body) = get_with(address, path, &format!("Host: {address}\r\n"))?;
+    Some((status, body))
+}
+
+/// The same with header lines of one's own, each ended by CRLF: status, head, body.
+pub fn get_with(address: SocketAddr, path: &str, headers: &str) -> Option<(u16, String, String)> {
     let mut stream = TcpStream::connect_timeout(&address, seconds(1)).ok()?;
     stream.set_read_timeout(Some(seconds(3))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\n{headers}\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, body.to_owned()))
+    Some((status, head.to_owned(), body.to_owned()))
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 mod audio;
 mod bad_line;
+mod browser;
 mod cable;
 mod child;
 mod daemon;
@@ -32,9 +33,10 @@ mod tty;
 
 pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, speech};
 pub use bad_line::BadLine;
+pub use browser::Browser;
 pub use cable::{Cable, Ours, line};
 pub use child::Running;
-pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get};
+pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get, get_with};
 pub use libpri::{Libpri, Said};
 pub use net::{Net, connect_from};
 pub use peer::{Dialog, Message, Peer, Received, Sdp};

@@ -61,7 +61,10 @@ function shown(status, spans, calls) {
 function unanswered(fault) {
   if (fault instanceof NoToken) {
     place("box").hidden = true;
-    place("token").hidden = false;
+    if (place("token").hidden) {
+      place("token").hidden = false;
+      place("secret").focus();
+    }
     place("refused").textContent = sessionStorage.getItem("token") ? "This is not its token." : "";
     fill("standing", ["this box wants a token"]);
     return;
@@ -154,13 +157,15 @@ async function certificates() {
   if (Date.now() - looked < CERTIFICATES) return;
   const { chain, roots, peers } = await json("/api/certificates");
   looked = Date.now();
-  const row = whose => it => [whose, it.subject, it.issuer, `${it.not_before} to ${it.not_after}`, `${it.key}; ${it.signature}`, it.usages?.join(" ") ?? "any"];
+  const row = whose => it => [whose, it.subject, it.issuer, `${it.not_before?.slice(0, 10)} to ${it.not_after?.slice(0, 10)}`, `${it.key}; ${it.signature}`, it.usages?.join(" ") ?? "any"];
   const rows = [...chain.map((it, at) => row(at ? "our chain" : "ours")(it)), ...roots.map(row("trusted"))];
-  const faults = peers.flatMap(peer => peer.findings.filter(it => it.verdict === "fail").map(it => [peer, it]));
+  const named = verdict => peers.filter(peer => peer.verdict === verdict).map(peer => peer.peer).join(", ");
+  const faults = peers.filter(peer => peer.configured).flatMap(peer => peer.findings.filter(it => it.verdict === "fail"));
   fill("certificates", [
     make("div", { class: "wide" }, table(["Whose", "Subject", "Issuer", "Good", "Key; signed with", "Usage"], rows)),
-    make("p", {}, "Taken by: ", peers.filter(peer => peer.verdict === "pass").map(peer => peer.peer).join(", ") || "none"),
-    ...faults.map(([peer, it]) => make("p", { class: peer.configured ? "bad" : "faint" }, `${peer.peer}: ${it.evidence}; ${it.remedy}`)),
+    ...faults.map(it => make("p", { class: "bad" }, `${it.subject}: ${it.evidence}; ${it.remedy}`)),
+    make("p", { class: "faint" }, `Ours by each generation's rules: good for ${named("pass") || "none"}; refused by `,
+      `${named("fail") || "none"}. `, make("code", {}, "demarc certificate FILE"), " says why."),
   ]);
 }
 
@@ -196,7 +201,7 @@ function make(kind, attributes, ...inside) {
 }
 
 function table(head, rows, ids = []) {
-  const cells = row => row.map(cell => make("td", {}, cell));
+  const cells = row => row.map((cell, at) => make("td", { "data-name": head[at] }, cell));
   return make("table", {}, make("thead", {}, make("tr", {}, ...head.map(name => make("th", { scope: "col" }, name)))),
     make("tbody", {}, ...rows.map((row, at) => make("tr", ids[at] ? { id: ids[at] } : {}, ...cells(row)))));
 }
