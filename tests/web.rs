@@ -4,6 +4,9 @@
 
 mod lab;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
 use lab::{Browser, Demarc, Gateway, Lab, Peer, Sdp, Setup, get, get_with, seconds, until};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -53,6 +56,7 @@ fn the_page_opens_without_the_token_and_the_box_does_not() {
         ("/api/clock", 401, 200),
         ("/api/alarms", 401, 200),
         ("/api/certificates", 401, 200),
+        ("/api/reload", 401, 405),
     ] {
         assert_eq!((status(path, ""), status(path, bad), status(path, &good)), (without, without, with), "{path}");
     }
@@ -108,6 +112,41 @@ fn certificates_are_shown_with_what_each_generation_of_peers_would_say() {
     assert_eq!(demarc.ask(&["reload"]).0, 0);
     let shown: serde_json::Value = serde_json::from_str(&get(demarc.web, "/api/certificates").unwrap().1).unwrap();
     assert_ne!(shown["chain"][0]["not_after"], before);
+}
+
+// What happens, as it happens.
+
+#[test]
+fn a_listener_hears_calls_and_trunks_and_no_number() {
+    let lab = Lab::new();
+    let mut lync = Peer::lync(&lab);
+    let demarc = setup(&lab).start(&lab);
+    line_is_up(&demarc);
+    let mut stream = TcpStream::connect(demarc.web).unwrap();
+    stream.set_read_timeout(Some(seconds(10))).unwrap();
+    write!(stream, "GET /api/events HTTP/1.1\r\nHost: {}\r\n\r\n", demarc.web).unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "content-type: text/event-stream"));
+    let link = lync.connect(demarc.lync);
+    let mut call = lync.call(&link, "+13125556789", &Sdp::encrypted(lync.host, "sendrecv"));
+    call.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+    call.request("BYE", "", "");
+    let mut heard = Vec::new();
+    for line in lines {
+        let Some(event) = line.strip_prefix("data: ") else { continue };
+        assert!(!line.contains("6789") && !line.contains("5550100"), "{line}");
+        heard.push(serde_json::from_str::<serde_json::Value>(event).unwrap());
+        if heard.last().unwrap()["event"] == "call-ended" {
+            break;
+        }
+    }
+    let of = |name: &str| heard.iter().find(|event| event["event"] == name).unwrap();
+    let (began, ended) = (of("call-began"), of("call-ended"));
+    assert_eq!((&began["from"], &began["call"]), (&json!("lync"), &ended["call"]));
+    assert_eq!(
+        (&ended["gateway"], &ended["result"], &ended["cause"]),
+        (&json!("Gateway2"), &json!("answered"), &json!(16))
+    );
 }
 
 // In a browser.

@@ -13,6 +13,7 @@ mod gateway;
 mod kernel;
 mod ladder;
 mod metrics;
+mod notice;
 mod ntp;
 mod observe;
 mod reactor;

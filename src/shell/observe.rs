@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, info, warn};
 
 use super::ladder::Ladders;
 use super::metrics::Metrics;
+use super::notice::Notice;
 use super::transport;
 use crate::alarm::Alarm;
 use crate::call::{CallEnd, Report, Snapshot};
@@ -23,6 +24,10 @@ use crate::session::Mos;
 
 /// Reports that may wait.
 const QUEUE: usize = 8192;
+/// Notices that a listener may be behind.
+const BEHIND: usize = 256;
+/// Listeners at once.
+const LISTENERS: usize = 16;
 
 /// A question or an order to the observer.
 pub enum Ask {
@@ -77,6 +82,7 @@ pub struct Observer {
     news: mpsc::Sender<News>,
     asks: mpsc::Sender<Ask>,
     dropped: Arc<AtomicU64>,
+    notices: broadcast::WeakSender<Arc<Notice>>,
 }
 
 impl Observer {
@@ -85,15 +91,17 @@ impl Observer {
         let (news, news_in) = mpsc::channel(QUEUE);
         let (asks, asks_in) = mpsc::channel(64);
         let dropped = Arc::new(AtomicU64::new(0));
+        let notices = broadcast::Sender::new(BEHIND);
+        let near = notices.downgrade();
         let task = Task {
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
             ladders: Ladders::new(config.trace.keep),
-            names: names(&config),
-            spans: spans(&config),
+            names: Names::new(&config),
+            notices,
             dropped: dropped.clone(),
         };
         tokio::spawn(task.run(news_in, asks_in));
-        Observer { news, asks, dropped }
+        Observer { news, asks, dropped, notices: near }
     }
 
     /// Tells; never waits.
@@ -101,6 +109,12 @@ impl Observer {
         if self.news.try_send(news).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// To hear what happens from now on; `None` when enough listen, or the observer is gone.
+    pub fn listen(&self) -> Option<broadcast::Receiver<Arc<Notice>>> {
+        let notices = self.notices.upgrade()?;
+        (notices.receiver_count() < LISTENERS).then(|| notices.subscribe())
     }
 
     /// Asks and waits for the answer; `None` when the observer is gone.
@@ -111,12 +125,38 @@ impl Observer {
     }
 }
 
-fn names(config: &Config) -> HashMap<TrunkId, String> {
-    config.trunks.iter().map(|trunk| (trunk.id, trunk.name.clone())).collect()
+/// What operators call trunks and spans.
+pub struct Names {
+    trunks: HashMap<TrunkId, String>,
+    spans: HashMap<SpanId, String>,
 }
 
-fn spans(config: &Config) -> HashMap<SpanId, String> {
-    config.spans.iter().map(|span| (span.id, span.name.clone())).collect()
+impl Names {
+    fn new(config: &Config) -> Names {
+        let trunks = config.trunks.iter().map(|trunk| (trunk.id, &*trunk.name));
+        Names::of(trunks, config.spans.iter().map(|span| (span.id, &*span.name)))
+    }
+
+    /// These names.
+    pub fn of<'a>(
+        trunks: impl IntoIterator<Item = (TrunkId, &'a str)>,
+        spans: impl IntoIterator<Item = (SpanId, &'a str)>,
+    ) -> Names {
+        Names {
+            trunks: trunks.into_iter().map(|(id, name)| (id, name.to_owned())).collect(),
+            spans: spans.into_iter().map(|(id, name)| (id, name.to_owned())).collect(),
+        }
+    }
+
+    /// A trunk's.
+    pub fn trunk(&self, trunk: TrunkId) -> &str {
+        self.trunks.get(&trunk).map_or("removed", String::as_str)
+    }
+
+    /// A span's.
+    pub fn span(&self, span: SpanId) -> &str {
+        self.spans.get(&span).map_or("removed", String::as_str)
+    }
 }
 
 fn tell_clock(report: &clock::Report) {
@@ -139,8 +179,8 @@ fn tell_clock(report: &clock::Report) {
 struct Task {
     metrics: Metrics,
     ladders: Ladders,
-    names: HashMap<TrunkId, String>,
-    spans: HashMap<SpanId, String>,
+    names: Names,
+    notices: broadcast::Sender<Arc<Notice>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -173,6 +213,12 @@ impl Task {
     }
 
     fn hear(&mut self, news: News) {
+        if self.notices.receiver_count() > 0
+            && let Some(notice) = Notice::of(&news, &self.names)
+        {
+            // The last listener may have gone just now.
+            let _ = self.notices.send(Arc::new(notice));
+        }
         match news {
             News::Report(at, report) => self.report(at, report),
             News::TurnedAway(refused) => {
@@ -203,8 +249,7 @@ impl Task {
             }
             News::Clock(report) => tell_clock(&report),
             News::Config(config) => {
-                self.names = names(&config);
-                self.spans = spans(&config);
+                self.names = Names::new(&config);
                 self.ladders.keep(config.trace.keep);
             }
         }
@@ -220,7 +265,7 @@ impl Task {
                 self.ladders.message(&call, at, name, transport.via(), way, &message);
             }
             Report::Signal { call, span, way, octets } => {
-                let name = self.spans.get(&span).map_or("removed", String::as_str).to_owned();
+                let name = self.names.span(span).to_owned();
                 self.ladders.signal(&call, at, name, way, octets);
             }
             Report::Note { call, text } => {
@@ -274,6 +319,6 @@ impl Task {
     }
 
     fn name(&self, trunk: TrunkId) -> &str {
-        self.names.get(&trunk).map_or("removed", String::as_str)
+        self.names.trunk(trunk)
     }
 }

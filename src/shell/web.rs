@@ -3,6 +3,7 @@
 //! sites.
 
 mod certificates;
+mod events;
 mod page;
 
 use std::net::IpAddr;
@@ -78,6 +79,7 @@ fn router(pages: Pages) -> Router {
         .route("/api/clock", get(clock))
         .route("/api/alarms", get(alarms_that_stand))
         .route("/api/certificates", get(our_certificates))
+        .route("/api/events", get(follow))
         .route("/api/reload", post(reload))
         .route("/api/drain", post(drain))
         .layer(middleware::from_fn_with_state(pages.clone(), guard));
@@ -248,6 +250,14 @@ async fn our_certificates(State(pages): State<Pages>) -> Result<Json<Certificate
     let wall = pages.clock.now().wall;
     let judged = tokio::task::spawn_blocking(move || Certificates::of(&papers, &config, wall)).await;
     judged.map(Json).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Refused where enough listen already.
+async fn follow(State(pages): State<Pages>) -> Response {
+    match pages.observer.listen() {
+        Some(notices) => events::follow(notices).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "too many listen to events already\n").into_response(),
+    }
 }
 
 async fn clock(State(pages): State<Pages>) -> Json<serde_json::Value> {
