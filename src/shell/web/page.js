@@ -85,8 +85,9 @@ function standing(status, calls) {
 
 function alarm(it) {
   const bad = it.severity === "critical" || it.severity === "major";
+  const what = it.what.startsWith(it.subject) ? it.what : `${it.subject}: ${it.what}`;
   return make("article", { class: it.severity },
-    make("h3", {}, make("span", { class: bad ? "bad" : "warn" }, it.severity.toUpperCase()), ` ${it.subject}: ${it.what}`),
+    make("h3", {}, make("span", { class: bad ? "bad" : "warn" }, it.severity.toUpperCase()), ` ${what}`),
     make("p", {}, it.breaks), make("p", {}, `What to do: ${it.remedy}`),
     make("p", { class: "faint" }, `since ${it.since}, for ${duration(it.age_seconds)}`));
 }
