@@ -10,6 +10,7 @@ const SLOTS = {
   "setup": ["s", "set up or restarted"],
   "blocked-near": ["b", "blocked here"],
   "blocked-far": ["f", "blocked by the far end"],
+  "blocked-unsure": ["u", "unsure, until a restart"],
   "dchannel": ["D", "D channel"],
 };
 const place = id => document.getElementById(id);
