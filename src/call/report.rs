@@ -347,6 +347,8 @@ pub struct SpanView {
     pub loop_back: Option<&'static str>,
     /// How the data link of its D channel is; none without a D channel.
     pub d_channel: Option<&'static str>,
+    /// It is up, and another line's is in use.
+    pub d_channel_stands_by: bool,
     /// What went wrong there last.
     pub d_channel_fault: Option<String>,
     /// Timeslots that one end alone held for busy, until a RESTART healed that, since the line was begun.

@@ -150,7 +150,8 @@ fn line(span: &Value) -> String {
     }
     if let Some(link) = span["d_channel"].as_str() {
         let fault = span["d_channel_fault"].as_str().map(|fault| format!("; last fault: {fault}")).unwrap_or_default();
-        text += &format!("  D channel  {link}{fault}\n");
+        let by = if span["d_channel_stands_by"] == true { ", stands by" } else { "" };
+        text += &format!("  D channel  {link}{by}{fault}\n");
     }
     if let Some(file) = span["capture"]["file"].as_str() {
         let missed = span["capture"]["missed"].as_u64().unwrap_or_default();

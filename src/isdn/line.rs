@@ -251,6 +251,11 @@ impl Line {
         self.signalling.view()
     }
 
+    /// The span whose D channel carries the calls' messages.
+    pub fn signalled_on(&self) -> Option<usize> {
+        self.signalling.active()
+    }
+
     /// Each timeslot.
     pub fn timeslots(&self) -> impl Iterator<Item = (Slot, View)> + '_ {
         self.slots.view()

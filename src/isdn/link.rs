@@ -198,6 +198,11 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Does it carry what layer 3 says, if at times slowly?
+    pub fn is_up(self) -> bool {
+        matches!(self, Condition::Up | Condition::PeerBusy | Condition::Recovering)
+    }
+
     /// As pages write it.
     pub fn name(self) -> &'static str {
         match self {

@@ -224,6 +224,9 @@ impl Switch {
     }
 
     fn heed_line(&mut self, line: SpanId, out: Vec<line::Output>, turn: &mut Turn<'_>) {
+        if let Some(group) = self.lines.group(line) {
+            group.look(turn.now.mono);
+        }
         for output in out {
             match output {
                 line::Output::Frame { span, octets } => {

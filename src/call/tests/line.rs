@@ -15,7 +15,7 @@ use crate::private::Private;
 use crate::session::{Codec, Machine, Remote};
 use crate::wire::q931::{self, Bearer, Dialect, NumberType};
 
-const SPAN: SpanId = SpanId(1);
+pub(super) const SPAN: SpanId = SpanId(1);
 const LINE: &str = "[Gateway4]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LineRoute\n[Span1]\nCountryCode=1\n";
 const ROUTES: &str = "[HybridVoiceRoutes]\nLineRoute=^\\+1312\n";
 
@@ -430,6 +430,22 @@ fn who_hangs_up_while_it_rings_leaves_the_line_free() {
     world.cancel(a);
     assert!(world.seen().contains("line:Released(16)"));
     world.line_rests();
+}
+
+#[test]
+fn a_d_channel_that_cannot_stand_by_is_an_alarm_before_it_is_needed() {
+    let mut world = World::with_line_set("Interface=0\n[Span2]\nDChannel=backup Span1\nInterface=1");
+    let alarms =
+        |world: &mut World| world.snapshot().alarms.iter().map(|alarm| alarm.subject.clone()).collect::<Vec<_>>();
+    assert_eq!(alarms(&mut world), ["Span2"], "its cable is not there yet");
+    world.happens(Event::Span(SpanId(2), FromSpan::Alarms(Alarms::NONE)));
+    assert_eq!(alarms(&mut world), [""; 0]);
+    world.pass(seconds(6));
+    let snapshot = world.snapshot();
+    let alarm = &snapshot.alarms[0];
+    assert!(alarm.subject == "Span2" && alarm.text.what.contains("does not stand by"), "{alarm:?}");
+    let stands_by = |span: usize| (snapshot.spans[span].d_channel, snapshot.spans[span].d_channel_stands_by);
+    assert_eq!([stands_by(0), stands_by(1)], [(Some("up"), false), (Some("establishing"), false)]);
 }
 
 #[test]

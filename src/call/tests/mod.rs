@@ -568,7 +568,11 @@ impl World {
                     self.delivered(trunk, message);
                 }
             }
-            Output::Frame(_, octets) => self.on_line(|line, now, out| line.receive(now, 0, &octets, out)),
+            Output::Frame(span, octets) if span == line::SPAN => {
+                self.on_line(|line, now, out| line.receive(now, 0, &octets, out));
+            }
+            // Another line has nobody at its far end.
+            Output::Frame(..) => {}
             Output::Media(order) => self.ordered(order),
             Output::Report(report) => {
                 self.began += usize::from(matches!(report, Report::Began { .. }));

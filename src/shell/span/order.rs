@@ -244,6 +244,7 @@ pub(crate) mod tests {
             healed_timeslots: 0,
             loop_back: None,
             d_channel: Some("up"),
+            d_channel_stands_by: false,
             d_channel_fault: None,
             timeslots: (1..=24).map(slot).collect(),
             counters: None,

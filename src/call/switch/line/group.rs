@@ -24,6 +24,8 @@ pub(super) struct Group {
     pub line: Line,
     /// Since when no D channel of it is up, and why.
     pub down: Option<(Instant, String)>,
+    /// The span whose D channel shall stand by and cannot, and since when.
+    pub unready: Option<(usize, Instant)>,
 }
 
 /// A span of a line.
@@ -63,7 +65,7 @@ impl Group {
         // A far end that still knows calls of ours must not take new ones for these.
         let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
         let down = Some((now.mono, "it did not come up yet".to_owned()));
-        Group { line, access, trunk, down, spans: spans.into_iter().map(member).collect() }
+        Group { line, access, trunk, down, unready: None, spans: spans.into_iter().map(member).collect() }
     }
 
     /// Do its lines go on as these?
@@ -79,6 +81,17 @@ impl Group {
             member.settings = settings;
         }
         Group { trunk, ..self }
+    }
+
+    /// Looks whether every D channel of a good span could be used.
+    pub fn look(&mut self, now: Instant) {
+        let is_up = |span: usize| self.spans.get(span).is_some_and(Member::is_up);
+        let mut broken = self.line.links().filter(|(span, condition, _)| is_up(*span) && !condition.is_up());
+        let broken = broken.next().filter(|_| self.line.is_up()).map(|(span, ..)| span);
+        self.unready = match (broken, self.unready) {
+            (Some(span), Some((known, since))) if known == span => Some((span, since)),
+            (broken, _) => broken.map(|span| (span, now)),
+        };
     }
 
     pub fn id(&self) -> SpanId {

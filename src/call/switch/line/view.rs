@@ -38,6 +38,7 @@ impl Group {
                 loop_back: None,
                 healed_timeslots: member.healed,
                 d_channel: link.map(|(_, condition, _)| condition.name()),
+                d_channel_stands_by: self.stands_by(place),
                 d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
                 timeslots: timeslots
                     .map(|(slot, view)| TimeslotView {
@@ -69,7 +70,27 @@ impl Group {
             let text = Text::new(what, "no call can use its timeslots, and those that did have ended", remedy);
             Alarm::new(now, member.since, Severity::Major, name, text)
         });
-        spans.chain(self.silent(now))
+        spans.chain(self.silent(now)).chain(self.unready(now))
+    }
+
+    fn stands_by(&self, place: usize) -> bool {
+        let active = self.line.signalled_on();
+        active.is_some_and(|active| active != place)
+            && self.line.links().any(|(span, link, _)| span == place && link.is_up())
+    }
+
+    /// The D channel that shall take over when the one in use fails could not.
+    fn unready(&self, now: Now) -> Option<Alarm> {
+        let (place, since) = self.unready?;
+        let name = &self.spans.get(place)?.settings.name;
+        let fault = self.line.links().find(|(span, ..)| *span == place).and_then(|(.., fault)| fault);
+        let fault = fault.map_or_else(|| "nobody answers on it".to_owned(), |fault| fault.to_string());
+        let text = Text::new(
+            format!("the D channel of {name} does not stand by: {fault}"),
+            "nothing yet; once the D channel in use fails, no call can be set up",
+            format!("compare DChannel= and Interface= of {name} with the carrier's; demarc doctor looks closer"),
+        );
+        (now.mono.since(since) >= SETTLES).then(|| Alarm::new(now, since, Severity::Minor, name, text))
     }
 
     /// The line itself is in order, and nobody at its far end sets calls up.
