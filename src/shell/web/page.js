@@ -113,12 +113,13 @@ function gateway(view) {
 function line(it) {
   const against = [it.why, it.alarms.join(" ")].filter(Boolean).join("; ");
   const loop = it.loop_back ? [make("p", { class: "warn" }, `looped back (${it.loop_back})`)] : [];
+  const by = it.d_channel_stands_by ? ", stands by" : "";
   const fault = it.d_channel_fault ? `; last fault: ${it.d_channel_fault}` : "";
   const counters = Object.entries(it.counters ?? {}).map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`);
   return make("article", { id: `line-${it.name}`, class: it.up ? "" : "major" },
     make("h3", {}, `${it.name} `, make("span", { class: it.up ? "good" : "bad" }, it.up ? "up" : `DOWN (${against})`),
       ` for ${duration(it.since_seconds)}`),
-    make("p", {}, `${it.line} ${it.switch}, of ${it.trunk ?? "no trunk"}`, it.d_channel ? `; D channel ${it.d_channel}${fault}` : ""),
+    make("p", {}, `${it.line} ${it.switch}, of ${it.trunk ?? "no trunk"}`, it.d_channel ? `; D channel ${it.d_channel}${by}${fault}` : ""),
     ...loop, make("ol", { class: "slots", "aria-label": `timeslots of ${it.name}` }, ...it.timeslots.map(slot)),
     make("p", { class: "faint" }, counters.length ? `so far: ${counters.join(", ")}` : "no counters"),
     make("p", { class: "faint" }, "to block a timeslot: ", make("code", {}, `demarc spans block ${it.name} 1`)));
