@@ -278,6 +278,21 @@ fn a_card_that_goes_away_and_comes_back_is_picked_up_again() {
 
 #[test]
 #[ignore = "runs in DAHDI's guest: make test-dahdi"]
+fn a_call_on_a_span_that_is_shut_down_ends_with_the_reason() {
+    let mut stage = Stage::new(T1, "ni2", "user");
+    let shut_down = stage.pair.shut_down();
+    let (_call, number) = stage.calls();
+    assert_eq!(stage.far.hears_of("disconnect", number, "cause"), 47);
+    stage.is_over();
+    stage.demarc.logs(&["Span1", "/etc/dahdi/system.conf"]);
+
+    drop(shut_down);
+    let call = stage.calls();
+    stage.hangs_up(call);
+}
+
+#[test]
+#[ignore = "runs in DAHDI's guest: make test-dahdi"]
 fn an_operators_orders_reach_the_exchange() {
     let mut stage = Stage::new(T1, "ni2", "user");
     let place = TIMESLOT.to_string();

@@ -33,10 +33,17 @@ const CHECKS: &[Check] = &[
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    if let [_, order, span, alarms] = &arguments[..] {
-        assert_eq!(order, "simulate");
-        simulate_here(span.parse().unwrap(), alarms.parse().unwrap());
-        return ExitCode::SUCCESS;
+    match &arguments.iter().map(String::as_str).collect::<Vec<_>>()[1..] {
+        [] => {}
+        ["simulate", span, alarms] => {
+            simulate_here(span.parse().unwrap(), alarms.parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        ["shutdown", span] => {
+            shut_down(span.parse().unwrap());
+            return ExitCode::SUCCESS;
+        }
+        other => panic!("no such order: {other:?}"),
     }
     let failed = CHECKS.iter().filter(|(name, check)| {
         let begun = Instant::now();
@@ -241,6 +248,7 @@ struct Simulated {
 
 mod ioctl {
     #![allow(missing_docs, reason = "the macros' functions")]
+    nix::ioctl_write_ptr!(shutdown, 0xda, 0x64, i32);
     nix::ioctl_write_ptr!(simulate_alarm, 0xda, 0x52, super::Simulated);
     nix::ioctl_readwrite!(trunk_create, 0xda, 0xff, super::TrunkName);
     nix::ioctl_readwrite!(trunk_delete, 0xda, 0xfe, [u8; 40]);
@@ -258,6 +266,13 @@ fn simulate_here(span: i32, alarms: i32) {
     let ctl = OpenOptions::new().read(true).write(true).open("/dev/dahdi/ctl").unwrap();
     // SAFETY: the kernel reads the struct, which lives here.
     unsafe { ioctl::simulate_alarm(ctl.as_raw_fd(), &Simulated { span, alarms }) }.unwrap();
+}
+
+/// The kernel forgets what the span's channels are for, as when the driver's start script stops it.
+fn shut_down(span: i32) {
+    let ctl = OpenOptions::new().read(true).write(true).open("/dev/dahdi/ctl").unwrap();
+    // SAFETY: the kernel reads the number, which lives here.
+    unsafe { ioctl::shutdown(ctl.as_raw_fd(), &span) }.unwrap();
 }
 
 /// Waits for news of the span; how long that took.

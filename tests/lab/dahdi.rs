@@ -36,12 +36,18 @@ impl Pair {
         run("dahdi", &["simulate", &self.near.to_string(), &bits.to_string()]);
     }
 
+    /// The near span's channels are for nothing any more, also those that are open.
+    pub fn shut_down(self) -> Unconfigured {
+        run("dahdi", &["shutdown", &self.near.to_string()]);
+        Unconfigured { pair: self, card: None }
+    }
+
     /// The near span's card goes away, whoever has it open, as when its driver is unbound.
-    pub fn pull(self) -> Pulled {
+    pub fn pull(self) -> Unconfigured {
         let span = std::fs::canonicalize(format!("/sys/bus/dahdi_spans/devices/span-{}", self.near)).unwrap();
         let device = span.parent().unwrap().to_owned();
         std::fs::write(device.join("unassign_span"), "1").unwrap();
-        Pulled { pair: self, device, away: true }
+        Unconfigured { pair: self, card: Some(device) }
     }
 
     /// What is said on the D channel from its far end is no HDLC.
@@ -68,24 +74,24 @@ impl Pair {
     }
 }
 
-/// A card that is away. When this is dropped it is there again, and its channels are for what they were.
-pub struct Pulled {
+/// A span whose channels are for nothing. When this is dropped they are for what they were, and a card that is away is back.
+pub struct Unconfigured {
     pair: Pair,
-    device: PathBuf,
-    away: bool,
+    /// Where to put the card that is away.
+    card: Option<PathBuf>,
 }
 
-impl Pulled {
+impl Unconfigured {
     /// The card is there again, but nobody says yet what its channels are for.
     pub fn plug(&mut self) {
-        if std::mem::take(&mut self.away) {
+        if let Some(device) = self.card.take() {
             let numbers = format!("1:{}:{}", self.pair.near, self.pair.channels.0);
-            std::fs::write(self.device.join("assign_span"), numbers).unwrap();
+            std::fs::write(device.join("assign_span"), numbers).unwrap();
         }
     }
 }
 
-impl Drop for Pulled {
+impl Drop for Unconfigured {
     fn drop(&mut self) {
         self.plug();
         self.pair.configure(self.pair.channels.0, "dchan");
