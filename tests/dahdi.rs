@@ -65,12 +65,17 @@ impl Stage {
     fn becomes(&mut self, switch: &str, side: &str) {
         self.far.stop();
         let old = std::mem::replace(&mut self.end, end(switch, side));
-        let text = std::fs::read_to_string(&self.demarc.file).unwrap();
-        std::fs::write(&self.demarc.file, text.replace(&old, &self.end)).unwrap();
-        let (code, said, complaint) = self.demarc.ask(&["reload"]);
-        assert_eq!(code, 0, "{said} {complaint}");
+        self.reload(&old, &self.end);
         self.far = FarEnd::start(&self.pair, other(side), switch);
         self.comes_up();
+    }
+
+    /// The same configuration with other lines in the place of these.
+    fn reload(&self, old: &str, new: &str) {
+        let text = std::fs::read_to_string(&self.demarc.file).unwrap();
+        std::fs::write(&self.demarc.file, text.replace(old, new)).unwrap();
+        let (code, said, complaint) = self.demarc.ask(&["reload"]);
+        assert_eq!(code, 0, "{said} {complaint}");
     }
 
     fn comes_up(&mut self) {
