@@ -500,7 +500,7 @@ pub struct Timeslot {
     pub receive_gain: i8,
     /// By how much what goes to the line is made louder, dB.
     pub transmit_gain: i8,
-    /// How late an echo our own canceller takes out; `None` where the card does that, or nobody needs it.
+    /// How late an echo is taken out: by the card where its bearer says so, else by our own canceller.
     pub canceller: Option<Tail>,
 }
 
@@ -657,10 +657,19 @@ pub enum MediaReport {
     Machine(SessionId, Side, Machine),
     /// How the call's media stands, every 5 s.
     Counted(SessionId, [Counters; 2]),
-    /// How late a media thread was for its deadlines in the last second, at worst.
-    Late(Duration),
+    /// How late a media thread was for its deadlines in the last second.
+    Late(Late),
     /// The end, with the last counters.
     Closed(SessionId, [Counters; 2]),
+}
+
+/// How late deadlines were met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Of 99 in a hundred, at most.
+    pub most: Duration,
+    /// Of all.
+    pub worst: Duration,
 }
 
 /// What talks on a line and is no person: its sound is to be left untouched (ITU-T G.168 clause 7).
@@ -739,6 +748,10 @@ pub struct Counters {
     pub replayed: u64,
     /// Not RTP, or a payload type that was not agreed.
     pub malformed: u64,
+    /// Packets in whose place something else was heard, for they were lost or came too late.
+    pub concealed: u64,
+    /// Pieces of sound that were said twice or left out so that it fits a line's pace, 5 to 15 ms each.
+    pub fitted: u64,
     /// Frames of 125 µs that were said twice or left out because two lines have different clocks.
     pub slips: u64,
     /// Times at which a line had nothing to say, because we came late.
@@ -768,6 +781,8 @@ impl Counters {
             unauthentic: self.unauthentic.saturating_sub(earlier.unauthentic),
             replayed: self.replayed.saturating_sub(earlier.replayed),
             malformed: self.malformed.saturating_sub(earlier.malformed),
+            concealed: self.concealed.saturating_sub(earlier.concealed),
+            fitted: self.fitted.saturating_sub(earlier.fitted),
             slips: self.slips.saturating_sub(earlier.slips),
             underruns: self.underruns.saturating_sub(earlier.underruns),
             overruns: self.overruns.saturating_sub(earlier.overruns),

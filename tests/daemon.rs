@@ -1,13 +1,14 @@
 //! The daemon as its operator meets it: verbs, signals, bad files, a full box, what its log keeps to itself.
 
-#![allow(clippy::unwrap_used, reason = "tests fail by panic and say what they saw")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests fail by panic and say what they saw")]
 
 mod lab;
 
+use std::collections::HashSet;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use demarc::media::codec::g711::{self, Law};
 use lab::{Demarc, Dialog, Gateway, Lab, Message, Paper, Peer, Sdp, Setup, connect_from, demarc, get, seconds, until};
@@ -375,9 +376,14 @@ fn a_daemon_that_is_not_there_is_a_fault_with_a_remedy() {
 
 /// A box whose calls go out on these lines, and on no gateway.
 fn with_lines(sections: &str) -> Stage {
+    with_lines_and(sections, |_| {})
+}
+
+fn with_lines_and(sections: &str, change: impl FnOnce(&mut Setup)) -> Stage {
     Stage::set(|setup| {
         setup.gateways.clear();
         setup.more = format!("\n[Gateway2]\nKind=isdn\nSpan=Span1\nVoiceRoutes=LocalRoute\n{sections}");
+        change(setup);
     })
 }
 
@@ -387,7 +393,11 @@ fn spans(stage: &Stage) -> serde_json::Value {
 
 /// A box with an E1, the exchange at its far end; alarms come and go within 200 ms there.
 fn with_line() -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
-    let stage = with_lines("[Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n");
+    once_up(with_lines("[Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n"))
+}
+
+/// Waits until the line is up; the box, and how it shows the line.
+fn once_up(stage: Stage) -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
     let view = |stage: &Stage| spans(stage)[0].clone();
     let rests = |shown: &serde_json::Value| {
         let idle = shown["timeslots"].as_array().is_some_and(|slots| slots.iter().all(|slot| slot["state"] != "setup"));
@@ -588,6 +598,57 @@ fn a_bad_simulated_line_calls_on_a_schedule_and_its_d_channel_is_captured() {
     );
     assert!(messages.iter().any(|row| row.starts_with('0') && row.contains("CONNECT")), "{messages:?}");
     assert!(!stage.demarc.log().contains("2065550123"), "the schedule's numbers");
+}
+
+/// Noise of all octets goes out on a T1 whose far end says it back. What comes is compared frame by frame; whatever is not
+/// as it was has a cause that is counted.
+#[test]
+fn octets_cross_a_line_and_come_back_as_they_were() {
+    let plain = |setup: &mut Setup| (setup.srtp, setup.codecs) = ("NotSupported", "PCMU");
+    let (stage, view) = once_up(with_lines_and("[Span1]\nCountryCode=1\nEchoTail=off\n", plain));
+    let mut lync = Peer::calling(&stage.lab);
+    let telephone = UdpSocket::bind((lync.host, 30_000)).unwrap();
+    telephone.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let mut call = lync.call(&lync.connect(stage.demarc.lync), "+13125556789", &Sdp::plain(lync.host, "sendrecv"));
+    call.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+    assert_eq!(view(&stage)["echo_canceller"], serde_json::Value::Null);
+    let mut state = 1_u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let (mut said, mut heard, mut packet) = (Vec::<[u8; 160]>::new(), Vec::new(), [0; 1500]);
+    let begun = Instant::now();
+    while begun.elapsed() < seconds(7) {
+        if let Ok((length, from)) = telephone.recv_from(&mut packet) {
+            // RTP of 12 octets and PCMU.
+            if length == 172 && packet[1] & 0x7f == 0 {
+                heard.extend_from_slice(&packet[12..length]);
+            }
+            telephone.connect(from).unwrap();
+        }
+        let number = begun.elapsed().as_millis() as usize / 20;
+        if number > said.len() && said.len() < 300 && telephone.peer_addr().is_ok() {
+            let frame = std::array::from_fn(|_| noise());
+            let number = said.len() as u16;
+            let head =
+                [&[0x80, 0][..], &number.to_be_bytes(), &(u32::from(number) * 160).to_be_bytes(), b"said"].concat();
+            telephone.send(&[&head[..], &frame].concat()).unwrap();
+            said.push(frame);
+        }
+    }
+    let counted = |name: &str| {
+        let calls = stage.demarc.calls();
+        (0..2).map(|side| calls[0]["media"][side][name].as_u64().unwrap()).sum::<u64>()
+    };
+    until(seconds(6), "the counters are told", || (counted("received") == 300).then_some(()));
+    let came: HashSet<&[u8]> = heard.windows(160).collect();
+    let changed = said.iter().filter(|frame| !came.contains(&frame[..])).count() as u64;
+    let [late, fitted, concealed] = ["underruns", "fitted", "concealed"].map(counted);
+    println!(
+        "{changed} of 300 frames changed; {fitted} pieces fitted, {concealed} packets concealed, {late} underruns"
+    );
+    assert!(changed <= 2 * (fitted + concealed) + 30 * late && changed < 100);
 }
 
 #[test]

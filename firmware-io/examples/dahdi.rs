@@ -198,8 +198,10 @@ fn echo() {
     let (mut near, mut far) = (with.bearer(slot).unwrap(), without.bearer(slot).unwrap());
     let before = echo_heard(&mut *near, &mut *far);
     near.cancel_echo(1024).unwrap();
+    assert!(near.cancels_echo());
     let cancelled = echo_heard(&mut *near, &mut *far);
     near.cancel_echo(0).unwrap();
+    assert!(!near.cancels_echo());
     let after = echo_heard(&mut *near, &mut *far);
     println!("  an echo of {before:.1} dB, {cancelled:.1} dB with 1024 taps, {after:.1} dB without");
     assert!((-14.0..-10.0).contains(&before) && (-14.0..-10.0).contains(&after) && cancelled < before - 20.0);

@@ -187,8 +187,8 @@ impl Span for Dahdi {
         let law = if self.law == Law::A { law::A } else { law::MU };
         abi::call(&channel.file, abi::SETLAW, &mut law.clone())?;
         channel.buffer(self.buffers, policy::HALF_FULL)?;
-        let mut sound =
-            Sound { channel, block: vec![self.law.silence(); self.buffers.octets.into()].into(), filled: 0 };
+        let block = vec![self.law.silence(); self.buffers.octets.into()].into();
+        let mut sound = Sound { channel, block, filled: 0, cancels_echo: false };
         for _ in 0..self.buffers.count / 2 {
             sound.filled = sound.block.len();
             sound.flush()?;
@@ -395,6 +395,7 @@ struct Sound {
     /// What does not fill a block yet: each write takes a buffer of its own, however short it is.
     block: Box<[u8]>,
     filled: usize,
+    cancels_echo: bool,
 }
 
 impl Sound {
@@ -450,9 +451,18 @@ impl Bearer for Sound {
             _ => error,
         };
         let file = &self.channel.file;
+        self.cancels_echo = false;
         abi::call(file, abi::ECHOCANCEL, &mut taps.into()).map_err(cannot)?;
         // Where no canceller is configured the kernel says nothing, until it is asked to do something with it.
-        if taps > 0 { abi::call(file, abi::ECHOCANCEL_FAX_MODE, &mut 0).map_err(cannot) } else { Ok(()) }
+        if taps > 0 {
+            abi::call(file, abi::ECHOCANCEL_FAX_MODE, &mut 0).map_err(cannot)?;
+            self.cancels_echo = true;
+        }
+        Ok(())
+    }
+
+    fn cancels_echo(&self) -> bool {
+        self.cancels_echo
     }
 }
 

@@ -128,6 +128,10 @@ impl<B: Bearer> Bearer for Faulty<B> {
     fn cancel_echo(&mut self, taps: u16) -> io::Result<()> {
         self.inner.cancel_echo(taps)
     }
+
+    fn cancels_echo(&self) -> bool {
+        self.inner.cancels_echo()
+    }
 }
 
 #[cfg(test)]

@@ -98,6 +98,10 @@ pub trait Bearer: Send {
     fn cancel_echo(&mut self, _taps: u16) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// Does the card take the echo out?
+    fn cancels_echo(&self) -> bool {
+        false
+    }
 }
 
 /// The signalling timeslot of a span: whole HDLC frames (ITU-T Q.921) without flags and FCS.
@@ -136,6 +140,10 @@ impl<B: Bearer + ?Sized> Bearer for Box<B> {
 
     fn cancel_echo(&mut self, taps: u16) -> io::Result<()> {
         (**self).cancel_echo(taps)
+    }
+
+    fn cancels_echo(&self) -> bool {
+        (**self).cancels_echo()
     }
 }
 

@@ -345,6 +345,8 @@ pub struct SpanView {
     pub forced_down: bool,
     /// Where an operator loops it back, in its driver's words: `local`, `line`, `payload`.
     pub loop_back: Option<&'static str>,
+    /// Who takes echoes out of its calls: `card`, `software`; none before the first call, or where nobody does.
+    pub echo_canceller: Option<&'static str>,
     /// How the data link of its D channel is; none without a D channel.
     pub d_channel: Option<&'static str>,
     /// It is up, and another line's is in use.

@@ -41,6 +41,7 @@ const RETRY_AFTER: u32 = 20;
 
 /// Everything that can happen to the box.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "media threads, whose reports are the largest, allocate nothing")]
 pub enum Event {
     /// A message from a known peer.
     Received {
@@ -524,7 +525,7 @@ impl Switch {
             MediaReport::Silent(id, side, silence) => {
                 self.step(key(id), turn, |call, around| call.silent(side, silence, around));
             }
-            MediaReport::Late(worst) => turn.out.push(Output::Report(Report::Late(worst))),
+            MediaReport::Late(late) => turn.out.push(Output::Report(Report::Late(late.worst))),
             MediaReport::Digit(id, side, digit, length) => {
                 self.step(key(id), turn, |call, around| call.pressed(side, digit, length, around));
             }

@@ -94,7 +94,8 @@ pub(super) fn session(
 /// The sound of a timeslot, in the line's law. Digits are tones, as on every line.
 pub(super) fn through(span: &Span, number: u8) -> Stream {
     let law = Codec::from(span.line.law());
-    let timeslot = Timeslot { span: span.id, number, receive_gain: 0, transmit_gain: 0, canceller: span.echo_tail };
+    let Span { id, receive_gain, transmit_gain, echo_tail, .. } = *span;
+    let timeslot = Timeslot { span: id, number, receive_gain, transmit_gain, canceller: echo_tail };
     Stream::new(Remote::Timeslot(timeslot), law)
 }
 

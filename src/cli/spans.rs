@@ -148,6 +148,9 @@ fn line(span: &Value) -> String {
     if let Some(mode) = span["loop_back"].as_str() {
         text += &format!("  looped back ({mode})\n");
     }
+    if let Some(canceller) = span["echo_canceller"].as_str() {
+        text += &format!("  echoes     cancelled by {}\n", if canceller == "card" { "the card" } else { "software" });
+    }
     if let Some(link) = span["d_channel"].as_str() {
         let fault = span["d_channel_fault"].as_str().map(|fault| format!("; last fault: {fault}")).unwrap_or_default();
         let by = if span["d_channel_stands_by"] == true { ", stands by" } else { "" };
@@ -197,7 +200,9 @@ mod tests {
     #[test]
     fn a_page_shows_each_line_its_d_channel_its_timeslots_and_what_the_letters_mean() {
         let counters = Some(SpanCounters { slips: 3, ..SpanCounters::default() });
-        let good = SpanView { counters, ..view(&["in", "out", "setup", "blocked-near", "blocked-far"]) };
+        let echo_canceller = Some("card");
+        let good =
+            SpanView { counters, echo_canceller, ..view(&["in", "out", "setup", "blocked-near", "blocked-far"]) };
         let bad = SpanView {
             name: "Span2".to_owned(),
             trunk: None,
@@ -211,6 +216,7 @@ mod tests {
         let text = page(&serde_json::json!([good, bad]));
         let expected = "\
 Span1      up for 1m15s; T1 ni2, of Gateway1
+  echoes     cancelled by the card
   D channel  up
   timeslots  iosbf... ........ .......D
   so far     bad hdlc frames 0, code violations 0, errored seconds 0, frame errors 0, slips 3

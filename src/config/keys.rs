@@ -11,8 +11,8 @@ use crate::tone::COUNTRY_NAMES;
 
 use Effect::{Listeners, Live, NewCalls, Restart, Spans};
 use Form::{
-    Addresses, Auto, Calls, Capture, Choice, Choices, CodeRule, DChannel, Flag, Host, Hosts, List, Listen, Name, Names,
-    Number, Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Share, Step, Text, Time,
+    Addresses, Auto, Calls, Capture, Choice, Choices, CodeRule, DChannel, Flag, Gain, Host, Hosts, List, Listen, Name,
+    Names, Number, Numbers, OwnAddress, Path, Pattern, Port, Ports, PortsOfCards, Search, Share, Step, Text, Time,
     Translation, Typed, Url,
 };
 use Section::{
@@ -272,6 +272,8 @@ pub const SIDES: &[&str] = &["user", "network"];
 pub const TIMESLOTS: &[&str] = &["exclusive", "preferred"];
 /// The words of `Hunt`, in the order of [`super::Hunt::ALL`].
 pub const HUNTS: &[&str] = &["opposite", "ascending", "descending", "least-recent", "most-recent"];
+/// The most that a line is made louder or softer by, dB.
+pub const MOST_GAIN: i8 = 12;
 /// The words of `EchoTail`.
 pub const ECHO_TAILS: &[&str] = &["off", "64ms", "128ms"];
 /// The words of `Level`, in the order of [`super::Level`].
@@ -417,6 +419,8 @@ pub static KEYS: &[Key] = &[
     key(Span, "DisconnectTones", Flag, "False", NewCalls, "Where an exchange refuses a call and puts a tone or an announcement behind that (DISCONNECT with progress indicator 8), the caller hears it, for up to 30 s; no other gateway is tried then. Without this the caller is told at once."),
     key(Span, "CountryCode", Number(1, 999), "", NewCalls, "The country whose national numbers this line knows: with 1, +13125556789 is called as the national number 3125556789, and a national caller is shown with +1. Without this key numbers with + are called as international ones."),
     key(Span, "EchoTail", Choice(ECHO_TAILS), "128ms", NewCalls, "The longest echo that is taken out of what the line says; by the card where it can, else here. Fax and modem calls are left alone."),
+    key(Span, "ReceiveGain", Gain(MOST_GAIN), "0", NewCalls, "By how much what the line says is made louder, in dB; less than 0 makes it softer. Fax and modem calls are left alone."),
+    key(Span, "TransmitGain", Gain(MOST_GAIN), "0", NewCalls, "The same of what the line hears. Both 0 leave every octet as it is."),
     key(Span, "Capture", Capture, "", Spans, "A file for all frames of the D channel, which Wireshark opens as LAPD. At 32 MB it becomes NAME.pcap.1 and is begun anew. It holds the numbers and names of all calls in the clear, whatever [Logging] Numbers says: only the daemon's user can read it; take the key out again, and delete the file, once it has served. Such as /var/lib/demarc/span1.pcap."),
     key(Span, "Calls", Calls, "", Spans, "simulated: calls that the exchange makes, comma separated. A caller speaks, and hangs up after 20 s, or as for says: every 5m +12065550123 to +14255550100 for 30s."),
     key(Span, "BitErrors", Share, "", Spans, "simulated: the share of bits that are turned over on the way; 1e-6 is a bad line."),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use firmware_io::{Line, Timeslot, e1d};
 
 use super::ini::Extent;
-use super::keys::{DRIVERS, HUNTS, LINES, SIDES, SWITCHES, Section, TIMESLOTS};
+use super::keys::{DRIVERS, HUNTS, LINES, MOST_GAIN, SIDES, SWITCHES, Section, TIMESLOTS};
 use super::settings::{Findings, Known, Settings, default, value_or_key};
 use super::simulation::{Simulation, simulation};
 use super::value;
@@ -52,6 +52,10 @@ pub struct Span {
     pub country: String,
     /// The longest echo that is taken out of what the line says; `None` leaves it in.
     pub echo_tail: Option<Tail>,
+    /// By how much what the line says is made louder, dB.
+    pub receive_gain: i8,
+    /// By how much what the line hears is made louder, dB.
+    pub transmit_gain: i8,
     /// Where the frames of its D channel are written to; `None` nowhere.
     pub capture: Option<PathBuf>,
     /// What happens on it where it is simulated.
@@ -110,11 +114,13 @@ impl Span {
         }
     }
 
-    /// Is `new` the same line, on which calls go on? How timeslots, numbers, tones and echoes are dealt with is the next
-    /// call's affair.
+    /// Is `new` the same line, on which calls go on? How timeslots, numbers, tones, echoes and levels are dealt with is the
+    /// next call's affair.
     pub fn goes_on_as(&self, new: &Span) -> bool {
-        let Span { hunt, exclusive, overlap, disconnect_tones, country, echo_tail, .. } = new.clone();
-        Span { hunt, exclusive, overlap, disconnect_tones, country, echo_tail, ..self.clone() } == *new
+        let Span { hunt, exclusive, overlap, disconnect_tones, country, .. } = new.clone();
+        let Span { echo_tail, receive_gain, transmit_gain, .. } = *new;
+        let as_new = Span { hunt, exclusive, overlap, disconnect_tones, country, ..self.clone() };
+        Span { echo_tail, receive_gain, transmit_gain, ..as_new } == *new
     }
 
     /// Does it have a D channel, used or standing by?
@@ -169,6 +175,7 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
         let read = |text: &str| value::choice(text, words);
         known.value(name, read).or_else(|| default(Section::Span, name, read)).unwrap_or_default()
     };
+    let gain = |name| known.value(name, |text| value::gain(text, MOST_GAIN)).unwrap_or_default();
     let number = known.label().parse::<u16>().ok().filter(|number| *number > 0);
     if number.is_none() {
         let why = "the number in the section's name tells lines apart, also across a reload";
@@ -194,6 +201,8 @@ fn span(known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Span> {
             .value("CountryCode", |text| value::number(text, 1, 999))
             .map_or_else(String::new, |code| code.to_string()),
         echo_tail: TAIL_VALUES[choice("EchoTail", super::keys::ECHO_TAILS)],
+        receive_gain: gain("ReceiveGain"),
+        transmit_gain: gain("TransmitGain"),
         capture: known.value("Capture", value::capture),
         simulation: simulation(known, choice("Driver", DRIVERS), findings),
     })

@@ -586,7 +586,8 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     let text = format!(
         "{LEAST}Kind=isdn\nSpan=Span2, span1\n[Span1]\nDriver=dahdi\nDevice=1\nLine=E1\nSwitch=euroisdn\n\
          [Span2]\nDriver=e1d\nDevice=/run/e1d.ctl:1:2\nLine=E1\nSwitch=euroisdn\nDChannel=Span1\nInterface=1\n\
-         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\nTimeslot=preferred\nOverlap=4\nDisconnectTones=True\n[Gateway2]\nKind=isdn\nSpan=Span3\n"
+         Hunt=ascending\nEchoTail=off\n[Span3]\nSide=network\nTimeslot=preferred\nOverlap=4\nDisconnectTones=True\n\
+         ReceiveGain=-6\nTransmitGain=3\n[Gateway2]\nKind=isdn\nSpan=Span3\n"
     );
     assert_eq!(faults(&text), [""; 0]);
     let config = good(&text);
@@ -603,6 +604,10 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     assert_eq!((&third.driver, third.side, third.bearers().count()), (&Driver::Simulated, Side::Network, 23));
     let wishes = |span: &Span| (span.exclusive, span.overlap, span.disconnect_tones);
     assert_eq!((wishes(first), wishes(third)), ((true, None, false), (false, Some(4), true)));
+    assert_eq!([first, third].map(|span| (span.receive_gain, span.transmit_gain)), [(0, 0), (-6, 3)]);
+    for gain in ["13", "-13", "1.5", "loud", "300"] {
+        assert_eq!(faults(&text.replace("ReceiveGain=-6", &format!("ReceiveGain={gain}"))).len(), 1, "{gain}");
+    }
 }
 
 #[test]
@@ -619,7 +624,10 @@ fn a_line_that_changes_begins_all_lines_of_its_d_channel_anew() {
     assert_eq!(ended(&lines("Interface=1", "Side=network")), [3]);
     assert_eq!(ended(&good(LEAST)), [1, 2, 3]);
     assert_eq!(
-        ended(&lines("Interface=1\nEchoTail=off", "CountryCode=49\nHunt=ascending\nOverlap=4\nTimeslot=preferred")),
+        ended(&lines(
+            "Interface=1\nEchoTail=off\nReceiveGain=3",
+            "CountryCode=49\nHunt=ascending\nOverlap=4\nTransmitGain=-3\nTimeslot=preferred"
+        )),
         [0; 0],
         "of the next call"
     );

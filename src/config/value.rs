@@ -67,6 +67,8 @@ pub enum Form {
     Flag,
     /// A whole number in a range.
     Number(u32, u32),
+    /// Whole dB, so many down or up at most.
+    Gain(i8),
     /// `auto`, or a whole number in a range.
     Auto(u32, u32),
     /// A port.
@@ -123,6 +125,7 @@ impl Form {
             Form::Hosts => hosts(text).map(drop),
             Form::Flag => flag(text).map(drop),
             Form::Number(least, most) => number(text, least, most).map(drop),
+            Form::Gain(most) => gain(text, most).map(drop),
             Form::Auto(least, most) => auto(text, least, most).map(drop),
             Form::Port => port(text).map(drop),
             Form::Ports => ports(text).map(drop),
@@ -160,6 +163,7 @@ impl fmt::Display for Form {
             Form::Path => f.write_str("file"),
             Form::Flag => f.write_str("True or False"),
             Form::Number(least, most) => write!(f, "{least} to {most}"),
+            Form::Gain(most) => write!(f, "dB, -{most} to {most}"),
             Form::Auto(least, most) => write!(f, "auto, or {least} to {most}"),
             Form::Port => f.write_str("port"),
             Form::Ports => f.write_str("first-last"),
@@ -232,6 +236,16 @@ pub fn number(text: &str, least: u32, most: u32) -> Result<u32, Wrong> {
         Ok(n) if digits && (least..=most).contains(&n) => Ok(n),
         Ok(_) | Err(_) if digits => Err(Wrong::whole(format!("{text} is out of range"), instead())),
         _ => Err(Wrong::whole("this is not a whole number", instead())),
+    }
+}
+
+/// Whole dB, so many down or up at most.
+pub fn gain(text: &str, most: i8) -> Result<i8, Wrong> {
+    let instead = || format!("whole dB from -{most} to {most}");
+    match text.parse::<i8>() {
+        Ok(gain) if (-most..=most).contains(&gain) => Ok(gain),
+        Ok(_) => Err(Wrong::whole(format!("{text} dB is out of range"), instead())),
+        Err(_) => Err(Wrong::whole("this is not a gain", instead())),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::media::speech::Said;
 use crate::media::tap::Tap;
 use crate::media::transcode::Transcoder;
 use crate::random::Random;
-use crate::session::{Counters, Digit, Digits, MediaReport, Play, Remote, Session, SessionId, Side, Stream};
+use crate::session::{Counters, Digit, Digits, MediaReport, Play, Remote, Session, SessionId, Side, Stream, Timeslot};
 use crate::time::{Instant, soonest};
 
 /// Time between two [`MediaReport::Counted`].
@@ -60,7 +60,7 @@ impl Way {
         match (from.remote, to.remote) {
             (Remote::Rtp(_), Remote::Rtp(_)) => {}
             (Remote::Timeslot(_), Remote::Timeslot(_)) => return (Way::Through, true),
-            (Remote::Rtp(_), Remote::Timeslot(_)) => return (Way::outbound(from, before, patience), true),
+            (Remote::Rtp(_), Remote::Timeslot(_)) => return (Way::outbound(from, to, before, patience), true),
             (Remote::Timeslot(_), Remote::Rtp(_)) => return Way::inbound(from, to, before),
         }
         if alike(from, to) {
@@ -82,10 +82,10 @@ impl Way {
 
 impl Way {
     /// It is closed where a codec finds no memory to work in.
-    fn outbound(from: &Stream, before: Way, patience: Duration) -> Way {
+    fn outbound(from: &Stream, to: &Stream, before: Way, patience: Duration) -> Way {
         match before {
-            Way::Outbound(outbound) if outbound.suits(from) => Way::Outbound(outbound),
-            _ => Outbound::new(from, patience).map_or(Way::Closed, |outbound| Way::Outbound(Box::new(outbound))),
+            Way::Outbound(outbound) if outbound.suits(from, to) => Way::Outbound(outbound),
+            _ => Outbound::new(from, to, patience).map_or(Way::Closed, |outbound| Way::Outbound(Box::new(outbound))),
         }
     }
 
@@ -124,6 +124,15 @@ impl Way {
 }
 
 impl Way {
+    /// What was made of a side's packets.
+    fn count(&self, counters: &mut Counters) {
+        match self {
+            Way::Transcode(transcoder) => transcoder.count(counters),
+            Way::Outbound(outbound) => outbound.count(counters),
+            Way::Closed | Way::Relay { .. } | Way::Inbound(_) | Way::Through => {}
+        }
+    }
+
     /// How long sound is kept here on its way, so that it goes on evenly.
     fn wait(&self, now: Instant) -> Duration {
         match self {
@@ -235,13 +244,17 @@ impl Bridge {
     /// The sound of a timeslot that is there and agreed.
     fn set_line(&mut self, side: Side) {
         let (peer, line) = (&self.peers[side.index()], &mut self.lines[side.index()]);
-        let law = self.seized[side.index()].as_ref().map(|seized| seized.law());
-        *line = law.zip(peer.timeslot()).map(|(law, timeslot)| match line.take() {
-            Some(mut line) if line.suits(law, &timeslot) => {
-                line.set(&timeslot);
-                line
+        let seized = self.seized[side.index()].as_ref();
+        *line = seized.zip(peer.timeslot()).map(|(seized, wanted)| {
+            let canceller = wanted.canceller.filter(|_| !seized.cancels_echo());
+            let (law, timeslot) = (seized.law(), Timeslot { canceller, ..wanted });
+            match line.take() {
+                Some(mut line) if line.suits(law, &timeslot) => {
+                    line.set(&timeslot);
+                    line
+                }
+                _ => Box::new(Line::new(law, &timeslot)),
             }
-            _ => Box::new(Line::new(law, &timeslot)),
         });
     }
 
@@ -359,6 +372,9 @@ impl Bridge {
         if let Some(machine) = block.began {
             sink(Output::Report(MediaReport::Machine(self.id, side, machine)));
         }
+        if let Way::Outbound(outbound) = &mut self.ways[other] {
+            outbound.set_steady(block.untouched);
+        }
         self.peers[this].overhear(block.number, &block.octets, &heard, now.at);
         let admitted = match &mut self.sources[this] {
             Some(source) if block.is_audible() => source.admits(Kind::Sound, now.at),
@@ -370,7 +386,7 @@ impl Bridge {
             Way::Inbound(inbound) if admitted => {
                 let id = self.id;
                 let mut out = |said: Said<'_>| say(id, to, side, &said, now, sink);
-                inbound.hear(&block.sound, block.untouched, now.at, &mut out);
+                inbound.hear(&block, now.at, &mut out);
             }
             Way::Inbound(inbound) => inbound.skip(BLOCK),
             Way::Through if admitted => {
@@ -480,6 +496,7 @@ impl Bridge {
     fn counters(&self, now: Instant) -> [Counters; 2] {
         Side::BOTH.map(|side| {
             let mut counters = self.peers[side.index()].counters(self.ways[side.index()].wait(now));
+            self.ways[side.index()].count(&mut counters);
             self.seized[side.index()].iter().for_each(|seized| seized.count(&mut counters));
             self.lines[side.index()].iter().for_each(|line| line.count(&mut counters));
             counters

@@ -87,6 +87,11 @@ impl Seized {
         self.law
     }
 
+    /// Does the card take the echo out of what it reads?
+    pub fn cancels_echo(&self) -> bool {
+        self.bearer.cancels_echo()
+    }
+
     /// The next whole block that the line said, and when it was due.
     pub fn read(&mut self, now: Instant) -> io::Result<Option<([u8; BLOCK], Instant)>> {
         if self.filled < BLOCK {
@@ -140,8 +145,10 @@ pub struct Block {
     pub number: u32,
     /// Without echo.
     pub sound: [i16; BLOCK],
-    /// The same in the line's law; as it came when nothing was done with it.
+    /// The same in the line's law.
     pub octets: [u8; BLOCK],
+    /// Nothing was done with it.
+    pub as_it_came: bool,
     /// It is a modem's or a fax's: not talk.
     pub untouched: bool,
     /// That began with this block.
@@ -223,20 +230,20 @@ impl Line {
         if self.transmit != Gain::UNITY && self.canceller.untouched().is_none() {
             *heard = self.encode(&louder(self.transmit, &self.decode(heard)));
         }
-        let mut sound = self.decode(said);
+        let came = self.decode(said);
+        let mut sound = came;
         let before = self.canceller.untouched();
         self.canceller.cancel(&self.decode(heard), &mut sound);
         let machine = self.canceller.untouched();
         let (untouched, began) = (machine.is_some(), machine.filter(|_| machine != before));
         let number = self.blocks;
         self.blocks = self.blocks.wrapping_add(1);
-        if untouched || self.tail.is_none() && self.receive == Gain::UNITY {
-            return Block { number, sound, octets: *said, untouched, began };
-        }
-        if self.receive != Gain::UNITY {
+        if self.receive != Gain::UNITY && !untouched {
             sound = louder(self.receive, &sound);
         }
-        Block { number, octets: self.encode(&sound), sound, untouched, began }
+        let as_it_came = sound == came;
+        let octets = if as_it_came { *said } else { self.encode(&sound) };
+        Block { number, sound, octets, as_it_came, untouched, began }
     }
 
     /// What went wrong on the line, beside that.

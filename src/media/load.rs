@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::media::io::Gather;
-use crate::session::{Codec, Remote, Session};
+use crate::session::{Codec, Late, Remote, Session};
 use crate::time::Instant;
 
 /// What a session costs its thread, in tenths of a microsecond a packet as they were measured. One that has nothing agreed
@@ -30,22 +30,53 @@ pub const RELAYED: u32 = 60;
 const LINE: u32 = 180;
 const CANCELLED: u32 = 360;
 
-/// How late deadlines were met, at worst within a second.
-#[derive(Debug, Default)]
+/// How late deadlines were met within a second.
+#[derive(Debug)]
 pub struct Lateness {
     since: Instant,
     worst: Duration,
+    met: u32,
+    /// How many of them in each [`Lateness::BIN`], later ones in the last.
+    bins: [u32; Lateness::BINS],
+}
+
+impl Default for Lateness {
+    fn default() -> Lateness {
+        Lateness::since(Instant::START)
+    }
 }
 
 impl Lateness {
-    /// A deadline was met; the worst of the second before this one.
-    pub fn note(&mut self, due: Instant, now: Instant) -> Option<Duration> {
-        let over = (now.since(self.since) >= Duration::from_secs(1)).then_some(self.worst);
+    const BIN: Duration = Duration::from_micros(20);
+    const BINS: usize = 128;
+
+    fn since(since: Instant) -> Lateness {
+        Lateness { since, worst: Duration::ZERO, met: 0, bins: [0; Lateness::BINS] }
+    }
+
+    /// A deadline was met; how late those of the second before this one were.
+    pub fn note(&mut self, due: Instant, now: Instant) -> Option<Late> {
+        let over =
+            (now.since(self.since) >= Duration::from_secs(1)).then(|| Late { most: self.most(), worst: self.worst });
         if over.is_some() {
-            *self = Lateness { since: now, worst: Duration::ZERO };
+            *self = Lateness::since(now);
         }
-        self.worst = self.worst.max(now.since(due));
+        let late = now.since(due);
+        let bin = (late.as_micros() / Lateness::BIN.as_micros()).min(Lateness::BINS as u128 - 1);
+        self.bins[bin as usize] += 1;
+        (self.met, self.worst) = (self.met + 1, self.worst.max(late));
         over
+    }
+
+    /// What 99 of a hundred were not later than.
+    fn most(&self) -> Duration {
+        let mut rest = self.met - self.met / 100;
+        let bin = self.bins.iter().position(|met| {
+            rest = rest.saturating_sub(*met);
+            rest == 0
+        });
+        let bin = bin.filter(|bin| bin + 1 < Lateness::BINS);
+        bin.map_or(self.worst, |bin| self.worst.min(Lateness::BIN * (bin as u32 + 1)))
     }
 }
 
@@ -209,8 +240,27 @@ mod tests {
         let told: Vec<_> = [(990, 991), (995, 999), (1500, 1501), (1990, 1992), (2600, 2600)]
             .into_iter()
             .filter_map(|(due, met)| lateness.note(at(due), at(met)))
+            .map(|late| late.worst)
             .collect();
         assert_eq!(told, [4, 2].map(Duration::from_millis));
+    }
+
+    #[test]
+    fn of_a_hundred_deadlines_the_latest_is_left_out_of_what_is_usual() {
+        let at = |microseconds| Instant::at(Duration::from_micros(microseconds));
+        let usual = |late: &dyn Fn(u64) -> u64| {
+            let mut lateness = Lateness::default();
+            let told = (0..=1000).filter_map(|number| {
+                let due = 1000 * number;
+                lateness.note(at(due), at(due + late(number)))
+            });
+            let told: Vec<_> = told.map(|late| (late.most.as_micros(), late.worst.as_micros())).collect();
+            told[0]
+        };
+        assert_eq!(usual(&|_| 5), (5, 5));
+        assert_eq!(usual(&|number| if number % 100 == 7 { 900 } else { 50 }), (60, 900));
+        assert_eq!(usual(&|number| if number % 50 == 7 { 900 } else { 50 }), (900, 900));
+        assert_eq!(usual(&|_| 30_000).0, 30_000, "beyond all bins");
     }
 
     #[test]

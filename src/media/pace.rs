@@ -14,6 +14,9 @@
 //! 2. when there is none for long, within a word.
 //!
 //! What is left out or said twice is a period of the sound, even of noise: PESQ finds that better than any other length.
+//!
+//! Sound that is no talk (a modem's, a fax's) is held: it waits a [`CUSHION`] longer, and nothing is changed before a whole
+//! cushion is used up or has gathered. Then, as when a line slips, it is centred again at once.
 
 use std::time::Duration;
 
@@ -27,6 +30,8 @@ use crate::media::playout::{Played, Playout};
 use crate::session::Codec;
 use crate::time::Instant;
 
+/// By how much longer it waits at first, while little is known of the network: far less than what is left out again.
+const AT_FIRST: Duration = Duration::from_millis(5);
 /// By how much sound may wait for too long: more than what is left out at once, so that it does not wait too short then.
 const SLACK: Duration = Duration::from_millis(LONGEST as u64 + 3);
 /// The same between words.
@@ -41,14 +46,21 @@ const PATIENCE_TO_REPEAT: Duration = Duration::from_millis(200);
 /// often.
 const CLEAR: f32 = 0.8;
 const PATIENCE_ENDS: u32 = 4;
+/// By how much longer sound waits that is no talk, and by how much more or less it may be: ten minutes with a clock that is
+/// off by 50 ppm.
+const CUSHION: Duration = Duration::from_millis(30);
+/// What is left out or repeated at a time at most.
+const STEP: Duration = Duration::from_millis(LONGEST as u64);
 /// Sound that can wait beyond the longest delay: more is dropped.
 const ROOM: Duration = Duration::from_millis(500);
 /// How long sounds are joined where one does not follow the other, milliseconds.
 const JOIN: usize = 5;
 
-/// What was done to keep the pace, in samples.
+/// What was done to keep the pace, in samples but for the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Adjustments {
+    /// Pieces that were said twice or left out.
+    pub pieces: u64,
     /// Said twice.
     pub repeated: u64,
     /// Left out.
@@ -64,8 +76,20 @@ pub struct PacedPlayout {
     waiting: Waiting,
     vad: Vad,
     quiet: bool,
-    /// Since when the delay is off.
-    off: Option<Instant>,
+    manner: Manner,
+}
+
+/// How a delay that is off is put right.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// It is put right where that is not heard; since when it is off.
+    Talk { off: Option<Instant> },
+    /// Nothing until it has to be; is it being centred?
+    Held { centring: bool },
+}
+
+impl Manner {
+    const TALK: Manner = Manner::Talk { off: None };
 }
 
 impl PacedPlayout {
@@ -77,8 +101,24 @@ impl PacedPlayout {
             waiting: Waiting::new(rate, most + ROOM),
             vad: Vad::new(rate),
             quiet: false,
-            off: None,
+            manner: Manner::TALK,
         })
+    }
+
+    /// What is heard will be said in this codec.
+    #[must_use]
+    pub fn toward(mut self, codec: Codec) -> PacedPlayout {
+        self.playout = self.playout.toward(codec);
+        self
+    }
+
+    /// Is the sound no talk, and to be held?
+    pub fn set_steady(&mut self, steady: bool) {
+        self.manner = match (steady, self.manner) {
+            (true, Manner::Talk { .. }) => Manner::Held { centring: true },
+            (false, Manner::Held { .. }) => Manner::TALK,
+            (_, same) => same,
+        };
     }
 
     /// What was done so far to keep the pace.
@@ -124,16 +164,20 @@ impl PacedPlayout {
 
     /// For how long it shall wait, with ticks of so many samples: the youngest sound in a tick may be of a late packet.
     fn wanted(&self, tick: usize) -> Duration {
-        self.playout.lateness() + self.time(tick)
+        let cushion = if matches!(self.manner, Manner::Held { .. }) { CUSHION } else { Duration::ZERO };
+        self.playout.lateness() + self.time(tick) + cushion
     }
 
     /// Where sound does not follow what was heard, silence between them makes the delay right.
     fn begin_in_time(&mut self, now: Instant, tick: usize) {
         let Some(at) = self.waiting.begins.take() else { return };
-        let short = self.delay(now).map_or(Duration::ZERO, |delay| self.wanted(tick).saturating_sub(delay));
+        let short =
+            self.delay(now).map_or(Duration::ZERO, |delay| (self.wanted(tick) + AT_FIRST).saturating_sub(delay));
         self.waiting.pause(at, self.samples(short));
         self.waiting.noisy = false;
-        self.off = None;
+        if let Manner::Talk { off } = &mut self.manner {
+            *off = None;
+        }
     }
 
     /// Leaves out or repeats a piece, when that is wanted and will not be heard.
@@ -141,16 +185,45 @@ impl PacedPlayout {
         let Some(delay) = self.delay(now).filter(|_| self.waiting.end.is_some()) else { return };
         let wanted = self.wanted(tick);
         let (long, short) = (delay.saturating_sub(wanted), wanted.saturating_sub(delay));
+        self.manner = match self.manner {
+            Manner::Talk { off } => Manner::Talk { off: self.put_talk_right(now, off, (long, short), tick) },
+            Manner::Held { centring } => Manner::Held { centring: self.centre(centring, (long, short), tick) },
+        };
+    }
+
+    /// Since when the delay is off now.
+    fn put_talk_right(
+        &mut self,
+        now: Instant,
+        off: Option<Instant>,
+        (long, short): (Duration, Duration),
+        tick: usize,
+    ) -> Option<Instant> {
         let quiet = self.quiet && self.waiting.stays_quiet();
         let slack = if quiet { SLACK_IN_QUIET } else { SLACK };
         if long <= slack && short.is_zero() {
-            self.off = None;
-            return;
+            return None;
         }
-        let waited = now.since(*self.off.get_or_insert(now));
+        let off = off.unwrap_or(now);
+        let waited = now.since(off);
         let done = if short.is_zero() { self.leave_out(long, waited, quiet, tick) } else { self.repeat(waited, quiet) };
-        if done {
-            self.off = None;
+        (!done).then_some(off)
+    }
+
+    /// Is the delay still off so far that the next tick goes on with it?
+    fn centre(&mut self, centring: bool, (long, short): (Duration, Duration), tick: usize) -> bool {
+        // One step too many leaves it no longer than a step.
+        let (most, least) = if centring { (STEP, Duration::ZERO) } else { (CUSHION, CUSHION) };
+        match (long > most, short > least) {
+            (true, _) => {
+                let pitch = self.waiting.pitch(self.waiting.past);
+                pitch.is_some_and(|pitch| self.leave_out_period(pitch.period, tick))
+            }
+            (_, true) => {
+                let pitch = self.waiting.pitch(self.waiting.filled.min(WINDOW * self.waiting.unit));
+                pitch.is_some_and(|pitch| self.waiting.repeat(pitch.period))
+            }
+            (false, false) => false,
         }
     }
 
@@ -161,8 +234,12 @@ impl PacedPlayout {
         else {
             return false;
         };
-        // What is left has to last for this tick, and shall not wait too short.
-        let lasts = period + tick <= self.waiting.filled && period <= self.samples(long);
+        period <= self.samples(long) && self.leave_out_period(period, tick)
+    }
+
+    /// What is left has to last for this tick.
+    fn leave_out_period(&mut self, period: usize, tick: usize) -> bool {
+        let lasts = period + tick <= self.waiting.filled;
         lasts && self.waiting.leave_out(LONGEST * self.waiting.unit - period, period, period)
     }
 
@@ -290,6 +367,7 @@ impl Waiting {
         }
         self.sound.copy_within(from + samples + joined..self.past + self.filled, from + joined);
         self.filled -= samples;
+        self.adjustments.pieces += 1;
         self.adjustments.left_out += samples as u64;
         true
     }
@@ -308,6 +386,7 @@ impl Waiting {
             self.sound[past + step] = faded(one, other, step, joined);
         }
         self.filled += samples;
+        self.adjustments.pieces += 1;
         self.adjustments.repeated += samples as u64;
         true
     }

@@ -132,6 +132,13 @@ impl Playout {
         })
     }
 
+    /// What is heard will be said in this codec.
+    #[must_use]
+    pub fn toward(mut self, codec: Codec) -> Playout {
+        self.voice.decoder = self.voice.decoder.toward(codec);
+        self
+    }
+
     /// A packet came.
     pub fn hear(&mut self, heard: &Heard, payload: &[u8], now: Instant, out: &mut impl FnMut(Played<'_>)) {
         let (header, kind) = (&heard.header, heard.kind);

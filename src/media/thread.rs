@@ -299,8 +299,8 @@ impl<S: Sockets> Running<S> {
             });
             match served {
                 Ok(due) => {
-                    let worst = due.and_then(|due| self.lateness.note(due, now.at));
-                    worst.into_iter().for_each(|worst| self.told.tell(MediaReport::Late(worst)));
+                    let late = due.and_then(|due| self.lateness.note(due, now.at));
+                    late.into_iter().for_each(|late| self.told.tell(MediaReport::Late(late)));
                 }
                 // The card or its driver is gone; its descriptor would be readable for ever.
                 Err(_) => {
@@ -336,8 +336,8 @@ impl<S: Sockets> Running<S> {
                 self.deadlines.set(at, due);
                 continue;
             }
-            if let Some(worst) = self.lateness.note(due, now.at) {
-                self.told.tell(MediaReport::Late(worst));
+            if let Some(late) = self.lateness.note(due, now.at) {
+                self.told.tell(MediaReport::Late(late));
             }
             let (post, told) = (self.sockets.post(), &mut self.told);
             seat.bridge.tick(now, self.load.percent(), &mut self.thread.random, |output| match output {

@@ -14,7 +14,7 @@ use crate::media::ear::Ear;
 use crate::media::peer::Heard;
 use crate::media::playout::Playout;
 use crate::media::speech::{Said, Speech};
-use crate::session::{Codec, Digit, Digits, Stream};
+use crate::session::{Codec, Counters, Digit, Digits, Stream};
 use crate::time::{Instant, soonest};
 
 /// What a transcoder was made for.
@@ -47,7 +47,7 @@ impl Transcoder {
         let rate = common_rate(from.codec, to.codec);
         Ok(Transcoder {
             task: Task::of(from, to),
-            playout: Playout::new(from.codec, rate, patience)?,
+            playout: Playout::new(from.codec, rate, patience)?.toward(to.codec),
             ear: Ear::new(from.digits, to.digits, rate),
             speech: Speech::new(to, rate)?,
         })
@@ -80,6 +80,11 @@ impl Transcoder {
         playout.play(now, &mut |played| ear.hear(&played, now, speech, out));
         ear.tick(now, speech, out);
         speech.tick(now, playout.place(now), out);
+    }
+
+    /// What went wrong on the way here.
+    pub fn count(&self, counters: &mut Counters) {
+        counters.concealed = self.playout.troubles().lost;
     }
 
     /// How long sound waits here, on average of late.

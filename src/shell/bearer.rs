@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::span::{Opened, Spans, Wanted};
 use crate::hop::SpanId;
 use crate::media::Engine;
-use crate::session::{MediaReport, Remote, Session, SessionId, Side};
+use crate::session::{MediaReport, Remote, Session, SessionId, Side, Timeslot};
 
 /// The timeslots that sessions have, or will have when they are open.
 #[derive(Default)]
@@ -19,11 +19,11 @@ impl Bearers {
     pub fn apply(&mut self, id: SessionId, session: &Session, spans: &Spans, engine: &mut Engine) {
         for side in Side::BOTH {
             let wanted = session.sides[side.index()].as_ref().and_then(|stream| match stream.remote {
-                Remote::Timeslot(timeslot) => Some((timeslot.span, timeslot.number)),
+                Remote::Timeslot(timeslot) => Some(timeslot),
                 Remote::Rtp(_) => None,
             });
             let held = self.held.get(&(id, side)).copied();
-            if held == wanted {
+            if held == wanted.map(|wanted| (wanted.span, wanted.number)) {
                 continue;
             }
             if held.is_some() {
@@ -31,9 +31,9 @@ impl Bearers {
                 // A thread that is behind ends with its sessions.
                 let _ = engine.release_bearer(id, side);
             }
-            if let Some((span, timeslot)) = wanted {
+            if let Some(Timeslot { span, number: timeslot, canceller: echo_tail, .. }) = wanted {
                 self.held.insert((id, side), (span, timeslot));
-                spans.open(Wanted { session: id, side, span, timeslot });
+                spans.open(Wanted { session: id, side, span, timeslot, echo_tail });
             }
         }
     }
@@ -47,7 +47,7 @@ impl Bearers {
 
     /// A timeslot is open, or cannot be had: then its call hears so.
     pub fn opened(&self, opened: Opened, engine: &mut Engine) -> Option<MediaReport> {
-        let Wanted { session, side, span, timeslot } = opened.wanted;
+        let Wanted { session, side, span, timeslot, .. } = opened.wanted;
         if self.held.get(&(session, side)) != Some(&(span, timeslot)) {
             // Meanwhile the call is over, or elsewhere.
             return None;

@@ -156,7 +156,8 @@ impl Metrics {
         self.spans.register(registry);
         registry.register("rtp_packets", "RTP packets relayed", self.packets.clone());
         registry.register("rtp_lost_packets", "RTP packets missing by sequence number", self.lost.clone());
-        let bearers = "Frames that slipped between two lines; times at which a line had nothing to say, or took less than it said";
+        let bearers = "Frames that slipped between two lines; pieces of sound that were fitted to a line's clock; times at which \
+                       a line had nothing to say, or took less than it said";
         registry.register("bearer_faults", bearers, self.bearers.clone());
         registry.register("rtp_rejected_packets", "RTP packets and ICE checks refused", self.rejected.clone());
         registry.register("tls_handshake_failures", "TLS handshakes that failed", self.handshakes.clone());
@@ -209,7 +210,9 @@ impl Metrics {
         self.packets.get_or_create(&Packets::of(side, "received")).inc_by(grown.received);
         self.packets.get_or_create(&Packets::of(side, "sent")).inc_by(grown.sent);
         self.lost.get_or_create(&Side::of(side)).inc_by(grown.lost);
-        for (fault, count) in [("slip", grown.slips), ("underrun", grown.underruns), ("overrun", grown.overruns)] {
+        let faults =
+            [("slip", grown.slips), ("fit", grown.fitted), ("underrun", grown.underruns), ("overrun", grown.overruns)];
+        for (fault, count) in faults {
             self.bearers.get_or_create(&Bearers::of(fault)).inc_by(count);
         }
         let reasons = [

@@ -23,7 +23,7 @@ use crate::call::{FromSpan, Snapshot};
 use crate::config::{self, Driver};
 use crate::hop::SpanId;
 use crate::media::Pace;
-use crate::session::{SessionId, Side};
+use crate::session::{SessionId, Side, Tail};
 
 /// Frames for a D channel that may wait; what is beyond them the data link repeats.
 const FRAMES: usize = 256;
@@ -42,6 +42,8 @@ pub struct Wanted {
     pub span: SpanId,
     /// The timeslot, as the line counts.
     pub timeslot: u8,
+    /// The longest echo to be taken out of what it says.
+    pub echo_tail: Option<Tail>,
 }
 
 /// What came of it.
@@ -147,7 +149,7 @@ impl Spans {
         tokio::spawn(async move {
             let mut tries = TRIES;
             let bearer = loop {
-                match driven.ask(move |held| held.bearer(wanted.timeslot)).await {
+                match driven.ask(move |held| held.bearer(wanted)).await {
                     Err(SpanError::Taken(_)) if tries > 0 => tries -= 1,
                     done => break done,
                 }
@@ -237,6 +239,8 @@ mod tests {
             disconnect_tones: false,
             country: String::new(),
             echo_tail: None,
+            receive_gain: 0,
+            transmit_gain: 0,
             capture: None,
             simulation: config::Simulation::default(),
         })
@@ -302,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_goes_away_is_told_and_opened_again_with_its_timeslots() {
         let mut bench = Bench::with(&[line(Driver::Simulated)]);
-        let wanted = Wanted { session: SessionId(1), side: Side::A, span: SpanId(1), timeslot: 5 };
+        let wanted = Wanted { session: SessionId(1), side: Side::A, span: SpanId(1), timeslot: 5, echo_tail: None };
         assert_eq!(bench.news().await, FromSpan::Alarms(Alarms::NONE));
         let held = bench.opens(wanted).await.unwrap();
         bench.far_ends.lock().unwrap().clear();

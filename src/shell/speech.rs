@@ -66,7 +66,7 @@ impl Speech {
     pub fn new(voice: Voice, frames: usize, random: &mut Random) -> Speech {
         let samples = samples(voice, frames * FRAME, random);
         let frames: Vec<Frame> =
-            samples.chunks_exact(FRAME).map(|chunk| std::array::from_fn(|at| heard(mu_law(chunk[at])))).collect();
+            samples.chunks_exact(FRAME).map(|chunk| std::array::from_fn(|at| mu_law(chunk[at]))).collect();
         let known = frames.iter().enumerate().map(|(number, frame)| (*frame, number)).collect();
         Speech { frames, known }
     }
@@ -160,11 +160,6 @@ fn mu_law(sample: i16) -> u8 {
     let segment = 8 - magnitude.leading_zeros() as u8;
     let step = (magnitude >> (segment + 3)) as u8 & 0x0f;
     !(sign | segment << 4 | step)
-}
-
-/// Who decodes and encodes makes the positive zero of the negative one: only that is said.
-fn heard(octet: u8) -> u8 {
-    if octet == 0x7f { 0xff } else { octet }
 }
 
 /// Linear speech.

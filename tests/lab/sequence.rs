@@ -13,8 +13,6 @@ use super::seconds;
 const RTP_HEADER: usize = 12;
 /// So many octets in a row are like no others of the sequence.
 const TELLING: usize = 16;
-/// µ-law's two zeros, the negative one first.
-const ZEROS: (u8, u8) = (0x7f, 0xff);
 
 /// Says octets like no others on a timeslot, as many as come; what was said, and what came.
 pub fn talk(mut bearer: Box<dyn Bearer>, time: Duration) -> (Vec<u8>, Vec<u8>) {
@@ -58,7 +56,7 @@ pub struct Sequence {
     /// How many times it goes on elsewhere in what was said.
     pub gaps: usize,
     /// Octets between two gaps that came as others.
-    pub changed: Vec<(u8, u8)>,
+    pub changed: usize,
 }
 
 impl Sequence {
@@ -66,7 +64,7 @@ impl Sequence {
     pub fn find(said: &[u8], heard: &[u8]) -> Sequence {
         let places: HashMap<&[u8], usize> =
             said.windows(TELLING).enumerate().map(|(at, octets)| (octets, at)).collect();
-        let mut sequence = Sequence { octets: 0, gaps: 0, changed: Vec::new() };
+        let mut sequence = Sequence { octets: 0, gaps: 0, changed: 0 };
         let (mut at, mut last) = (0, None);
         while let Some(place) = heard.get(at..at + TELLING).map(|octets| places.get(octets)) {
             let Some(&found) = place else {
@@ -75,10 +73,10 @@ impl Sequence {
             };
             match last {
                 Some((ended, said_then)) if found.checked_sub(said_then) == Some(at - ended) => {
-                    let pairs = said[said_then..found].iter().copied().zip(heard[ended..at].iter().copied());
-                    let changed = sequence.changed.len();
-                    sequence.changed.extend(pairs.filter(|(said, heard)| said != heard));
-                    sequence.octets += at - ended - (sequence.changed.len() - changed);
+                    let pairs = said[said_then..found].iter().zip(&heard[ended..at]);
+                    let changed = pairs.filter(|(said, heard)| said != heard).count();
+                    sequence.changed += changed;
+                    sequence.octets += at - ended - changed;
                 }
                 Some(_) => sequence.gaps += 1,
                 None => {}
@@ -90,15 +88,10 @@ impl Sequence {
         }
         sequence
     }
-
-    /// Sound knows one zero only.
-    pub fn only_zeros_changed(&self) -> bool {
-        self.changed.iter().all(|change| *change == ZEROS)
-    }
 }
 
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (gaps: {}, changed: {})", self.octets, self.gaps, self.changed.len())
+        write!(f, "{} (gaps: {}, changed: {})", self.octets, self.gaps, self.changed)
     }
 }

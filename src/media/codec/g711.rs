@@ -3,6 +3,10 @@
 //! What each does to one sample is written once, without a branch and in lanes that stay 16 bits wide wherever they
 //! can; [`Kernels`] are the loops around it. Sound has G.711's 14 (µ) or 13 (A) bits at the upper end of 16. The
 //! reference is the ITU-T software tool library (G.191): a negative sample counts by its one's complement.
+//!
+//! Decoding keeps all that encoding needs to find the same code again, so sound that nobody changes passes octet for octet
+//! whatever way it takes. For that µ-law's negative zero is heard as the negative sample nearest to zero, a quarter of the
+//! law's own unit; and what shall be said in the other law is heard as that law's tables say.
 
 pub use firmware_io::Law;
 
@@ -16,6 +20,12 @@ pub fn encode(law: Law, sound: &[i16], codes: &mut [u8]) {
 /// Decodes as many codes as there is room for.
 pub fn decode(law: Law, codes: &[u8], sound: &mut [i16]) {
     Kernels::best().decode(law, codes, sound);
+}
+
+/// Decodes as many codes of the law `from` as there is room for, as codes of the other: encoding finds what
+/// [`convert`] makes of them.
+pub fn decode_converted(from: Law, codes: &[u8], sound: &mut [i16]) {
+    Kernels::best().decode_converted(from, codes, sound);
 }
 
 /// Makes codes of the law `from` codes of the other, in place (G.711 tables 3 and 4).
@@ -38,6 +48,13 @@ kernels! {
             Law::A => each(codes, sound, decode_a),
         }
     }
+    /// As the function [`decode_converted`].
+    decode_converted(from: Law, codes: &[u8], sound: &mut [i16]) {
+        match from {
+            Law::Mu => each(codes, sound, |code| decode_a(mu_to_a(code))),
+            Law::A => each(codes, sound, |code| decode_mu(a_to_mu(code))),
+        }
+    }
     /// As the function [`convert`].
     convert(from: Law, codes: &mut [u8]) {
         match from {
@@ -55,6 +72,8 @@ fn each<From: Copy, To>(from: &[From], to: &mut [To], step: impl Fn(From) -> To)
 /// Inverted even bits of an A-law code (G.711 table 1a, note 2).
 const EVEN: u8 = 0x55;
 const SIGN: u8 = 0x80;
+/// Of µ-law.
+const NEGATIVE_ZERO: u8 = 0x7f;
 
 #[inline(always)]
 fn encode_mu(sample: i16) -> u8 {
@@ -86,7 +105,7 @@ fn segments(sample: i16, finest: u32) -> i16 {
 
 #[inline(always)]
 fn decode_mu(code: u8) -> i16 {
-    signed(code, power(u32::from(!code & 0x7f)) - 132)
+    signed(code, power(u32::from(!code & 0x7f)) - 132) - i16::from(code == NEGATIVE_ZERO)
 }
 
 #[inline(always)]
@@ -165,7 +184,7 @@ mod tests {
     fn decoded_mu(code: u8) -> i32 {
         let (segment, step) = (u32::from(!code >> 4 & 7), i32::from(!code & 15));
         let value = (2 * step + 33) * (1 << segment) - 33;
-        4 * if code & 0x80 == 0 { -value } else { value }
+        if code == 0x7f { -1 } else { 4 * if code & 0x80 == 0 { -value } else { value } }
     }
 
     /// Table 1a, column 8.
@@ -227,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_decoded_is_encoded_as_it_was() {
+        for kernels in Kernels::all() {
+            for (law, other) in [(Law::Mu, Law::A), (Law::A, Law::Mu)] {
+                let (mut sound, mut again) = ([0; 256], [0; 256]);
+                kernels.decode(law, &codes(), &mut sound);
+                kernels.encode(law, &sound, &mut again);
+                assert_eq!(again[..], codes(), "{law:?} {kernels}");
+                let mut converted = codes();
+                kernels.convert(law, &mut converted);
+                kernels.decode_converted(law, &codes(), &mut sound);
+                kernels.encode(other, &sound, &mut again);
+                assert_eq!(again[..], converted, "{law:?} to {other:?} {kernels}");
+            }
+        }
+    }
+
+    #[test]
     fn every_code_is_converted_as_the_tables_say() {
         let to_a = |code: u8| (MU_TO_A[usize::from(!code & 0x7f)] - 1) ^ 0x55 ^ (code & 0x80);
         let to_mu = |code: u8| !A_TO_MU[usize::from((code ^ 0x55) & 0x7f)] & 0x7f | (code & 0x80);
@@ -250,7 +286,7 @@ mod tests {
         let (mut mu, mut a) = (vec![0; 256], vec![0; 256]);
         decode(Law::Mu, &codes(), &mut mu);
         decode(Law::A, &codes(), &mut a);
-        assert!(codes().iter().zip(&mu).all(|(code, sample)| decode_ulaw(*code) == *sample));
+        assert!(codes().iter().zip(&mu).all(|(code, sample)| *code == 0x7f || decode_ulaw(*code) == *sample));
         assert!(codes().iter().zip(&a).all(|(code, sample)| decode_alaw(*code) == *sample));
     }
 

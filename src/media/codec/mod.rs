@@ -90,8 +90,15 @@ pub fn law(codec: Codec) -> Option<Law> {
 /// Payloads of one codec to sound at one rate. What is lost, Opus conceals itself; with the others the sound before it goes
 /// on.
 pub enum Decoder {
-    /// PCMU, PCMA.
-    G711(Law, Concealer),
+    /// PCMU, PCMA; heard as the same law or as the other.
+    G711 {
+        /// Of the payloads.
+        law: Law,
+        /// Of whoever will hear the sound.
+        to: Law,
+        /// Fills what is lost.
+        concealer: Concealer,
+    },
     /// G.722.
     G722(Box<g722::Decoder>, Concealer),
     /// Opus; its state lives in libopus.
@@ -105,11 +112,20 @@ impl Decoder {
             return Err(CodecError::Rate(codec, rate));
         }
         Ok(match codec {
-            Codec::Pcmu => Decoder::G711(Law::Mu, Concealer::new(rate)),
-            Codec::Pcma => Decoder::G711(Law::A, Concealer::new(rate)),
+            Codec::Pcmu => Decoder::G711 { law: Law::Mu, to: Law::Mu, concealer: Concealer::new(rate) },
+            Codec::Pcma => Decoder::G711 { law: Law::A, to: Law::A, concealer: Concealer::new(rate) },
             Codec::G722 => Decoder::G722(Box::new(g722::Decoder::new(rate == 16_000)), Concealer::new(rate)),
             Codec::Opus => Decoder::Opus(opus::Decoder::new(rate)?),
         })
+    }
+
+    /// The sound will be said in this codec. Between G.711's laws it is heard as its tables say.
+    #[must_use]
+    pub fn toward(self, codec: Codec) -> Decoder {
+        match (self, law(codec)) {
+            (Decoder::G711 { law, concealer, .. }, Some(to)) => Decoder::G711 { law, to, concealer },
+            (decoder, _) => decoder,
+        }
     }
 
     /// Decodes a packet; how many samples. `sound` has room for them, at best for [`MOST_SAMPLES`].
@@ -125,8 +141,9 @@ impl Decoder {
     /// The same without a copy: the sound is in `room`, or where it is remembered in any case.
     pub fn hear<'a>(&'a mut self, payload: &[u8], room: &'a mut [i16]) -> Result<&'a [i16], Malformed> {
         match self {
-            Decoder::G711(law, concealer) => {
-                concealer.good(payload.len(), |sound| g711::decode(*law, payload, sound)).ok_or(Malformed)
+            Decoder::G711 { law, to, concealer } => {
+                let decode = if law == to { g711::decode } else { g711::decode_converted };
+                concealer.good(payload.len(), |sound| decode(*law, payload, sound)).ok_or(Malformed)
             }
             Decoder::G722(decoder, concealer) => {
                 let samples = decoder.samples(payload);
@@ -143,7 +160,7 @@ impl Decoder {
     /// Fills `sound` in place of a lost packet. Of several, only the last is given the packet that follows, `next`.
     pub fn conceal(&mut self, next: Option<&[u8]>, sound: &mut [i16]) {
         match self {
-            Decoder::G711(_, concealer) | Decoder::G722(_, concealer) => concealer.lost(sound),
+            Decoder::G711 { concealer, .. } | Decoder::G722(_, concealer) => concealer.lost(sound),
             Decoder::Opus(decoder) => decoder.conceal(next, sound),
         }
     }

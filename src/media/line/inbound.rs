@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use crate::media::codec::{CodecError, common_rate};
+use crate::media::codec::g711::{self, Law};
+use crate::media::codec::{CodecError, common_rate, law};
 use crate::media::ear::Ear;
+use crate::media::echo::BLOCK;
+use crate::media::line::Block;
 use crate::media::playout::Played;
 use crate::media::speech::{Said, Speech};
 use crate::session::{Codec, Digit, Digits, Stream};
@@ -17,6 +20,8 @@ pub struct Inbound {
     task: Task,
     ear: Ear,
     speech: Speech,
+    /// The line's law, when packets carry the other one.
+    other_law: Option<Law>,
     /// Samples that were said.
     place: u64,
 }
@@ -26,7 +31,8 @@ impl Inbound {
     pub fn new(from: &Stream, to: &Stream) -> Result<Inbound, CodecError> {
         let rate = common_rate(from.codec, to.codec);
         let (ear, speech) = (Ear::new(from.digits, to.digits, rate), Speech::new(to, rate)?);
-        Ok(Inbound { task: task(from, to), ear, speech, place: 0 })
+        let other_law = law(from.codec).filter(|own| law(to.codec).is_some_and(|law| law != *own));
+        Ok(Inbound { task: task(from, to), ear, speech, other_law, place: 0 })
     }
 
     /// May it go on when the sides have agreed on this?
@@ -34,15 +40,19 @@ impl Inbound {
         self.task == task(from, to)
     }
 
-    /// The next sound; `untouched` when it is no talk.
-    pub fn hear(&mut self, sound: &[i16], untouched: bool, now: Instant, out: &mut impl FnMut(Said<'_>)) {
-        let Inbound { ear, speech, place, .. } = self;
-        speech.set_steady(untouched);
-        match untouched {
-            true => speech.sound(*place, sound, out),
-            false => ear.hear(&Played::Sound(*place, sound), now, speech, out),
+    /// The next block.
+    pub fn hear(&mut self, block: &Block, now: Instant, out: &mut impl FnMut(Said<'_>)) {
+        let Inbound { ear, speech, other_law, place, .. } = self;
+        let mut sound = block.sound;
+        if let Some(law) = other_law.filter(|_| block.as_it_came) {
+            g711::decode_converted(law, &block.octets, &mut sound);
         }
-        *place += sound.len() as u64;
+        speech.set_steady(block.untouched);
+        match block.untouched {
+            true => speech.sound(*place, &sound, out),
+            false => ear.hear(&Played::Sound(*place, &sound), now, speech, out),
+        }
+        *place += BLOCK as u64;
         speech.tick(now, *place, out);
     }
 

@@ -15,7 +15,7 @@ use crate::media::echo::BLOCK;
 use crate::media::pace::PacedPlayout;
 use crate::media::peer::Heard;
 use crate::media::playout::Played;
-use crate::session::{Codec, Digit, Digits, Stream};
+use crate::session::{Codec, Counters, Digit, Digits, Stream};
 use crate::time::Instant;
 
 /// Samples a second of a timeslot.
@@ -32,7 +32,7 @@ const WAITING: usize = 32;
 
 /// One direction.
 pub struct Outbound {
-    task: (Codec, Digits),
+    task: (Codec, Digits, Codec),
     playout: PacedPlayout,
     reader: Option<Reader>,
     dial: Dial,
@@ -43,11 +43,11 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// What `from` says. A packet is waited for at most for `patience`.
-    pub fn new(from: &Stream, patience: Duration) -> Result<Outbound, CodecError> {
+    /// What `from` says becomes what the line `to` hears. A packet is waited for at most for `patience`.
+    pub fn new(from: &Stream, to: &Stream, patience: Duration) -> Result<Outbound, CodecError> {
         Ok(Outbound {
-            task: (from.codec, from.digits),
-            playout: PacedPlayout::new(from.codec, RATE, patience)?,
+            task: task(from, to),
+            playout: PacedPlayout::new(from.codec, RATE, patience)?.toward(to.codec),
             reader: from.digits.events().map(|events| Reader::new(events.clock_rate, RATE)),
             dial: Dial::new(RATE),
             keypad: Keypad::new(),
@@ -56,9 +56,14 @@ impl Outbound {
         })
     }
 
-    /// May it go on when the peer has agreed on this?
-    pub fn suits(&self, from: &Stream) -> bool {
-        self.task == (from.codec, from.digits)
+    /// May it go on when the sides have agreed on this?
+    pub fn suits(&self, from: &Stream, to: &Stream) -> bool {
+        self.task == task(from, to)
+    }
+
+    /// Shall the sound go out as it comes, for it is no talk?
+    pub fn set_steady(&mut self, steady: bool) {
+        self.playout.set_steady(steady);
     }
 
     /// A packet came.
@@ -70,6 +75,12 @@ impl Outbound {
     /// How long sound waits here.
     pub fn wait(&self, now: Instant) -> Duration {
         self.playout.delay(now).unwrap_or_default()
+    }
+
+    /// What went wrong on the way here, and what was done about it.
+    pub fn count(&self, counters: &mut Counters) {
+        counters.concealed = self.playout.troubles().lost;
+        counters.fitted = self.playout.adjustments().pieces;
     }
 
     /// Signalling wants this digit pressed.
@@ -94,6 +105,10 @@ impl Outbound {
         }
         keypad.sound(block);
     }
+}
+
+fn task(from: &Stream, to: &Stream) -> (Codec, Digits, Codec) {
+    (from.codec, from.digits, to.codec)
 }
 
 fn press(reader: &mut Option<Reader>, keypad: &mut Keypad, played: &Played<'_>, now: Instant) {

@@ -188,7 +188,7 @@ fn sound_begins_after_the_delay_and_goes_on_unchanged() {
             (rig.pace.troubles(), rig.pace.adjustments().repeated, rig.pace.adjustments().left_out),
             Default::default()
         );
-        assert_eq!(rig.pace.delay(Instant::at(rig.now + rig.phase)), Some(ms(25 - 20)), "after the tick took its part");
+        assert_eq!(rig.pace.delay(Instant::at(rig.now + rig.phase)), Some(ms(30 - 20)), "after the tick took its part");
     }
 }
 
@@ -241,6 +241,49 @@ fn the_delay_follows_the_network_up_and_down() {
     rig.judge_from_here();
     rig.goes_on(ms(5000), |number| Some(Duration::from_micros(random(number) % 2000)));
     assert!(rig.delay.1 < ms(50) && rig.steepest < STEEPEST, "{:?} {}", rig.delay, rig.steepest);
+}
+
+#[test]
+fn what_is_no_talk_is_held_for_minutes_whatever_the_network_and_the_clock_do() {
+    for ppm in [50, -50] {
+        let mut rig = Rig { ppm, ..Rig::new() };
+        rig.goes_on(ms(1000), no_delay);
+        rig.pace.set_steady(true);
+        rig.goes_on(ms(1000), no_delay);
+        let before = rig.judge_from_here();
+        rig.goes_on(ms(300_000), |number| Some(Duration::from_micros(random(number) % 12_000)));
+        assert_eq!((rig.pace.adjustments(), rig.pace.troubles()), (before, Troubles::default()), "{ppm} ppm");
+        assert!(rig.delay.1 < ms(90), "{:?}", rig.delay);
+        rig.pace.set_steady(false);
+        rig.goes_on(ms(10_000), no_delay);
+        rig.judge_from_here();
+        rig.goes_on(ms(1000), no_delay);
+        assert!(rig.delay.1 < ms(50), "talk waits no longer than before: {:?}", rig.delay);
+    }
+}
+
+#[test]
+fn what_is_no_talk_slips_when_a_whole_cushion_is_used_up() {
+    for ppm in [1000, -1000] {
+        let mut rig = Rig { ppm, ..Rig::new() };
+        rig.goes_on(ms(1000), no_delay);
+        rig.pace.set_steady(true);
+        rig.goes_on(ms(1000), no_delay);
+        let before = rig.judge_from_here();
+        let mut slips = 0;
+        for _ in 0..2000 {
+            let then = rig.pace.adjustments();
+            rig.goes_on(ms(100), no_delay);
+            slips += u32::from(rig.pace.adjustments() != then);
+        }
+        let Adjustments { repeated, left_out, filled, .. } = rig.pace.adjustments();
+        let moved = (repeated - before.repeated).max(left_out - before.left_out);
+        // 200 ms in all, a cushion less at the end.
+        assert!((8 * 165..=8 * 235).contains(&moved), "{ppm} ppm: {moved} samples");
+        assert!(repeated == before.repeated || left_out == before.left_out, "{ppm} ppm: one way only");
+        assert!(slips <= 24 && filled == before.filled, "{ppm} ppm: {slips} slips");
+        assert_eq!(rig.pace.troubles(), Troubles::default());
+    }
 }
 
 #[test]

@@ -158,3 +158,19 @@ fn a_loss_is_filled_and_nothing_moves() {
         assert!(said[10].at <= 240, "{case}: {} ms", said[10].at);
     }
 }
+
+#[test]
+fn between_the_laws_codes_are_what_the_tables_say() {
+    use crate::media::codec::g711::{self, Law};
+    for (from, to, law) in [(Codec::Pcmu, Codec::Pcma, Law::Mu), (Codec::Pcma, Codec::Pcmu, Law::A)] {
+        let mut transcoder = Transcoder::new(&stream(from, 20), &stream(to, 20), Duration::ZERO).unwrap();
+        let mut codes: Vec<u8> = (0..160).map(|at| 95 + at).collect();
+        let header =
+            Header { marker: false, payload_type: 0, sequence: 1, timestamp: 0, ssrc: 1, length: 12, padded: false };
+        let heard = Heard { kind: Kind::Sound, header, payload: 0..160, first: true };
+        let mut said = Vec::new();
+        transcoder.hear(&heard, &codes, Instant::START, &mut |packet| said.extend_from_slice(only(packet).payload));
+        g711::convert(law, &mut codes);
+        assert_eq!(said, codes);
+    }
+}

@@ -7,8 +7,9 @@ use super::tape::Tape;
 use crate::media::quality::{self, Equipment, Loss};
 use crate::shell::speech::{PACE, Passage};
 
-/// The least share of frames that must be recognised in a good call.
-const RECOGNISED: f64 = 0.95;
+/// The least share of frames that must be recognised in a good call. Toward a line none is changed but where the playout makes
+/// room for a packet that was later than any before: two frames each time.
+const RECOGNISED: f64 = 0.98;
 /// Beside the way through the network: the frame that fills before it is sent, and the one that the
 /// listener's telephone keeps back.
 const AT_BOTH_ENDS: Duration = Duration::from_millis(2 * PACE.as_millis() as u64);
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn a_changed_frame_is_no_fault_on_a_line_and_many_are() {
         let line = |heard: fn(usize) -> bool| Tape { line: true, ..tape(false, heard) };
-        assert_eq!(outcome([tape(true, |number| number != 17), line(|number| number > 9)]).faults(), [""; 0]);
+        assert_eq!(outcome([tape(true, |number| number != 17), line(|number| number > 3)]).faults(), [""; 0]);
         let bad = outcome([tape(true, |_| true), line(|number| number % 10 != 0)]);
         assert_eq!(bad.faults(), ["of 250 frames that the Lync side said, the gateway recognised 225"]);
     }

@@ -163,6 +163,8 @@ mod tests {
             disconnect_tones: false,
             country: String::new(),
             echo_tail: None,
+            receive_gain: 0,
+            transmit_gain: 0,
             capture: None,
             simulation: Simulation::default(),
         })

@@ -243,6 +243,7 @@ pub(crate) mod tests {
             forced_down: false,
             healed_timeslots: 0,
             loop_back: None,
+            echo_canceller: None,
             d_channel: Some("up"),
             d_channel_stands_by: false,
             d_channel_fault: None,

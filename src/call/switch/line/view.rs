@@ -37,6 +37,7 @@ impl Group {
                 forced_down: member.forced,
                 loop_back: None,
                 healed_timeslots: member.healed,
+                echo_canceller: None,
                 d_channel: link.map(|(_, condition, _)| condition.name()),
                 d_channel_stands_by: self.stands_by(place),
                 d_channel_fault: link.and_then(|(.., fault)| fault).map(|fault| fault.to_string()),
