@@ -20,7 +20,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use self::plan::{Behaviour, Misdeed, RINGS, Step, Timed, behaviour};
+use self::plan::{Behaviour, Joins, Misdeed, RINGS, Step, Timed, behaviour};
 use crate::cause::{Cause, Guilty, Release};
 use crate::isdn::call::{Order, Setup, Word};
 use crate::isdn::line::{self, Line, Report, Terms};
@@ -30,6 +30,7 @@ use crate::private::Private;
 use crate::session::Codec;
 use crate::time::{Instant, soonest};
 use crate::tone::{Cadence, Tones};
+use crate::wire::q931::transfer::{self, Ask, Said};
 use crate::wire::q931::{
     self, Bearer, Builder, Called, Calling, Kind, Name, Number, Party, Presentation, Reference, Screening, Shown,
 };
@@ -38,6 +39,12 @@ use crate::wire::q931::{
 const UNKNOWN: Kind = Kind::Other(0x6f);
 /// A call reference that is far from all that are given.
 const NOBODYS: u16 = 0x5a5a;
+/// Errors of Q.950.
+const NOT_SUBSCRIBED: u8 = 0;
+const INVALID_CALL_STATE: u8 = 7;
+/// The number under which a path is proposed, and how many call identities have four digits.
+const PROPOSAL: u8 = 1;
+const IDENTITIES: u32 = 10_000;
 /// Who calls back.
 const OWN_NAME: &str = "Telephone exchange";
 
@@ -139,6 +146,7 @@ struct Ongoing {
     /// Both numbers, called and calling; calls of our own need none.
     parties: Option<(Number, Number)>,
     telephone: Option<TelephoneId>,
+    joins: Joins,
 }
 
 /// An exchange at one end of a line.
@@ -243,7 +251,7 @@ impl Exchange {
                 line::Output::Bearer { call, slot } => self.bearer(call, slot, out),
                 line::Output::Word { call, word } => self.word(now, call, word, out),
                 // The box has the ladders.
-                line::Output::Message { .. } | line::Output::Over(_) => {}
+                line::Output::Message { .. } | line::Output::Over(_) | line::Output::Joined { .. } => {}
             }
         }
         self.give_back(out);
@@ -280,12 +288,16 @@ impl Exchange {
                 self.begin(now, id, out);
             }
             Word::Released(release) => self.over(id, release, out),
+            Word::Facility(facility) => {
+                for said in transfer::said(&facility) {
+                    self.asked_to_join(now, id, said, out);
+                }
+            }
             Word::Proceeding
             | Word::Progress { .. }
             | Word::Digits(_)
             | Word::Name(_)
             | Word::Notice(_)
-            | Word::Facility(_)
             | Word::UserUser(_) => {}
         }
     }
@@ -319,7 +331,11 @@ impl Exchange {
         call.parties = Some((setup.called.clone(), calling));
         call.telephone = lent.filter(|_| !busy);
         call.steps = behaviour.steps(self.tones).into();
+        call.joins = behaviour.joins();
         self.tell(id, News::Called, out);
+        for said in setup.facilities.iter().flat_map(transfer::said) {
+            self.asked_to_join(now, id, said, out);
+        }
         self.begin(now, id, out);
     }
 
@@ -389,6 +405,61 @@ impl Exchange {
         out.extend(telephone.map(|telephone| Output::Telephone { telephone, news }));
     }
 
+    // Joining two calls of the box's.
+
+    /// The link of a call is its own number.
+    fn asked_to_join(&mut self, now: Instant, id: CallId, said: Said, out: &mut Vec<Output>) {
+        let Said::Ask(number, ask) = said else { return };
+        match ask {
+            Ask::Link | Ask::Candidate => {
+                self.order(now, id, Order::Facility(ask.result(number, id.0.into())), out);
+            }
+            Ask::Join(other) => self.join(now, (id, number, ask), self.line.call_of(other.reply()), out),
+            Ask::JoinLink(link) | Ask::ThirdParty(link) => {
+                self.join(now, (id, number, ask), u32::try_from(link).ok().map(CallId), out);
+            }
+            // Both are asked; the path is proposed anew on the first and comes back on the second.
+            Ask::Complete { primary: true } => {
+                let proposal = Ask::Propose { identity: (id.0 % IDENTITIES) as u16 }.facility(PROPOSAL);
+                self.order(now, id, Order::Facility(proposal), out);
+            }
+            Ask::Complete { primary: false } => {}
+            Ask::Propose { identity } => {
+                let other = self.calls.keys().find(|other| other.0 % IDENTITIES == u32::from(identity)).copied();
+                self.join(now, (id, number, ask), other, out);
+            }
+        }
+    }
+
+    /// Both calls end for the box; who was in them talk on behind the exchange.
+    fn join(
+        &mut self,
+        now: Instant,
+        (id, number, ask): (CallId, i64, Ask),
+        other: Option<CallId>,
+        out: &mut Vec<Output>,
+    ) {
+        let up = |id: &CallId| self.calls.contains_key(id) && self.line.is_active(*id);
+        let both = other.filter(|other| *other != id && up(other) && up(&id)).map(|other| [id, other]);
+        let Some(both) = both else {
+            return self.order(now, id, Order::Facility(ask.error(number, INVALID_CALL_STATE)), out);
+        };
+        let joins = |wanted| both.iter().any(|id| self.calls.get(id).is_some_and(|call| call.joins == wanted));
+        if joins(Joins::Silent) {
+            return;
+        }
+        if joins(Joins::Refuses) {
+            return self.order(now, id, Order::Facility(ask.error(number, NOT_SUBSCRIBED)), out);
+        }
+        if !matches!(ask, Ask::Propose { .. }) {
+            self.order(now, id, Order::Facility(ask.result(number, 0)), out);
+        }
+        for id in both {
+            self.step(now, id, Step::Release { cause: Cause::NORMAL, tones: false }, out);
+            self.over(id, Release::normal("the exchange joined it with another call"), out);
+        }
+    }
+
     // Calls from the exchange.
 
     fn call_back(&mut self, at: Instant, id: CallId) {
@@ -452,6 +523,14 @@ impl Exchange {
 
 impl Ongoing {
     fn new(telephone: Option<TelephoneId>) -> Ongoing {
-        Ongoing { slot: None, says: Says::Silence, steps: VecDeque::new(), due: None, parties: None, telephone }
+        Ongoing {
+            slot: None,
+            says: Says::Silence,
+            steps: VecDeque::new(),
+            due: None,
+            parties: None,
+            telephone,
+            joins: Joins::Gladly,
+        }
     }
 }

@@ -216,6 +216,7 @@ fn trunk(id: u16, name: &str, kind: TrunkKind, peers: Peers, hops: Vec<Target>) 
         own_host: OWN.to_owned(),
         own_port: 5070,
         spans: Vec::new(),
+        line_transfer: false,
         hops,
         peers,
         srtp: SrtpMode::Required,

@@ -65,6 +65,8 @@ pub(super) enum Act {
     /// A transfer names a dialog by Call-ID, our tag and the peer's: who is in it on the other side shall join this call, if
     /// it is one of ours. Else [`Call::not_ours`].
     Join(String),
+    /// The exchange shall join these legs, if one line has both. [`Call::shortened`] tells what came of it.
+    JoinOnLine([LegKey; 2]),
     /// The media plane shall do something.
     Media(MediaOrder),
     /// Operators shall hear of it.

@@ -87,7 +87,8 @@ impl Leg {
                 let gone = || Release::new(Guilty::Us, Cause::NO_ROUTE, "the line is no longer configured");
                 let span = config.span(*line).ok_or_else(gone)?;
                 let (access, numbering) = (Access::of(span), Numbering::of(span));
-                let (leg, setup) = isdn::leg::Leg::outgoing(&access, &numbering, &trunk.switches, parties)?;
+                let (leg, mut setup) = isdn::leg::Leg::outgoing(&access, &numbering, &trunk.switches, parties)?;
+                setup.facilities.extend(span.dialect.candidate().filter(|_| trunk.line_transfer));
                 out.push(Output::Place(*line, Box::new(setup)));
                 Ok(Leg::Line(Box::new(leg)))
             }

@@ -17,6 +17,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod trombone;
 mod trunk;
 
 pub use b2bua::{Call, CallKey};

@@ -110,6 +110,13 @@ pub enum Report {
         /// What came of it.
         result: TransferResult,
     },
+    /// A transfer left a call on one line, and its exchange was asked to join the two ends.
+    Shortened {
+        /// The line's trunk.
+        trunk: TrunkId,
+        /// What came of it.
+        result: TransferResult,
+    },
     /// A trunk answers again or no longer.
     Trunk {
         /// Which.

@@ -378,6 +378,7 @@ impl Switch {
         if let Some(after) = after {
             self.calls.hand_over((other, before), (key, after));
             self.lines.hand_over((other, before), (key, after));
+            self.step(key, turn, |call, around| call.shorten(around));
         }
     }
 
@@ -604,6 +605,7 @@ impl Switch {
             match act {
                 Act::Leg(leg, output) => self.leg_sends(key, leg, output, turn),
                 Act::Join(replaces) => self.join(key, &replaces, turn),
+                Act::JoinOnLine(legs) => self.join_on_line(key, legs, turn),
                 Act::Media(order) => turn.out.push(Output::Media(order)),
                 Act::Report(report) => turn.out.push(Output::Report(report)),
             }

@@ -8,7 +8,7 @@
 //! 2. The target rings or speaks: the transferor hears of it. So does the other side, unless the two still talk. `Alerting`
 //! 3. The transferor may hang up meanwhile; then the other side waits for the target alone.
 //! 4. The target answers: it takes the transferor's seat, one new session joins it with the other side, which sees a
-//!    re-INVITE at most; the transferor hears 200 and a BYE.
+//!    re-INVITE at most; the transferor hears 200 and a BYE. Where both are on one line now, see `trombone`.
 //! 5. Or nobody answers: the transferor hears why and the call goes on as it was. Only where the transferor has gone is
 //!    it over.
 //!
@@ -381,6 +381,7 @@ impl Call {
             Some(change) if change.asked == other => self.grant(other, Some(change.wish.direction), around),
             crossing => self.resume(other, &media, crossing.is_some(), around),
         }
+        self.shorten(around);
     }
 
     /// A side that was held, or is just being asked to hold, is asked to speak.

@@ -270,6 +270,8 @@ pub const SWITCHES: &[&str] = &["ni2", "5ess", "dms100", "4ess", "euroisdn", "qs
 pub const SIDES: &[&str] = &["user", "network"];
 /// The words of `Timeslot`: is it that one or none?
 pub const TIMESLOTS: &[&str] = &["exclusive", "preferred"];
+/// The words of `LineTransfer`.
+pub const LINE_TRANSFERS: &[&str] = &["no", "auto"];
 /// The words of `Hunt`, in the order of [`super::Hunt::ALL`].
 pub const HUNTS: &[&str] = &["opposite", "ascending", "descending", "least-recent", "most-recent"];
 /// The most that a line is made louder or softer by, dB.
@@ -356,6 +358,7 @@ pub static KEYS: &[Key] = &[
     key(Gateway, "MaxCalls", Number(1, 100_000), "", NewCalls, "Most calls at once through this gateway; without this key there is no limit."),
     key(Gateway, "Codecs", Choices(CODECS), "", NewCalls, "The codecs spoken with this gateway, the preferred one first. Without this key: PCMU and PCMA, in the order of [Media] Codecs. Where the two sides share no codec, this box transcodes."),
     key(Gateway, "Kind", Choice(KINDS), "sip", Restart, "What the gateway is: sip; vx1200 is a SIP gateway whose state can be read beside its calls (Console, Rest); isdn is lines of ours: see Span."),
+    key(Gateway, "LineTransfer", Choice(LINE_TRANSFERS), "no", NewCalls, "Kind=isdn: what becomes of a call whose two ends are on one line after a transfer. no: it stays in this box and takes two timeslots; auto: the exchange is asked to join the two, which frees both (ni2, 5ess, 4ess: two B-channel transfer; dms100: release link trunk; euroisdn: explicit call transfer; qsig: path replacement). The carrier must have enabled that; where it refuses, nobody hears anything of it."),
     key(Gateway, "Span", List, "", Spans, "Kind=isdn: the lines of this trunk, hunted in order."),
     key(Gateway, "Console", Path, "", Live, "Kind=vx1200: the serial console that the gateway's alarms are read from, such as /dev/ttyUSB0. It never acts on calls."),
     key(Gateway, "ConsoleScript", Text, "", Live, "Kind=vx1200: the [Console NAME] by which the console is read. Without one it is not opened; only that it is there is watched."),

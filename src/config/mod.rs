@@ -135,6 +135,8 @@ pub struct Trunk {
     pub hops: Vec<Target>,
     /// The lines of an ISDN trunk, in the order in which they are hunted.
     pub spans: Vec<SpanId>,
+    /// Its exchange joins the two ends of a call that a transfer left on one line.
+    pub line_transfer: bool,
     /// Who counts as this trunk.
     pub peers: Peers,
     /// May, must or must not media be encrypted?

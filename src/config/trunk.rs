@@ -10,11 +10,12 @@ use std::time::Duration;
 use crate::cause::RefusalRule;
 use crate::hop::{SpanId, Target, Transport, TrunkId};
 use crate::session::{Codec, Suites};
+use crate::wire::q921::Side;
 
 use super::cloud_connector;
 use super::console;
 use super::ini::{Entry, Extent};
-use super::keys::{DTMF, KINDS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
+use super::keys::{DTMF, KINDS, LINE_TRANSFERS, PROFILES, PROTOCOLS, SRTP_MODES, Section};
 use super::rest;
 use super::settings::{Findings, Known, Settings, default};
 use super::value::{self, HostPort, Wrong};
@@ -92,6 +93,7 @@ pub fn microsoft(settings: &Settings<'_>, own: &Own, next_hop: Vec<HostPort>, fi
         own_port: own.lync_port,
         hops: next_hop.into_iter().map(target).collect(),
         spans: Vec::new(),
+        line_transfer: false,
         peers,
         srtp,
         suites: suites(layers),
@@ -200,6 +202,7 @@ fn gateway(
         own_port: own_port(known, transport, &own.listen, findings),
         hops: hops(id, transport, fqdn.as_deref(), &addresses, port),
         spans: Vec::new(),
+        line_transfer: false,
         peers: Peers { names: fqdn.into_iter().collect(), addresses },
         srtp: srtp(layers, known, transport, findings),
         suites: suites(layers),
@@ -253,6 +256,7 @@ fn isdn(
         own_host: own.address.to_string(),
         own_port: 0,
         hops: Vec::new(),
+        line_transfer: line_transfer(known, first, findings),
         spans: own_spans,
         peers: Peers::default(),
         srtp: SrtpMode::NotSupported,
@@ -263,6 +267,19 @@ fn isdn(
         max_calls: max_calls(Some(known)),
         voices: Voices::default(),
     })
+}
+
+/// Only an exchange joins calls; of two private ones either does.
+fn line_transfer(known: &Known<'_>, first: &Span, findings: &mut Findings<'_>) -> bool {
+    let Some(line) = known.filled("LineTransfer") else { return false };
+    let auto = value::choice(&line.value.text, LINE_TRANSFERS).is_ok_and(|word| word == 1);
+    let asks = first.side == Side::User || first.dialect.is_private();
+    if auto && !asks {
+        let what = format!("nobody joins calls on [{}]", first.name);
+        let why = "with Side=network we are its exchange, and the far end is not asked";
+        findings.warning(&line.value.span, what, why, "LineTransfer=no");
+    }
+    auto && asks
 }
 
 /// The lines that `Span` names: each is there, and in one group only.

@@ -40,8 +40,22 @@ pub enum Behaviour {
         /// All timeslots.
         whole: bool,
     },
+    /// Answers, and is not joined with another call.
+    Unjoined(Joins),
     /// Answers, and breaks a rule.
     Misbehave(Misdeed),
+}
+
+/// What the exchange does when it is asked to join a call with another of the line's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Joins {
+    /// Joins them.
+    #[default]
+    Gladly,
+    /// Refuses.
+    Refuses,
+    /// Says nothing.
+    Silent,
 }
 
 /// A rule of Q.931 section 5.8 that is broken.
@@ -128,6 +142,10 @@ pub const PLAN: &[Entry] = &[
         behaviour: |nn| Behaviour::Announce(seconds(nn)) },
     Entry { ends: "60nn", does: "answers, speaks, hangs up, and calls the caller nn seconds later",
         behaviour: |nn| Behaviour::CallBack(seconds(nn)) },
+    Entry { ends: "7001", does: "answers and speaks; the exchange refuses to join the call with another (LineTransfer)",
+        behaviour: |_| Behaviour::Unjoined(Joins::Refuses) },
+    Entry { ends: "7002", does: "answers and speaks; the exchange says nothing when it is to join the call with another",
+        behaviour: |_| Behaviour::Unjoined(Joins::Silent) },
     Entry { ends: "8000", does: "answers, speaks, then restarts the timeslot",
         behaviour: |_| Behaviour::Restart { whole: false } },
     Entry { ends: "8001", does: "answers, speaks, then restarts the whole interface",
@@ -165,6 +183,11 @@ impl Entry {
 }
 
 impl Behaviour {
+    /// May the call be joined with another?
+    pub fn joins(self) -> Joins {
+        if let Behaviour::Unjoined(joins) = self { joins } else { Joins::Gladly }
+    }
+
     /// In this order.
     pub fn steps(self, tones: &Tones) -> Vec<Timed> {
         let answer = |rings: Duration, says: Says| {
@@ -192,6 +215,7 @@ impl Behaviour {
                 let end = [(WORDS, Step::CallBack(after)), (AT_ONCE, hang_up)];
                 answer(RINGS, Says::Speech).into_iter().chain(end).collect()
             }
+            Behaviour::Unjoined(_) => answer(RINGS, Says::Speech),
             Behaviour::Restart { whole } => {
                 answer(RINGS, Says::Speech).into_iter().chain([(WORDS, Step::Restart { whole })]).collect()
             }
@@ -239,6 +263,7 @@ mod tests {
             ("4005", Behaviour::Answer { rings: RINGS, says: Says::Speech, lasts: Some(seconds(5)) }),
             ("5007", Behaviour::Announce(seconds(7))),
             ("6010", Behaviour::CallBack(seconds(10))),
+            ("7001", Behaviour::Unjoined(Joins::Refuses)),
             ("8001", Behaviour::Restart { whole: true }),
             ("9003", Behaviour::Misbehave(Misdeed::Reference)),
         ] {

@@ -12,8 +12,8 @@ use crate::wire::q931::{Dialect, Message, NumberType, Side};
 const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
 const TONES: &Tones = &COUNTRIES[0];
 
-fn terms(side: Side) -> Terms {
-    Terms::new(Arc::new(Access { listens: true, ..Access::new(side, Dialect::Ni2, Codec::Pcmu) }), vec![T1])
+fn terms(side: Side, dialect: Dialect) -> Terms {
+    Terms::new(Arc::new(Access { listens: true, ..Access::new(side, dialect, Codec::Pcmu) }), vec![T1])
 }
 
 fn number(digits: &str) -> Number {
@@ -24,6 +24,7 @@ fn number(digits: &str) -> Number {
 struct Ladder {
     line: Line,
     exchange: Exchange,
+    dialect: Dialect,
     now: Instant,
     seen: Vec<String>,
     /// Q.931 both ways.
@@ -33,8 +34,13 @@ struct Ladder {
 impl Ladder {
     /// Both up, timeslots restarted.
     fn up() -> Ladder {
+        Ladder::up_as(Dialect::Ni2)
+    }
+
+    fn up_as(dialect: Dialect) -> Ladder {
+        let terms = |side| terms(side, dialect);
         let (line, exchange) = (Line::new(terms(Side::User)), Exchange::new(terms(Side::Network), TONES));
-        let mut t = Ladder { line, exchange, now: Instant::START, seen: Vec::new(), messages: Vec::new() };
+        let mut t = Ladder { line, exchange, dialect, now: Instant::START, seen: Vec::new(), messages: Vec::new() };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         t.line.span_up(t.now, 0, &mut ours);
         t.exchange.span(t.now, 0, true, &mut theirs);
@@ -52,6 +58,7 @@ impl Ladder {
     fn dials(&mut self, digits: &str) {
         let mut setup = Setup::new(Bearer::speech(Codec::Pcmu), number(digits));
         setup.calling = Some(Calling { number: number("4255550100"), shown: None });
+        setup.facilities.extend(self.dialect.candidate());
         self.act(|line, now, out| {
             line.place(now, setup, out).unwrap();
         });
@@ -133,6 +140,9 @@ fn message(frame: &[u8]) -> Option<&'static str> {
 
 /// What the box is told.
 fn shown(output: &line::Output) -> Option<String> {
+    if let line::Output::Joined { outcome, .. } = output {
+        return Some(outcome.map_or_else(|why| why.to_string(), |()| "joined".to_owned()));
+    }
     let line::Output::Word { word, .. } = output else {
         let line::Output::Report(report) = output else { return None };
         return reported("box", report);
@@ -151,6 +161,7 @@ fn shown(output: &line::Output) -> Option<String> {
         Word::Answer(_) => "answer".into(),
         Word::Released(release) => format!("released {}", release.cause.0),
         Word::Name(name) => format!("name: {}", name.text.get()),
+        Word::Facility(_) => return None,
         word => format!("{word:?}"),
     })
 }
@@ -350,7 +361,7 @@ fn a_telephone_that_is_lent_out_is_called_and_calls() {
 
 #[test]
 fn a_telephone_learns_when_its_line_is_in_service() {
-    let exchange = Exchange::new(terms(Side::Network), TONES);
+    let exchange = Exchange::new(terms(Side::Network, Dialect::Ni2), TONES);
     let mut t = Ladder { exchange, ..Ladder::up() };
     t.exchange(|exchange, _, out| {
         exchange.lend("5556789", out);
@@ -368,4 +379,60 @@ fn an_alarm_ends_all_calls_and_their_sound() {
     t.exchange(|exchange, now, out| exchange.span(now, 0, false, out));
     t.sees(0, "[23: silence]; [23 closed]");
     assert!(t.exchange.calls.is_empty());
+}
+
+/// Two numbers are called, answered, and joined.
+fn joined(dialect: Dialect, numbers: [&str; 2]) -> Ladder {
+    let mut t = Ladder::up_as(dialect);
+    numbers.into_iter().for_each(|number| t.dials(number));
+    t.run(2000);
+    t.seen.clear();
+    t.act(|line, now, out| line.join(now, [CallId(1), CallId(2)], out).unwrap());
+    t
+}
+
+#[test]
+fn two_calls_are_joined_in_every_dialect() {
+    for dialect in Dialect::ALL {
+        let mut t = joined(dialect, ["3125552000", "3125553000"]);
+        assert!(t.seen.contains(&"joined".to_owned()), "{dialect:?}: {:?}", t.seen);
+        t.hangs_up();
+        t.orders(2, Order::Release { cause: Cause::NORMAL, tones: false });
+        t.run(2000);
+        assert!(["[23 closed]", "[22 closed]"].iter().all(|closed| t.seen.iter().any(|seen| seen == closed)));
+        assert_eq!((t.line.free(), t.exchange.line().free(), t.exchange.calls.len()), (23, 23, 0), "{dialect:?}");
+    }
+}
+
+#[test]
+fn numbers_that_are_not_joined_talk_on() {
+    for (dialect, number, at, why) in [
+        (Dialect::Ni2, "3125557001", 0, "the exchange refuses: the line is not subscribed to it"),
+        (Dialect::EuroIsdn, "3125557001", 0, "the exchange refuses: the line is not subscribed to it"),
+        (Dialect::Dms100, "3125557001", 0, "the exchange refuses: the line is not subscribed to it"),
+        (Dialect::Qsig, "3125557001", 0, "the exchange refuses: the line is not subscribed to it"),
+        (Dialect::Ni2, "3125557002", 10_000, "the exchange does not answer"),
+        (Dialect::Qsig, "3125557002", 30_000, "the exchange does not answer"),
+    ] {
+        for numbers in [["3125552000", number], [number, "3125552000"]] {
+            let mut t = joined(dialect, numbers);
+            t.sees(2000 + at, why);
+            t.sees(100_000, "");
+            assert_eq!(t.exchange.calls.len(), 2, "{dialect:?}");
+        }
+    }
+}
+
+#[test]
+fn a_call_that_nobody_has_is_not_joined() {
+    let mut t = Ladder::dial("3125552000");
+    t.run(1000);
+    let nobodys = Reference { value: 99, to_origin: false };
+    let orders =
+        [Ask::Join(nobodys), Ask::JoinLink(99), Ask::JoinLink(-1), Ask::JoinLink(1), Ask::Propose { identity: 99 }];
+    for ask in orders {
+        t.orders(1, Order::Facility(ask.facility(20)));
+    }
+    t.sees(1000, "[23: silence]; proceeding; ringing, listen; [23: ring tone]; answer; [23: speech]");
+    assert_eq!(t.exchange.calls.len(), 1);
 }

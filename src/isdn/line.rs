@@ -6,6 +6,8 @@
 //!                         RESTART, SERVICE ─▶ the channel table                            (`upkeep`)
 //! ```
 //!
+//! Two calls may be joined by the exchange, where it does that (`join`).
+//!
 //! * A timeslot is agreed on as Q.931 sections 5.1.2 and 5.2.3.1 say. Where both ends want the same one, the exchange's call
 //!   has it (section 5.7); ours goes to another without anybody above noticing.
 //! * Calls live through an interruption of the D channel of T309. An alarm of a span ends those on it at once.
@@ -27,10 +29,13 @@ use crate::wire::q931::{Kind, Message, Reference, Unreadable};
 mod calls;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod join;
 mod upkeep;
 
 #[cfg(test)]
 mod tests;
+
+pub use join::Unjoined;
 
 /// How often it is looked whether both ends still think the same.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -90,6 +95,13 @@ pub enum Output {
         sent: bool,
         /// The message.
         octets: Vec<u8>,
+    },
+    /// What came of [`Line::join`]. Where the exchange did it, both calls are to be released.
+    Joined {
+        /// Which.
+        calls: [CallId; 2],
+        /// Has the exchange taken them?
+        outcome: Result<(), Unjoined>,
     },
     /// No further message comes of a call. What ends it comes behind [`call::Word::Released`].
     Over(CallId),
@@ -180,6 +192,8 @@ struct Entry {
     slot: Option<Slot>,
     /// Its SETUP, until the far end's first answer.
     unanswered: Option<Box<Unanswered>>,
+    /// By this the exchange of a release link trunk knows it.
+    link: Option<i64>,
     /// When the far end last spoke of it.
     heard: Instant,
 }
@@ -203,6 +217,9 @@ pub struct Line {
     references: HashMap<Reference, CallId>,
     last_call: u32,
     last_reference: u16,
+    joins: Vec<join::Join>,
+    /// Of what was asked for a join.
+    last_number: u8,
     /// Spans whose timeslots have to be restarted once that is possible.
     stale: BTreeSet<usize>,
     /// While the D channel is up.
@@ -223,6 +240,8 @@ impl Line {
             references: HashMap::new(),
             last_call: 0,
             last_reference: 0,
+            joins: Vec::new(),
+            last_number: 0,
             stale: (0..terms.spans.len()).collect(),
             audit: None,
             terms,
@@ -276,9 +295,19 @@ impl Line {
         self.calls.contains_key(&call)
     }
 
+    /// Is it up?
+    pub fn is_active(&self, call: CallId) -> bool {
+        self.calls.get(&call).is_some_and(|entry| entry.call.is_active())
+    }
+
     /// The reference of a call, as we write it.
     pub fn reference(&self, call: CallId) -> Option<Reference> {
         self.calls.get(&call).map(|entry| entry.call.reference())
+    }
+
+    /// The call of a reference, as we write it.
+    pub fn call_of(&self, reference: Reference) -> Option<CallId> {
+        self.references.get(&reference).copied()
     }
 
     /// How many further calls of ours it could take now.
@@ -290,7 +319,8 @@ impl Line {
     pub fn timeout(&self) -> Option<Instant> {
         let calls = self.calls.values().map(|entry| entry.call.timeout());
         let own = [self.signalling.timeout(), self.restarts.timeout(), self.notices.timeout(), self.audit];
-        own.into_iter().chain(calls).fold(None, soonest)
+        let own = own.into_iter().chain([self.joins_timeout()]);
+        own.chain(calls).fold(None, soonest)
     }
 
     /// Timers.
@@ -303,6 +333,7 @@ impl Line {
         for id in due {
             self.with(now, id, out, |call, said| call.tick(now, said));
         }
+        self.tick_joins(now, out);
         self.upkeep(now, out);
     }
 
@@ -322,6 +353,9 @@ impl Line {
 
     /// Says something to a call.
     pub fn order(&mut self, now: Instant, call: CallId, order: Order, out: &mut Vec<Output>) {
+        if let Order::Release { .. } = order {
+            self.part(call);
+        }
         self.with(now, call, out, |call, said| call.order(now, order, said));
     }
 

@@ -619,7 +619,10 @@ mod tests {
                     }
                     line::Output::Word { word, .. } => self.words.push(word),
                     line::Output::Report(Report::Restarted { by: timeslots::End::Far, .. }) => self.restarted = true,
-                    line::Output::Report(_) | line::Output::Message { .. } | line::Output::Over(_) => {}
+                    line::Output::Report(_)
+                    | line::Output::Message { .. }
+                    | line::Output::Over(_)
+                    | line::Output::Joined { .. } => {}
                 }
             }
         }

@@ -276,6 +276,7 @@ impl Task {
             Report::Transfer { trunk, mode, result } => {
                 self.metrics.transferred(self.name(trunk), mode.text(), result.text());
             }
+            Report::Shortened { trunk, result } => self.metrics.transferred(self.name(trunk), "line", result.text()),
             Report::Late(worst) => self.metrics.late(worst),
             Report::Media { trunk, grown } => self.metrics.packets(self.name(trunk), &grown),
             Report::Response { trunk, method, status } => {

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::hop::{SpanId, TrunkId};
 use crate::isdn;
 use crate::isdn::call::{Order, Setup, Word};
-use crate::isdn::line::{self};
+use crate::isdn::line::{self, Unjoined};
 use crate::isdn::timeslots::{CallId, Slot};
 use crate::private::Private;
 use crate::random::Random;
@@ -250,9 +250,33 @@ impl Switch {
                     turn.out.push(Output::Report(Report::Signal { call, span: line, way, octets }));
                 }
                 line::Output::Message { call: None, .. } => {}
+                line::Output::Joined { calls, outcome } => self.joined_on_line(line, calls, outcome, turn),
                 line::Output::Over(call) => drop(self.lines.ids.remove(&(line, call))),
                 line::Output::Report(report) => self.report_line(line, report, turn),
             }
+        }
+    }
+
+    /// Two legs of a call shall be joined by the exchange.
+    pub(super) fn join_on_line(&mut self, key: CallKey, legs: [LegKey; 2], turn: &mut Turn<'_>) {
+        let [a, b] = legs.map(|leg| self.lines.places.get(&(key, leg)).copied());
+        let (Some((line, a)), Some((other, b))) = (a, b) else { return };
+        let mut out = Vec::new();
+        let asked = match self.lines.group(line).filter(|_| line == other) {
+            Some(group) => group.line.join(turn.now.mono, [a, b], &mut out),
+            None => Err(Unjoined::Apart),
+        };
+        if let Err(why) = asked {
+            self.step(key, turn, |call, around| call.shortened(Err(why), around));
+        }
+        self.heed_line(line, out, turn);
+    }
+
+    /// What came of that, if both are still legs of one call.
+    fn joined_on_line(&mut self, line: SpanId, calls: [CallId; 2], outcome: Result<(), Unjoined>, turn: &mut Turn<'_>) {
+        let [a, b] = calls.map(|call| self.lines.legs.get(&(line, call)).map(|(key, _)| *key));
+        if let Some(key) = a.filter(|_| a == b) {
+            self.step(key, turn, |call, around| call.shortened(outcome, around));
         }
     }
 

@@ -13,6 +13,7 @@ use crate::isdn::line::{Line, Output as Said, Terms};
 use crate::isdn::timeslots::{CallId, Carrier, Counting, Hunt, Slot, Span};
 use crate::private::Private;
 use crate::session::{Codec, Machine, Remote};
+use crate::wire::q931::transfer::{self, Ask, Said as Asked};
 use crate::wire::q931::{self, Bearer, Dialect, NumberType};
 
 pub(super) const SPAN: SpanId = SpanId(1);
@@ -34,6 +35,11 @@ impl Exchange {
     }
 }
 
+/// Calls to +1312 go to the line.
+fn line_first() -> String {
+    INI.replace("[HybridVoiceRoutes]\n", ROUTES)
+}
+
 impl World {
     /// A world with a line, which comes up.
     fn with_line() -> World {
@@ -47,13 +53,19 @@ impl World {
 
     /// The same with more lines in `[Lync]`, and more sections.
     fn with_line_where(lync: &str, more: &str) -> World {
-        let ini = INI.replace("[HybridVoiceRoutes]\n", ROUTES).replace("[Lync]\n", &format!("[Lync]\n{lync}"));
+        let ini = line_first().replace("[Lync]\n", &format!("[Lync]\n{lync}"));
         World::with_the_line(&format!("{more}{ini}"))
     }
 
     /// A world with a line that takes the calls of `LineRoute`; what `ini` begins with is of the line's section.
     fn with_the_line(ini: &str) -> World {
-        let config = read(&format!("{LINE}{ini}"));
+        World::with_the_line_of("", ini)
+    }
+
+    /// A world with a line whose gateway has these keys as well.
+    fn with_the_line_of(keys: &str, ini: &str) -> World {
+        let line = LINE.replace("[Span1]", &format!("{keys}[Span1]"));
+        let config = read(&format!("{line}{ini}"));
         let dialect = config.spans[0].dialect;
         let mut world = World::with(config);
         world.exchange = Some(Exchange::new(dialect));
@@ -84,7 +96,7 @@ impl World {
                     self.log.push(format!("line:{}", named(&word)));
                     exchange.words.push((call, word));
                 }
-                Said::Bearer { .. } | Said::Report(_) | Said::Message { .. } | Said::Over(_) => {}
+                Said::Bearer { .. } | Said::Report(_) | Said::Message { .. } | Said::Over(_) | Said::Joined { .. } => {}
             }
         }
     }
@@ -672,4 +684,124 @@ fn a_call_that_comes_to_a_line_too_late_is_told_so() {
     world.told(a, 503);
     assert_eq!(world.notes("a reload took the line away").len(), 1);
     world.rest();
+}
+
+impl World {
+    /// The line has called Lync, whose user sends the caller on to a number on the line: both calls, at the exchange.
+    fn transferred_to_the_line(keys: &str) -> (World, [CallId; 2]) {
+        let mut world = World::with_the_line_of(keys, &line_first());
+        let caller = world.exchange_calls("2065550123", "4255550100");
+        let lync = world.rung(LYNC);
+        world.answer(lync, 200, &secret("0"));
+        world.seen();
+        world.ask(lync, Method::Refer, "Refer-To: <sip:+13125556789@ms1.contoso.com>\n", "");
+        assert_eq!(world.seen(), "line:Setup(3125556789 2065550123) lync:NOTIFY=100");
+        let target = world.on_exchange();
+        world.exchange_says(target, answer());
+        (world, [caller, target])
+    }
+
+    /// What is asked of the exchange, by the number that its answer has, and in which call.
+    fn asked_of_exchange(&self) -> Option<(CallId, i64, Ask)> {
+        let words = &self.exchange.as_ref().unwrap().words;
+        let (call, Word::Facility(facility)) = words.last()? else { return None };
+        transfer::said(facility).find_map(|said| match said {
+            Asked::Ask(number, ask) => Some((*call, number, ask)),
+            Asked::Answer(..) => None,
+        })
+    }
+
+    /// What came of each try to shorten a call.
+    fn shortened(&self) -> Vec<&'static str> {
+        let result = |report: &Report| match report {
+            Report::Shortened { result, .. } => Some(result.text()),
+            _ => None,
+        };
+        self.reports.iter().filter_map(result).collect()
+    }
+}
+
+#[test]
+fn a_call_that_a_transfer_left_on_one_line_is_joined_by_its_exchange() {
+    let (mut world, [caller, target]) = World::transferred_to_the_line("LineTransfer=auto\n");
+    assert_eq!(world.seen(), "line:Facility lync:NOTIFY=200! lync:BYE");
+    assert_eq!(world.timeslots(), [Some(1), Some(23)]);
+    let (call, number, ask) = world.asked_of_exchange().unwrap();
+    assert_eq!(call, caller);
+    let other = world.exchange.as_ref().unwrap().line.reference(target).unwrap();
+    assert_eq!(ask, Ask::Join(other.reply()));
+    world.exchange_says(caller, Order::Facility(ask.result(number, 0)));
+    assert_eq!(world.seen(), "", "it still has to end both");
+    for call in [caller, target] {
+        world.exchange_says(call, Order::Release { cause: Cause::NORMAL, tones: false });
+    }
+    assert!(world.seen().contains("close"));
+    assert_eq!(world.end(), "answered 16 by us");
+    assert_eq!((world.shortened(), world.notes("transferred on the line").len()), (vec!["reached"], 1));
+    world.line_rests();
+}
+
+#[test]
+fn a_consulted_target_on_the_line_is_joined_as_well() {
+    let mut world = World::with_the_line_of("LineTransfer=auto\n", &line_first());
+    let caller = world.exchange_calls("2065550123", "4255550100");
+    let first = world.rung(LYNC);
+    world.answer(first, 200, &secret("0"));
+    let second = world.invite(LYNC, &secret("0"));
+    let target = world.on_exchange();
+    world.exchange_says(target, answer());
+    world.ack(second, "");
+    world.seen();
+    world.refers_to_call(first, "+13125556789@ms1.contoso.com", second);
+    let seen = world.seen();
+    assert!(seen.contains("line:Facility"), "{seen}");
+    let (call, number, ask) = world.asked_of_exchange().unwrap();
+    assert_eq!(call, caller);
+    world.exchange_says(call, Order::Facility(ask.result(number, 0)));
+    world.exchange_says(target, Order::Release { cause: Cause::NORMAL, tones: false });
+    assert_eq!(world.shortened(), ["reached"]);
+    world.line_rests();
+}
+
+#[test]
+fn a_call_that_the_exchange_does_not_join_stays_and_nobody_hears_anything() {
+    let (mut world, [caller, target]) = World::transferred_to_the_line("LineTransfer=auto\n");
+    let (_, number, ask) = world.asked_of_exchange().unwrap();
+    world.seen();
+    world.exchange_says(caller, Order::Facility(ask.error(number, 0)));
+    assert_eq!((world.seen().as_str(), world.timeslots()), ("", vec![Some(1), Some(23)]));
+    assert_eq!((world.shortened(), world.notes("not subscribed").len()), (vec!["failed"], 1));
+    world.exchange_says(target, Order::Release { cause: Cause::NORMAL, tones: false });
+    world.line_rests();
+
+    let (mut world, [caller, _]) = World::transferred_to_the_line("LineTransfer=auto\n");
+    world.seen();
+    world.pass(seconds(11));
+    assert_eq!((world.seen().as_str(), world.shortened()), ("", vec!["failed"]));
+    world.exchange_says(caller, Order::Release { cause: Cause::NORMAL, tones: false });
+    world.line_rests();
+}
+
+#[test]
+fn who_hangs_up_while_the_exchange_is_asked_ends_the_call() {
+    for first in [0, 1] {
+        let (mut world, calls) = World::transferred_to_the_line("LineTransfer=auto\n");
+        world.seen();
+        world.exchange_says(calls[first], Order::Release { cause: Cause::NORMAL, tones: false });
+        assert!(world.seen().contains("line:Released(16)"));
+        assert_eq!(world.end(), if first == 0 { "answered 16 by caller" } else { "answered 16 by called" });
+        assert_eq!(world.shortened(), ["abandoned"]);
+        world.line_rests();
+    }
+}
+
+#[test]
+fn nobody_is_asked_unless_the_trunk_allows_it() {
+    for keys in ["", "LineTransfer=no\n"] {
+        let (mut world, [caller, _]) = World::transferred_to_the_line(keys);
+        assert_eq!(world.seen(), "lync:NOTIFY=200! lync:BYE");
+        world.exchange_says(caller, Order::Release { cause: Cause::NORMAL, tones: false });
+        assert!(world.shortened().is_empty());
+        world.line_rests();
+    }
 }

@@ -14,7 +14,8 @@ use crate::isdn::call::{self, Call, Order, Setup, Timeslot, Word};
 use crate::isdn::timeslots::{CallId, End, Slot, Unavailable, Use};
 use crate::time::Instant;
 use crate::wire::q921::Side;
-use crate::wire::q931::{self, Channel, Message, Reference};
+use crate::wire::q931::transfer::{self, Answer, Said};
+use crate::wire::q931::{self, Channel, Facility, Message, Profile, Reference};
 
 /// On so many timeslots a call of ours is tried.
 const ATTEMPTS: u8 = 3;
@@ -40,7 +41,10 @@ impl Line {
         let (access, mut said) = (self.terms.access.clone(), Vec::new());
         let call = Call::outgoing(now, access, reference, channel, &what.setup, &mut said);
         self.slots.take(slot, id);
-        self.keep(id, Entry { call, of: id, slot: Some(slot), unanswered: Some(Box::new(what)), heard: now });
+        self.keep(
+            id,
+            Entry { call, of: id, slot: Some(slot), unanswered: Some(Box::new(what)), link: None, heard: now },
+        );
         self.said(now, id, said, out);
         Ok(())
     }
@@ -68,7 +72,7 @@ impl Line {
                 let id = self.next_call();
                 self.slots.take(slot, id);
                 self.slots.doubt(slot, false);
-                self.keep(id, Entry { call, of: id, slot: Some(slot), unanswered: None, heard: now });
+                self.keep(id, Entry { call, of: id, slot: Some(slot), unanswered: None, link: None, heard: now });
                 out.extend([heard(Some(id)), Output::Bearer { call: id, slot }]);
                 self.said(now, id, said, out);
             }
@@ -104,7 +108,9 @@ impl Line {
     pub(super) fn heard(&mut self, now: Instant, id: CallId, message: &Message, out: &mut Vec<Output>) {
         if let Some(entry) = self.calls.get_mut(&id) {
             entry.heard = now;
+            entry.link = entry.link.or_else(|| link(message));
         }
+        self.heard_while_joining(now, id, message, out);
         self.with(now, id, out, |call, said| call.receive(now, message, said));
     }
 
@@ -160,6 +166,7 @@ impl Line {
             let of = entry.of;
             self.references.remove(&entry.call.reference());
             self.calls.remove(&id);
+            self.part(id);
             if self.calls.values().all(|entry| entry.of != of) {
                 out.push(Output::Over(of));
             }
@@ -255,4 +262,13 @@ impl Line {
             }
         }
     }
+}
+
+/// The link that an exchange gives a call of a release link trunk.
+fn link(message: &Message) -> Option<i64> {
+    let all = message.all().filter(|facility: &Facility| facility.profile() == Some(Profile::ReleaseLink));
+    all.flat_map(|facility| transfer::said(&facility).collect::<Vec<_>>()).find_map(|said| match said {
+        Said::Answer(_, Answer::Done(link)) => link,
+        _ => None,
+    })
 }

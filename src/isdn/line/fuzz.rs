@@ -113,7 +113,7 @@ impl Rig {
                         assert!(self.calls.contains(&call), "{call:?} says a word after its end")
                     }
                     Output::Bearer { call, slot } => assert_eq!(self.line.slot_of(call), Some(slot)),
-                    Output::Message { .. } | Output::Over(_) | Output::Report(_) => {}
+                    Output::Message { .. } | Output::Over(_) | Output::Report(_) | Output::Joined { .. } => {}
                 }
             }
             match coming.pop_front() {
@@ -247,6 +247,12 @@ impl Rig {
                 }
                 call.into_iter().for_each(|call| self.act(|line, now, out| line.order(now, call, order.clone(), out)));
             }
+            6 => {
+                let other = self.calls.iter().find(|other| Some(**other) != call && !self.is_quiet(**other)).copied();
+                if let (Some(call), Some(other)) = (call, other) {
+                    self.act(|line, now, out| _ = line.join(now, [call, other], out));
+                }
+            }
             _ => self.pass(Duration::from_millis(u64::from(which).pow(2))),
         }
         Some(())
@@ -319,7 +325,7 @@ pub fn anything(octets: &[u8]) {
     rig.pass(Duration::from_secs(300));
     let used: Vec<_> =
         rig.line.slots.bearers(None).filter(|slot| rig.line.slots.used(*slot) != Some(Use::Idle)).collect();
-    assert_eq!((used, rig.line.calls.len()), (Vec::new(), 0));
+    assert_eq!((used, rig.line.calls.len(), rig.line.joins.len()), (Vec::new(), 0, 0));
     assert_eq!(rig.line.free(), rig.line.slots.bearers(None).count());
 }
 

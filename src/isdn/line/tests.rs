@@ -7,16 +7,20 @@ use crate::cause::Cause;
 use crate::isdn::call::Word;
 use crate::isdn::link::Link;
 use crate::isdn::timeslots::{Carrier, Counting};
+use crate::private::Private;
 use crate::random::Random;
 use crate::session::Codec;
 use crate::wire::q921::Side;
+use crate::wire::q931::transfer::{self, Answer, Ask, Said};
 use crate::wire::q931::{
-    self, Bearer, Builder, CallState, Called, ChangeStatus, Channel, Choice, Dialect, Maintenance, Number, NumberType,
-    Restart,
+    self, Bearer, Builder, CallState, Called, ChangeStatus, Channel, Choice, Dialect, Facility, Maintenance, Number,
+    NumberType, Restart, id,
 };
 
+mod join;
+
 const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
-const KINDS: [Kind; 15] = [
+const KINDS: [Kind; 16] = [
     Kind::Setup,
     Kind::CallProceeding,
     Kind::Alerting,
@@ -30,6 +34,7 @@ const KINDS: [Kind; 15] = [
     Kind::Status,
     Kind::StatusEnquiry,
     Kind::Information,
+    Kind::Facility,
     Kind::Service(Maintenance::National),
     Kind::ServiceAck(Maintenance::National),
 ];
@@ -73,6 +78,19 @@ fn shown(message: &Message) -> String {
     }
     if let Some(restart) = message.get::<Restart>() {
         text += &format!(" restart {}", format!("{restart:?}").to_lowercase());
+    }
+    for said in message.all().flat_map(|facility: Facility| transfer::said(&facility).collect::<Vec<_>>()) {
+        text += &match said {
+            Said::Ask(_, Ask::Join(Reference { value, to_origin })) => {
+                format!(" join {value}{}", if to_origin { "*" } else { "" })
+            }
+            Said::Ask(_, Ask::Link | Ask::Candidate) => " link?".to_owned(),
+            Said::Ask(_, Ask::JoinLink(link) | Ask::ThirdParty(link)) => format!(" join link {link}"),
+            Said::Ask(_, Ask::Complete { .. }) => " transferred".to_owned(),
+            Said::Ask(_, Ask::Propose { identity }) => format!(" propose {identity}"),
+            Said::Answer(_, Answer::Done(_)) => " done".to_owned(),
+            Said::Answer(_, Answer::Refused(why)) => format!(" {why}"),
+        };
     }
     if let Some(status) = message.get::<ChangeStatus>() {
         text += &format!(" status {}", status as u8);
@@ -198,6 +216,8 @@ impl Ladder {
                         heard(&mut self.told, &mut to_us, span, said);
                         continue;
                     }
+                    // Nothing above hears of them.
+                    Output::Word { word: Word::Facility(_), .. } => continue,
                     Output::Word { call, word } => format!("{}: {}", call.0, word_shown(&word)),
                     Output::Bearer { call, slot } => format!("{}: has {}.{}", call.0, slot.span, slot.timeslot),
                     Output::Report(Report::Link { .. } | Report::Interrupted) => continue,
@@ -205,6 +225,8 @@ impl Ladder {
                         self.traced.push(traced(&output));
                         continue;
                     }
+                    Output::Joined { calls: [a, b], outcome: Ok(()) } => format!("{}, {}: joined", a.0, b.0),
+                    Output::Joined { calls: [a, b], outcome: Err(why) } => format!("{}, {}: {why}", a.0, b.0),
                     Output::Report(report) => report_shown(&report),
                 };
                 self.told.push(text);

@@ -944,6 +944,7 @@ fn a_policy_without_tls_knows_no_keys() {
         own_port: 5067,
         hops: Vec::new(),
         spans: Vec::new(),
+        line_transfer: false,
         peers: Peers::default(),
         srtp: SrtpMode::Required,
         suites: Suites::new(Suite::ALL),

@@ -60,6 +60,11 @@ impl Dialect {
             Dialect::Qsig => Scheme::PathReplacement,
         }
     }
+
+    /// What the SETUP of a call has to say that may be joined with another later.
+    pub fn candidate(self) -> Option<Facility> {
+        (self.scheme() == Scheme::ReleaseLink).then(|| Ask::Candidate.facility(CANDIDATE))
+    }
 }
 
 /// What is asked in a call.

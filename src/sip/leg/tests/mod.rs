@@ -35,6 +35,7 @@ pub(crate) fn trunk(kind: TrunkKind) -> Trunk {
         own_port: 5067,
         hops: Vec::new(),
         spans: Vec::new(),
+        line_transfer: false,
         peers: Peers::default(),
         srtp: SrtpMode::NotSupported,
         suites: crate::session::Suites::new(crate::session::Suite::ALL),
