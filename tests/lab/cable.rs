@@ -225,15 +225,19 @@ pub fn at(ms: u64) -> Instant {
     Instant::START + Duration::from_millis(ms)
 }
 
-/// T1s, or E1s where the dialect is Europe's; the first one has the D channel.
 pub fn line(side: Side, dialect: Dialect, spans: u8) -> Line {
+    Line::new(terms(side, dialect, spans))
+}
+
+/// T1s, or E1s where the dialect is Europe's; the first one has the D channel.
+pub fn terms(side: Side, dialect: Dialect, spans: u8) -> Terms {
     let (carrier, law) = match dialect {
         Dialect::EuroIsdn | Dialect::Qsig => (Carrier::E1, Codec::Pcma),
         _ => (Carrier::T1, Codec::Pcmu),
     };
     let span = |interface| Span { carrier, interface, signalling: interface == 0, counting: Counting::Timeslot };
     let access = Arc::new(Access::new(side, dialect, law));
-    Line::new(Terms { exclusive: false, ..Terms::new(access, (0..spans).map(span).collect()) })
+    Terms { exclusive: false, ..Terms::new(access, (0..spans).map(span).collect()) }
 }
 
 impl Cable<Line> {
@@ -314,10 +318,7 @@ impl Cable<Line> {
             return false;
         };
         assert_eq!(self.last("ring", "called"), Some("3125550100"));
-        for word in ["proceeding", "alerting", "answer"] {
-            self.orders(&format!("{word} {theirs}"));
-            self.run(self.now + 20);
-        }
+        self.takes(&theirs);
         let connected =
             self.comes(patience, |cable| cable.answered(call) || cable.released(call)) && self.answered(call);
         match by_us {
@@ -326,6 +327,14 @@ impl Cable<Line> {
         }
         self.ends(call);
         connected
+    }
+
+    /// libpri rings and answers.
+    pub fn takes(&mut self, theirs: &str) {
+        for word in ["proceeding", "alerting", "answer"] {
+            self.orders(&format!("{word} {theirs}"));
+            self.run(self.now + 20);
+        }
     }
 
     #[track_caller]

@@ -34,7 +34,7 @@ mod tty;
 pub use audio::{Verdict, loudness, pesq, python, recording, samples, share, speech};
 pub use bad_line::BadLine;
 pub use browser::Browser;
-pub use cable::{Cable, Ours, line};
+pub use cable::{Cable, Ours, line, terms};
 pub use child::Running;
 pub use daemon::{Demarc, Gateway, LYNC_NAME, Setup, demarc, get, get_with};
 pub use libpri::{Libpri, Said};

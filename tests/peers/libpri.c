@@ -20,6 +20,8 @@
  *   connected CALL NUMBER NAME         who answers
  *   proceeding|alerting|progress|answer CALL [CHANNEL]
  *   hangup CALL CAUSE
+ *   join CALL CALL                     asks the exchange to make one call of two
+ *   joined CALL NUMBER yes|no          answers "event join", NUMBER being its id
  *   restart CHANNEL
  *   status CHANNEL STATUS              a SERVICE message: 0 in service, 2 out of service
  *
@@ -170,6 +172,20 @@ static void tell_connected(const struct pri_subcommands *commands)
 	}
 }
 
+/* What is asked in a facility. */
+static void tell_asked(const struct pri_subcommands *asked, q931_call *in)
+{
+	for (int at = 0; asked && at < asked->counter_subcmd; at++) {
+		const struct pri_subcommand *one = &asked->subcmd[at];
+
+		if (one->cmd == PRI_SUBCMD_TRANSFER_CALL)
+			printf("event join call=%d with=%d id=%d\n", number_of(one->u.transfer.call_1),
+			       number_of(one->u.transfer.call_2), one->u.transfer.invoke_id);
+		else
+			printf("event facility call=%d what=%d\n", number_of(in), one->cmd);
+	}
+}
+
 static void tell(const pri_event *event)
 {
 	q931_call *call;
@@ -250,6 +266,9 @@ static void tell(const pri_event *event)
 		printf("event status-ack channel=%s status=%d\n", slot(event->service_ack.channel),
 		       event->service_ack.changestatus);
 		break;
+	case PRI_EVENT_FACILITY:
+		tell_asked(event->facility.subcmds, event->facility.call);
+		break;
 	default:
 		printf("event other name=%s\n", pri_event2str(event->e));
 	}
@@ -328,7 +347,7 @@ static void order(const char *word, const char *rest)
 {
 	char first[2 * LONGEST], second[64], third[64], choice[16];
 	int number = atoi(rest), value = 0, failed = 0;
-	q931_call *call;
+	q931_call *call, *with;
 
 	sscanf(rest, "%*d %d", &value);
 	if (strcmp(word, "at") == 0)
@@ -366,6 +385,10 @@ static void order(const char *word, const char *rest)
 		pri_call_set_useruser(call, first);
 	else if (strcmp(word, "connected") == 0 && sscanf(rest, "%*d %63s %2047s", second, first) == 2)
 		failed = answers_as(call, second, first);
+	else if (strcmp(word, "join") == 0 && (with = call_at(value)))
+		failed = pri_channel_bridge(call, with);
+	else if (strcmp(word, "joined") == 0)
+		failed = pri_transfer_rsp(pri, call, value, strstr(rest, "yes") != NULL);
 	else if (strcmp(word, "hangup") == 0)
 		failed = pri_hangup(pri, call, value);
 	else
@@ -487,6 +510,7 @@ int main(int count, char **words)
 	pri_hangup_fix_enable(pri, 1);
 	pri_set_service_message_support(pri, 1);
 	pri_facility_enable(pri);
+	pri_transfer_enable(pri, 1);
 	if (d_channel) {
 		run(file);
 		return 0;
