@@ -393,7 +393,12 @@ fn spans(stage: &Stage) -> serde_json::Value {
 
 /// A box with an E1, the exchange at its far end; alarms come and go within 200 ms there.
 fn with_line() -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
-    once_up(with_lines("[Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n"))
+    with_line_of("")
+}
+
+/// Likewise, with more keys of the line's gateway.
+fn with_line_of(keys: &str) -> (Stage, impl Fn(&Stage) -> serde_json::Value) {
+    once_up(with_lines(&format!("{keys}[Span1]\nLine=E1\nSwitch=euroisdn\nCountryCode=1\n")))
 }
 
 /// Waits until the line is up; the box, and how it shows the line.
@@ -649,6 +654,48 @@ fn octets_cross_a_line_and_come_back_as_they_were() {
         "{changed} of 300 frames changed; {fitted} pieces fitted, {concealed} packets concealed, {late} underruns"
     );
     assert!(changed <= 2 * (fitted + concealed) + 30 * late && changed < 100);
+}
+
+/// Two calls of a Lync user's to the exchange: it joins them, or one of its numbers will not.
+#[test]
+fn a_transfer_between_two_numbers_of_a_line_leaves_the_line_where_its_exchange_joins_them() {
+    for (number, joined) in [("+13125553001", true), ("+13125557001", false)] {
+        let (stage, view) = with_line_of("LineTransfer=auto\n");
+        let mut lync = Peer::calling(&stage.lab);
+        let link = lync.connect(stage.demarc.lync);
+        let [mut first, second] = ["+13125552000", number].map(|number| {
+            let mut call = lync.call(&link, number, &Sdp::encrypted(lync.host, "sendrecv"));
+            call.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+            call
+        });
+        let replaces = second.replaces().replace('@', "%40").replace(';', "%3B").replace('=', "%3D");
+        let target = format!("<sip:{number}@{}?Replaces={replaces}>", stage.demarc.lync.ip());
+        first.request("REFER", &format!("Refer-To: {target}\r\n"), "");
+        let mut ended = 0;
+        while ended < 2 {
+            let request = lync.any_within(&["NOTIFY", "BYE"], seconds(5));
+            ended += usize::from(request.kind() == "BYE");
+            request.answer(200, "OK", "");
+        }
+        let outcome = if joined { "result=\"reached\"" } else { "result=\"failed\"" };
+        let counted = || {
+            let mode = stage.demarc.metric_where("demarc_transfers_total", &format!("mode=\"line\",{outcome}"));
+            (mode == 1.0).then_some(())
+        };
+        until(seconds(3), "the exchange has answered", counted);
+        let busy = || {
+            let shown = view(&stage);
+            shown["timeslots"].as_array().unwrap().iter().filter(|slot| slot["state"] == "out").count()
+        };
+        if joined {
+            stage.demarc.idle();
+            until(seconds(1), "both timeslots are free", || (busy() == 0).then_some(()));
+            stage.demarc.logs(&["call ended: transferred on the line"]);
+        } else {
+            assert_eq!((busy(), stage.demarc.calls().len()), (2, 1));
+            stage.demarc.logs(&["the exchange refuses: the line is not subscribed to it; the call stays here"]);
+        }
+    }
 }
 
 #[test]

@@ -601,6 +601,7 @@ fn lines_and_the_groups_that_take_calls_on_them() {
     assert_eq!(second.driver, Driver::E1d("/run/e1d.ctl:1:2".parse().unwrap()));
     assert_eq!((second.d_channel, second.interface, second.hunt), (DChannel::Of(SpanId(1)), Some(1), Hunt::Ascending));
     assert_eq!((first.bearers().count(), second.bearers().count(), second.echo_tail), (30, 31, None));
+    assert!(!trunk.line_transfer);
     assert_eq!((&third.driver, third.side, third.bearers().count()), (&Driver::Simulated, Side::Network, 23));
     let wishes = |span: &Span| (span.exclusive, span.overlap, span.disconnect_tones);
     assert_eq!((wishes(first), wishes(third)), ((true, None, false), (false, Some(4), true)));
@@ -704,6 +705,17 @@ fn a_line_that_cannot_be_used_is_told_of() {
         let found = faults(&format!("{LEAST}{lines}\n"));
         let said = found.iter().filter_map(|fault| fault.split_once(' ').map(|(_, said)| said));
         assert_eq!(said.filter(|said| said.starts_with("error")).collect::<Vec<_>>(), [expected], "{lines}");
+    }
+}
+
+#[test]
+fn only_an_exchange_is_asked_to_join_calls() {
+    let text = |keys: &str| format!("{LEAST}Kind=isdn\nSpan=Span1\nLineTransfer=Auto\n[Span1]\n{keys}\n");
+    for (keys, asked) in [("", true), ("Side=network", false), ("Side=network\nSwitch=qsig", true)] {
+        assert_eq!(good(&text(keys)).gateways()[0].line_transfer, asked, "{keys}");
+        let told: &[&str] =
+            if asked { &[] } else { &["14:14+4 warning nobody joins calls on [Span1] | LineTransfer=no"] };
+        assert_eq!(faults(&text(keys)), told, "{keys}");
     }
 }
 

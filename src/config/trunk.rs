@@ -185,7 +185,7 @@ fn gateway(
         );
         return isdn(settings, own, known, id, spans, findings);
     }
-    misplaced(known, "Kind=isdn", "Kind", &["Span"], findings);
+    misplaced(known, "Kind=isdn", "Kind", &["Span", "LineTransfer"], findings);
     let layers = [Some(known), settings.one(Section::TrunkConfiguration)];
     let read = |text: &str| value::choice(text, PROTOCOLS);
     let protocol = known.value("Protocol", read).or_else(|| default(Section::Gateway, "Protocol", read))?;
@@ -271,10 +271,10 @@ fn isdn(
 
 /// Only an exchange joins calls; of two private ones either does.
 fn line_transfer(known: &Known<'_>, first: &Span, findings: &mut Findings<'_>) -> bool {
-    let Some(line) = known.filled("LineTransfer") else { return false };
-    let auto = value::choice(&line.value.text, LINE_TRANSFERS).is_ok_and(|word| word == 1);
+    let word = known.value("LineTransfer", |text| value::choice(text, LINE_TRANSFERS));
+    let auto = word.is_some_and(|word| LINE_TRANSFERS[word] == "auto");
     let asks = first.side == Side::User || first.dialect.is_private();
-    if auto && !asks {
+    if let (true, false, Some(line)) = (auto, asks, known.filled("LineTransfer")) {
         let what = format!("nobody joins calls on [{}]", first.name);
         let why = "with Side=network we are its exchange, and the far end is not asked";
         findings.warning(&line.value.span, what, why, "LineTransfer=no");

@@ -139,7 +139,9 @@ impl Metrics {
         registry.register("build", "What runs here", Info::new([("version", version)]));
         registry.register("calls_active", "Live calls", self.calls_active.clone());
         registry.register("calls", "Finished calls", self.calls.clone());
-        registry.register("transfers", "Transfers that were asked for", self.transfers.clone());
+        let transfers =
+            "Transfers that were asked for; in mode line, calls that one left on a line and its exchange was to join";
+        registry.register("transfers", transfers, self.transfers.clone());
         registry.register("call_setup_seconds", "From INVITE to answer", self.setup.clone());
         registry.register("call_mos", "The worst score of any way of a call's legs", self.mos.clone());
         let lateness = "How late a media thread was for its deadlines, at worst in each second that had any";

@@ -25,7 +25,7 @@ use super::name::{Name, Party};
 use super::number::{Called, Calling, Connected, Number, OriginalCalled, Presentation, Redirecting, Screening, Shown};
 use super::progress::Progress;
 use super::rose::{Component, Operation};
-use super::transfer::{self, Ask, Said};
+use super::transfer::{self, Answer, Ask, Said};
 use crate::private::{self, Private};
 
 mod names;
@@ -93,6 +93,7 @@ impl Message<'_> {
                 self.get().map(|Connected { number, .. }| format!("connected {}", people.digits(&number.digits))),
             ))
             .chain(self.names().map(|name| named(&name, people)))
+            .chain(self.all().flat_map(|facility| transfer::said(&facility).map(asked).collect::<Vec<_>>()))
             .chain(first(self.get().map(change)))
             .chain(first(self.get().map(restart)))
             .chain(first(self.get().map(|channel| timeslots(&channel))))
@@ -350,23 +351,29 @@ fn components(facility: &Facility, people: People) -> String {
     let name = Name::read(facility).map(|name| named(&name, people));
     let diverted = || Diversion::read(facility)?.last.map(|from| redirected(&from, people));
     let follows = || Name::follows(facility).then(|| "the name follows".to_owned());
-    let asked = || transfer::said(facility).find_map(asked);
+    let asks = |said: &Said| matches!(said, Said::Ask(..));
+    let asked = || transfer::said(facility).find(asks).map(asked);
     name.or_else(diverted).or_else(follows).or_else(asked).unwrap_or_else(|| {
         let listed = facility.components().map(component).collect::<Vec<_>>();
         format!("{} {}", listed.join(", "), people.octets(facility.0.get())).trim_start().to_owned()
     })
 }
 
-/// What is asked for to join two calls.
-fn asked(said: Said) -> Option<String> {
-    let Said::Ask(_, ask) = said else { return None };
-    Some(match ask {
+/// What is asked for to join two calls, and how that is answered.
+fn asked(said: Said) -> String {
+    let ask = match said {
+        Said::Ask(_, ask) => ask,
+        Said::Answer(_, Answer::Done(None)) => return "done".to_owned(),
+        Said::Answer(_, Answer::Done(Some(link))) => return format!("done, link {link}"),
+        Said::Answer(_, Answer::Refused(why)) => return format!("refused: {why}"),
+    };
+    match ask {
         Ask::Join(other) => format!("join with call {}{}", other.value, if other.to_origin { "*" } else { "" }),
         Ask::Link | Ask::Candidate => "which link has the call?".to_owned(),
         Ask::JoinLink(link) | Ask::ThirdParty(link) => format!("join with the call of link {link}"),
         Ask::Complete { .. } => "the call was transferred".to_owned(),
         Ask::Propose { .. } => "replace the path".to_owned(),
-    })
+    }
 }
 
 fn component(component: Component) -> String {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::q931::tests::{NI1, VECTORS, hex, messages};
+use crate::wire::q931::{Builder, Reference};
 
 fn lines(trace: &str, people: People) -> Vec<String> {
     messages(trace).iter().map(|(_, octets)| Message::read(octets).unwrap().line(people)).collect()
@@ -192,4 +193,32 @@ fn no_octets_panic_and_none_makes_a_second_line() {
             }
         }
     });
+}
+
+#[test]
+fn what_an_exchange_is_asked_is_said_in_words() {
+    let call = Reference { value: 5, to_origin: true };
+    for (ask, words) in [
+        (Ask::Join(call), "FACILITY join with call 5*"),
+        (Ask::Link, "FACILITY which link has the call?"),
+        (Ask::Candidate, "FACILITY which link has the call?"),
+        (Ask::JoinLink(7), "FACILITY join with the call of link 7"),
+        (Ask::ThirdParty(7), "FACILITY join with the call of link 7"),
+        (Ask::Complete { primary: true }, "FACILITY the call was transferred"),
+        (Ask::Propose { identity: 42 }, "FACILITY replace the path"),
+    ] {
+        let octets = Builder::new(call, Kind::Facility).with(&ask.facility(16)).octets();
+        let message = Message::read(&octets).unwrap();
+        assert!(message.text(People::Hidden).contains(words.trim_start_matches("FACILITY ")), "{ask:?}");
+        assert_eq!(message.line(People::Masked), words);
+    }
+    let ask = Ask::Link;
+    for (answer, words) in [
+        (ask.result(16, 300), "FACILITY done, link 300"),
+        (Ask::Join(call).result(16, 0), "FACILITY done"),
+        (ask.error(16, 0), "FACILITY refused: the line is not subscribed to it"),
+    ] {
+        let octets = Builder::new(call, Kind::Facility).with(&answer).octets();
+        assert_eq!(Message::read(&octets).unwrap().line(People::Hidden), words);
+    }
 }
