@@ -109,7 +109,12 @@ impl Register {
 
     /// The calls with a leg of this message's Call-ID.
     pub fn of_call_id<'a>(&'a self, message: &Message) -> impl Iterator<Item = (CallKey, &'a Call)> {
-        let keys = self.by_call_id.get(message.call_id().unwrap_or_default());
+        self.with_call_id(message.call_id().unwrap_or_default())
+    }
+
+    /// The calls with a leg of this Call-ID.
+    pub fn with_call_id<'a>(&'a self, call_id: &str) -> impl Iterator<Item = (CallKey, &'a Call)> + use<'a> {
+        let keys = self.by_call_id.get(call_id);
         keys.into_iter().flatten().filter_map(|key| Some((*key, &self.calls.get(key)?.call)))
     }
 

@@ -257,9 +257,9 @@ impl Switch {
         }
     }
 
-    /// Two legs of a call shall be joined by the exchange.
+    /// The two ends of a call shall be joined by the exchange, if both are on lines.
     pub(super) fn join_on_line(&mut self, key: CallKey, legs: [LegKey; 2], turn: &mut Turn<'_>) {
-        let [a, b] = legs.map(|leg| self.lines.places.get(&(key, leg)).copied());
+        let [a, b] = legs.map(|leg| self.end_on_line((key, leg)));
         let (Some((line, a)), Some((other, b))) = (a, b) else { return };
         let mut out = Vec::new();
         let asked = match self.lines.group(line).filter(|_| line == other) {
@@ -267,16 +267,33 @@ impl Switch {
             None => Err(Unjoined::Apart),
         };
         if let Err(why) = asked {
-            self.step(key, turn, |call, around| call.shortened(Err(why), around));
+            self.joined_on_line(line, [a, b], Err(why), turn);
         }
         self.heed_line(line, out, turn);
     }
 
-    /// What came of that, if both are still legs of one call.
+    /// Where a leg stands on a line; or, of one whose call Microsoft's servers sent back to us under its Call-ID (a spiral),
+    /// where the other end of that call stands.
+    fn end_on_line(&self, seat: Seat) -> Option<Place> {
+        let place = |seat: Seat| self.lines.places.get(&seat).copied();
+        let spiral = || {
+            let call_id = self.calls.get(seat.0)?.call.half(seat.1)?.leg.call_id()?;
+            let mut others = self.calls.with_call_id(call_id).filter(|(key, _)| *key != seat.0);
+            others.find_map(|(key, call)| place((key, call.beyond(call_id)?)))
+        };
+        place(seat).or_else(spiral)
+    }
+
+    /// What came of that, if both are still there.
     fn joined_on_line(&mut self, line: SpanId, calls: [CallId; 2], outcome: Result<(), Unjoined>, turn: &mut Turn<'_>) {
         let [a, b] = calls.map(|call| self.lines.legs.get(&(line, call)).map(|(key, _)| *key));
-        if let Some(key) = a.filter(|_| a == b) {
-            self.step(key, turn, |call, around| call.shortened(outcome, around));
+        let (Some(a), Some(b)) = (a, b) else { return };
+        let trunk = self.lines.group(line).and_then(|group| group.trunk);
+        let result = outcome.into();
+        turn.out.extend(trunk.map(|trunk| Output::Report(Report::Shortened { trunk, result })));
+        self.step(a, turn, |call, around| call.shortened(outcome, around));
+        if b != a {
+            self.step(b, turn, |call, around| call.shortened(outcome, around));
         }
     }
 

@@ -701,6 +701,13 @@ impl World {
         (world, [caller, target])
     }
 
+    /// The pool sends a call that it was asked for back to us.
+    fn spiral(&mut self, pool: Id, body: &str) -> Id {
+        let invite = self.asked(pool, Method::Invite);
+        let as_who = (invite.text(Name::From).unwrap().to_owned(), invite.call_id().unwrap().to_owned());
+        self.invite_as(LYNC, as_who, "+13125556789", "", body)
+    }
+
     /// What is asked of the exchange, by the number that its answer has, and in which call.
     fn asked_of_exchange(&self) -> Option<(CallId, i64, Ask)> {
         let words = &self.exchange.as_ref().unwrap().words;
@@ -802,6 +809,40 @@ fn nobody_is_asked_unless_the_trunk_allows_it() {
         assert_eq!(world.seen(), "lync:NOTIFY=200! lync:BYE");
         world.exchange_says(caller, Order::Release { cause: Cause::NORMAL, tones: false });
         assert!(world.shortened().is_empty());
+        world.line_rests();
+    }
+}
+
+/// The pool finds that the target is a number, and sends the call back to us.
+#[test]
+fn a_call_that_a_transfer_left_on_one_line_by_way_of_the_pool_is_joined_as_well() {
+    for joins in [true, false] {
+        let mut world = World::with_the_line_of("LineTransfer=auto\n", &line_first());
+        let caller = world.exchange_calls("2065550123", "4255550100");
+        let alice = world.rung(LYNC);
+        world.answer(alice, 200, &secret("0"));
+        world.ask(alice, Method::Refer, "Refer-To: <sip:+13125556789@contoso.com;user=phone>\n", "");
+        let pool = world.rung(LYNC);
+        let back = world.spiral(pool, &secret("0"));
+        let target = world.on_exchange();
+        world.exchange_says(target, answer());
+        world.ack(back, "");
+        world.seen();
+        world.answer(pool, 200, &secret("0"));
+        let (call, number, ask) = world.asked_of_exchange().unwrap();
+        assert_eq!(call, caller);
+        world.seen();
+        let answer = if joins { ask.result(number, 0) } else { ask.error(number, 0) };
+        world.exchange_says(caller, Order::Facility(answer));
+        assert_eq!(world.snapshot().calls.len(), 2);
+        world.exchange_says(target, Order::Release { cause: Cause::NORMAL, tones: false });
+        if joins {
+            assert_eq!((world.shortened(), world.notes("transferred on the line").len()), (vec!["reached"], 2));
+            assert!(world.snapshot().calls.is_empty());
+        } else {
+            assert_eq!((world.shortened(), world.notes("not subscribed").len()), (vec!["failed"], 2));
+            world.exchange_says(caller, Order::Release { cause: Cause::NORMAL, tones: false });
+        }
         world.line_rests();
     }
 }

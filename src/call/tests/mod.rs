@@ -387,11 +387,18 @@ impl World {
     }
 
     fn invite_to(&mut self, trunk: TrunkId, number: &str, more: &str, body: &str) -> Id {
-        let (tag, call_id, branch) = (self.random.token(), self.random.token(), self.random.token());
+        let own = format!("<sip:+13125550100@contoso.com;user=phone>;tag={}", self.random.token());
+        let call_id = self.random.token();
+        self.invite_as(trunk, (own, call_id), number, more, body)
+    }
+
+    /// Somebody calls with this From and Call-ID.
+    fn invite_as(&mut self, trunk: TrunkId, as_who: (String, String), number: &str, more: &str, body: &str) -> Id {
+        let ((own, call_id), branch) = (as_who, self.random.token());
         self.phones.push(Phone {
             trunk,
             call_id,
-            own: format!("<sip:+13125550100@contoso.com;user=phone>;tag={tag}"),
+            own,
             far: format!("<sip:{number}@ms1.contoso.com;user=phone>"),
             target: format!("sip:{number}@ms1.contoso.com;user=phone"),
             cseq: 0,
