@@ -13,6 +13,7 @@
 //! It is a [`Line`] on the other side. The sound of a timeslot is told as what shall be heard there; who carries it out has the
 //! bearers. Telephones can be lent out of it: their calls are told, and their sound is somebody else's.
 
+mod join;
 pub mod plan;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ use crate::private::Private;
 use crate::session::Codec;
 use crate::time::{Instant, soonest};
 use crate::tone::{Cadence, Tones};
-use crate::wire::q931::transfer::{self, Ask, Said};
+use crate::wire::q931::transfer;
 use crate::wire::q931::{
     self, Bearer, Builder, Called, Calling, Kind, Name, Number, Party, Presentation, Reference, Screening, Shown,
 };
@@ -39,12 +40,6 @@ use crate::wire::q931::{
 const UNKNOWN: Kind = Kind::Other(0x6f);
 /// A call reference that is far from all that are given.
 const NOBODYS: u16 = 0x5a5a;
-/// Errors of Q.950.
-const NOT_SUBSCRIBED: u8 = 0;
-const INVALID_CALL_STATE: u8 = 7;
-/// The number under which a path is proposed, and how many call identities have four digits.
-const PROPOSAL: u8 = 1;
-const IDENTITIES: u32 = 10_000;
 /// Who calls back.
 const OWN_NAME: &str = "Telephone exchange";
 
@@ -403,61 +398,6 @@ impl Exchange {
     fn tell(&self, id: CallId, news: News, out: &mut Vec<Output>) {
         let telephone = self.calls.get(&id).and_then(|call| call.telephone);
         out.extend(telephone.map(|telephone| Output::Telephone { telephone, news }));
-    }
-
-    // Joining two calls of the box's.
-
-    /// The link of a call is its own number.
-    fn asked_to_join(&mut self, now: Instant, id: CallId, said: Said, out: &mut Vec<Output>) {
-        let Said::Ask(number, ask) = said else { return };
-        match ask {
-            Ask::Link | Ask::Candidate => {
-                self.order(now, id, Order::Facility(ask.result(number, id.0.into())), out);
-            }
-            Ask::Join(other) => self.join(now, (id, number, ask), self.line.call_of(other.reply()), out),
-            Ask::JoinLink(link) | Ask::ThirdParty(link) => {
-                self.join(now, (id, number, ask), u32::try_from(link).ok().map(CallId), out);
-            }
-            // Both are asked; the path is proposed anew on the first and comes back on the second.
-            Ask::Complete { primary: true } => {
-                let proposal = Ask::Propose { identity: (id.0 % IDENTITIES) as u16 }.facility(PROPOSAL);
-                self.order(now, id, Order::Facility(proposal), out);
-            }
-            Ask::Complete { primary: false } => {}
-            Ask::Propose { identity } => {
-                let other = self.calls.keys().find(|other| other.0 % IDENTITIES == u32::from(identity)).copied();
-                self.join(now, (id, number, ask), other, out);
-            }
-        }
-    }
-
-    /// Both calls end for the box; who was in them talk on behind the exchange.
-    fn join(
-        &mut self,
-        now: Instant,
-        (id, number, ask): (CallId, i64, Ask),
-        other: Option<CallId>,
-        out: &mut Vec<Output>,
-    ) {
-        let up = |id: &CallId| self.calls.contains_key(id) && self.line.is_active(*id);
-        let both = other.filter(|other| *other != id && up(other) && up(&id)).map(|other| [id, other]);
-        let Some(both) = both else {
-            return self.order(now, id, Order::Facility(ask.error(number, INVALID_CALL_STATE)), out);
-        };
-        let joins = |wanted| both.iter().any(|id| self.calls.get(id).is_some_and(|call| call.joins == wanted));
-        if joins(Joins::Silent) {
-            return;
-        }
-        if joins(Joins::Refuses) {
-            return self.order(now, id, Order::Facility(ask.error(number, NOT_SUBSCRIBED)), out);
-        }
-        if !matches!(ask, Ask::Propose { .. }) {
-            self.order(now, id, Order::Facility(ask.result(number, 0)), out);
-        }
-        for id in both {
-            self.step(now, id, Step::Release { cause: Cause::NORMAL, tones: false }, out);
-            self.over(id, Release::normal("the exchange joined it with another call"), out);
-        }
     }
 
     // Calls from the exchange.

@@ -665,7 +665,7 @@ fn a_transfer_between_two_numbers_of_a_line_leaves_the_line_where_its_exchange_j
         let link = lync.connect(stage.demarc.lync);
         let [mut first, second] = ["+13125552000", number].map(|number| {
             let mut call = lync.call(&link, number, &Sdp::encrypted(lync.host, "sendrecv"));
-            call.acknowledge(&lync.expect_within("200 INVITE", seconds(6)));
+            call.acknowledge(&lync.expect_within("200 INVITE", seconds(15)));
             call
         });
         let replaces = second.replaces().replace('@', "%40").replace(';', "%3B").replace('=', "%3D");

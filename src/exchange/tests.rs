@@ -7,6 +7,7 @@ use super::*;
 use crate::isdn::call::Access;
 use crate::isdn::timeslots::{Carrier, Counting, Span};
 use crate::tone::{COUNTRIES, SPECIAL_INFORMATION};
+use crate::wire::q931::transfer::Ask;
 use crate::wire::q931::{Dialect, Message, NumberType, Side};
 
 const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };

@@ -169,6 +169,7 @@ impl Ask {
             // National ISDN is seen to write it in either profile.
             Profile::Networking | Profile::Supplementary if global(&TWO_B_CHANNEL) => {
                 let number = argument.next()?.inside().next().filter(|value| value.tag == INTEGER)?.number()?;
+                // Whatever its sign says, its last 16 bits are the reference.
                 Some(Ask::Join(Reference::of(number as u16)))
             }
             Profile::Supplementary if global(&LINK_REQUEST) => Some(Ask::Link),
