@@ -33,9 +33,11 @@ impl Access {
         Access { overlap, listens: span.disconnect_tones, ..usual }
     }
 
-    /// That of the far end of a line, where it is a public exchange.
+    /// That of the exchange at the far end of a line: of a public network, unless both ends are private.
     pub fn of_exchange(far: &config::Span) -> Access {
-        Access { location: Location::PUBLIC_NEAR, ..Access::of(far) }
+        let access = Access::of(far);
+        let location = if access.dialect.is_private() { access.location } else { Location::PUBLIC_NEAR };
+        Access { location, ..access }
     }
 
     /// The usual one of a side, dialect and law.
