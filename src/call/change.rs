@@ -79,7 +79,7 @@ impl Call {
         let spoken = |side| self.stream(side).map(|stream| stream.codec);
         let [Some(line), Some(other)] = [side, side.other()].map(spoken) else { return };
         let name = machine.name();
-        if other.is_g711() {
+        if other.law().is_some() {
             return self.note(format!("{name} is heard: its sound is left as it is"), around);
         }
         let change = format!("{name} is heard, which {} would spoil: the other side is asked for G.711", other.name());

@@ -13,7 +13,6 @@ use firmware_io::Bearer;
 
 use crate::media::clock::Moment;
 use crate::media::codec::g711::{self, Law};
-use crate::media::codec::law;
 use crate::media::echo::BLOCK;
 use crate::media::io::{BUFFER, Datagram};
 use crate::media::line::inbound::Inbound;
@@ -65,7 +64,7 @@ impl Way {
         }
         if alike(from, to) {
             let event = to.digits.events().map(|events| events.payload_type);
-            let law = law(from.codec).filter(|_| from.codec != to.codec);
+            let law = from.codec.law().filter(|_| from.codec != to.codec);
             let relay = Way::Relay { sound: to.payload_type, event, noise: to.comfort_noise, law };
             return (relay, matches!(before, Way::Relay { .. }));
         }
@@ -101,7 +100,7 @@ impl Way {
 /// May packets be passed on one by one? The laws of G.711 differ sample by sample alone.
 fn alike(from: &Stream, to: &Stream) -> bool {
     let packets = (from.ptime_ms, from.comfort_noise.is_some()) == (to.ptime_ms, to.comfort_noise.is_some());
-    let laws = law(from.codec).is_some() && law(to.codec).is_some() && packets;
+    let laws = from.codec.law().is_some() && to.codec.law().is_some() && packets;
     (from.codec == to.codec || laws) && digits_alike(from.digits, to.digits)
 }
 

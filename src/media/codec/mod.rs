@@ -78,15 +78,6 @@ pub fn from_ticks(codec: Codec, rate: u32, ticks: u32) -> usize {
     (u64::from(ticks) * u64::from(rate) / u64::from(codec.clock_rate())) as usize
 }
 
-/// The law of a codec that is G.711.
-pub fn law(codec: Codec) -> Option<Law> {
-    match codec {
-        Codec::Pcmu => Some(Law::Mu),
-        Codec::Pcma => Some(Law::A),
-        Codec::G722 | Codec::Opus => None,
-    }
-}
-
 /// Payloads of one codec to sound at one rate. What is lost, Opus conceals itself; with the others the sound before it goes
 /// on.
 pub enum Decoder {
@@ -122,7 +113,7 @@ impl Decoder {
     /// The sound will be said in this codec. Between G.711's laws it is heard as its tables say.
     #[must_use]
     pub fn toward(self, codec: Codec) -> Decoder {
-        match (self, law(codec)) {
+        match (self, codec.law()) {
             (Decoder::G711 { law, concealer, .. }, Some(to)) => Decoder::G711 { law, to, concealer },
             (decoder, _) => decoder,
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::media::codec::g711::{self, Law};
-use crate::media::codec::{CodecError, common_rate, law};
+use crate::media::codec::{CodecError, common_rate};
 use crate::media::ear::Ear;
 use crate::media::echo::BLOCK;
 use crate::media::line::Block;
@@ -31,7 +31,7 @@ impl Inbound {
     pub fn new(from: &Stream, to: &Stream) -> Result<Inbound, CodecError> {
         let rate = common_rate(from.codec, to.codec);
         let (ear, speech) = (Ear::new(from.digits, to.digits, rate), Speech::new(to, rate)?);
-        let other_law = law(from.codec).filter(|own| law(to.codec).is_some_and(|law| law != *own));
+        let other_law = from.codec.law().filter(|own| to.codec.law().is_some_and(|law| law != *own));
         Ok(Inbound { task: task(from, to), ear, speech, other_law, place: 0 })
     }
 
