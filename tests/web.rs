@@ -228,6 +228,78 @@ fn a_browser_shows_the_alarm_the_trunks_the_timeslots_and_the_call() {
     browser.shows("#standing", &["The box does not answer", "old."]);
 }
 
+/// What no lab brings about in a few seconds: made up, and put in by the page's own functions.
+#[test]
+fn a_browser_shows_whatever_the_json_interface_may_say() {
+    let lab = Lab::new();
+    if !Browser::installed() {
+        return;
+    }
+    let demarc = setup(&lab).start(&lab);
+    let browser = Browser::start(&lab);
+    browser.open(&format!("http://{}/", demarc.web));
+    browser.shows("#trunks", &["lync"]);
+    // From now on nobody else fills it.
+    browser.run("clearTimeout(next)");
+    let shows = |part: &str, script: String, words: &[&str]| {
+        browser.run(&format!("fill('{part}', {script})"));
+        let seen = browser.text(&format!("#{part}"));
+        words.iter().for_each(|word| assert!(seen.contains(word), "{word} is not in:\n{seen}"));
+    };
+    for (seconds, shown) in
+        [(0.4, "0s"), (75.0, "1m15s"), (3600.0, "1h00m"), (172_800.0, "2d00h"), (266_400.0, "3d02h")]
+    {
+        assert_eq!(browser.run(&format!("return duration({seconds})")), json!(shown));
+    }
+    let server = json!({ "name": "time1", "believed": false, "offset_seconds": -0.0004, "fault": "no answer" });
+    let clock = json!({ "trust": "good", "offset_seconds": 30.0, "error_seconds": 0.0054, "servers": [server] });
+    shows(
+        "clock",
+        format!("clock({clock})"),
+        &["+30.000 s off", "to 5 ms", "time1\tnot believed\t-0.000 s\tno answer"],
+    );
+    let clock = json!({ "trust": "suspect", "why": "the servers contradict each other", "servers": [] });
+    shows("clock", format!("clock({clock})"), &["the servers contradict each other"]);
+    let gateway = json!({ "voices": [{ "voice": "rest", "heard": false, "why": "no answer" }],
+        "lines": [{ "name": "Port 1", "alarms": [{ "alarm": "LOS" }] }], "alarms": [{ "name": MISCHIEF }] });
+    let trunk = json!({ "name": "Gateway1", "up": null, "since_seconds": 3, "why": "", "calls": [1, 2], "max_calls": 23,
+        "clock_offset_seconds": -40, "gateway": gateway });
+    let words = ["not asked yet", "1, 2 of 23", "-40 s", "rest: not heard, no answer", "line Port 1: LOS", MISCHIEF];
+    shows("trunks", format!("[table(['', '', '', '', ''], [trunk({trunk})])]"), &words);
+    let slots = [json!({ "timeslot": 1, "state": "blocked-far" }), json!({ "timeslot": 2, "state": "new" })];
+    let line = json!({ "name": "Span1", "trunk": null, "line": "E1", "switch": "qsig", "up": false, "alarms": ["LOS", "RAI"],
+        "since_seconds": 9, "why": "", "loop_back": "local", "d_channel": "establishing", "d_channel_fault": "nobody answers",
+        "timeslots": slots, "counters": null, "capture": { "file": "/tmp/d.pcap", "missed": 3 } });
+    let words = [
+        "Span1 DOWN (LOS RAI) for 9s",
+        "E1 qsig, of no trunk",
+        "establishing; last fault: nobody answers",
+        "looped back (local)",
+        "captured to /tmp/d.pcap",
+        "no counters",
+        "?",
+    ];
+    shows("lines", format!("[line({line})]"), &words);
+    assert_eq!(browser.count("img"), 0);
+
+    // A full box of sixteen lines: filled anew well within the two seconds between.
+    let slots: Vec<_> = (1..=31).map(|timeslot| json!({ "timeslot": timeslot, "state": "in" })).collect();
+    let side = json!({ "lost": 0, "mos_received": 4.1, "mos_sent": null });
+    browser.run(&format!(
+        "const line1 = {line}; line1.timeslots = {}; \
+         window.spans = Array.from({{ length: 16 }}, (_, at) => ({{ ...line1, name: `Span${{at}}` }})); \
+         window.calls = Array.from({{ length: 480 }}, (_, at) => ({{ id: `call${{at}}`, state: 'connected', age_seconds: at, \
+           from: 'lync', to: 'Gateway1', calling: '', called: '', codecs: ['PCMU', null], srtp: [true, false], media: [{side}, {side}] }}))",
+        json!(slots)
+    ));
+    let fill = "const began = performance.now(); fill('lines', spans.map(line)); fill('calls', [callTable(calls)]); \
+                document.body.offsetHeight; return performance.now() - began";
+    let times = [browser.run(fill), browser.run(fill)].map(|time| time.as_f64().unwrap());
+    println!("a full box is shown in {times:.0?} ms");
+    assert_eq!((browser.count("#lines li"), browser.count("#calls tbody tr")), (496, 480));
+    assert!(times.iter().all(|time| *time < 1000.0), "{times:?}");
+}
+
 #[test]
 fn a_browser_is_asked_for_the_token_and_keeps_it_for_its_session() {
     let lab = Lab::new();

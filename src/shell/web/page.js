@@ -112,7 +112,8 @@ function gateway(view) {
 
 function line(it) {
   const against = [it.why, it.alarms.join(" ")].filter(Boolean).join("; ");
-  const loop = it.loop_back ? [make("p", { class: "warn" }, `looped back (${it.loop_back})`)] : [];
+  const loop = it.loop_back && `looped back (${it.loop_back})`;
+  const capture = it.capture && `captured to ${it.capture.file}, numbers and all; ${it.capture.missed} frames missed`;
   const by = it.d_channel_stands_by ? ", stands by" : "";
   const fault = it.d_channel_fault ? `; last fault: ${it.d_channel_fault}` : "";
   const counters = Object.entries(it.counters ?? {}).map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`);
@@ -120,7 +121,8 @@ function line(it) {
     make("h3", {}, `${it.name} `, make("span", { class: it.up ? "good" : "bad" }, it.up ? "up" : `DOWN (${against})`),
       ` for ${duration(it.since_seconds)}`),
     make("p", {}, `${it.line} ${it.switch}, of ${it.trunk ?? "no trunk"}`, it.d_channel ? `; D channel ${it.d_channel}${by}${fault}` : ""),
-    ...loop, make("ol", { class: "slots", "aria-label": `timeslots of ${it.name}` }, ...it.timeslots.map(slot)),
+    ...[loop, capture].filter(Boolean).map(text => make("p", { class: "warn" }, text)),
+    make("ol", { class: "slots", "aria-label": `timeslots of ${it.name}` }, ...it.timeslots.map(slot)),
     make("p", { class: "faint" }, counters.length ? `so far: ${counters.join(", ")}` : "no counters"),
     make("p", { class: "faint" }, "to block a timeslot: ", make("code", {}, `demarc spans block ${it.name} 1`)));
 }
