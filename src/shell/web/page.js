@@ -116,11 +116,12 @@ function line(it) {
   const capture = it.capture && `captured to ${it.capture.file}, numbers and all; ${it.capture.missed} frames missed`;
   const by = it.d_channel_stands_by ? ", stands by" : "";
   const fault = it.d_channel_fault ? `; last fault: ${it.d_channel_fault}` : "";
+  const link = it.d_channel ? `; D channel ${it.d_channel}${by}${fault}` : "";
   const counters = Object.entries(it.counters ?? {}).map(([name, count]) => `${name.replaceAll("_", " ")} ${count}`);
   return make("article", { id: `line-${it.name}`, class: it.up ? "" : "major" },
     make("h3", {}, `${it.name} `, make("span", { class: it.up ? "good" : "bad" }, it.up ? "up" : `DOWN (${against})`),
       ` for ${duration(it.since_seconds)}`),
-    make("p", {}, `${it.line} ${it.switch}, of ${it.trunk ?? "no trunk"}`, it.d_channel ? `; D channel ${it.d_channel}${by}${fault}` : ""),
+    make("p", {}, `${it.line} ${it.switch}, of ${it.trunk ?? "no trunk"}${link}`),
     ...[loop, capture].filter(Boolean).map(text => make("p", { class: "warn" }, text)),
     make("ol", { class: "slots", "aria-label": `timeslots of ${it.name}` }, ...it.timeslots.map(slot)),
     make("p", { class: "faint" }, counters.length ? `so far: ${counters.join(", ")}` : "no counters"),
@@ -132,7 +133,9 @@ function slot(it) {
   return make("li", { class: it.state, title: `timeslot ${it.timeslot}: ${what}` }, it.timeslot, make("b", {}, letter));
 }
 
-const legend = () => make("p", { class: "faint" }, Object.values(SLOTS).map(([letter, what]) => `${letter} ${what}`).join(" · "));
+function legend() {
+  return make("p", { class: "faint" }, Object.values(SLOTS).map(([letter, what]) => `${letter} ${what}`).join(" · "));
+}
 
 function callTable(calls) {
   if (!calls.length) return make("p", { class: "faint" }, "No call.");
@@ -150,11 +153,16 @@ function call(it) {
 }
 
 function clock(it) {
-  const good = `good: the system's clock is ${signed(it.offset_seconds?.toFixed(3))} s off, and is corrected, to ${((it.error_seconds ?? 0) * 1000).toFixed(0)} ms`;
-  const words = { good: ["good", good], suspect: ["warn", it.why], none: ["faint", "the system's, not compared with any other"] };
+  const off = seconds => seconds == null ? "-" : `${signed(seconds.toFixed(3))} s`;
+  const error = ((it.error_seconds ?? 0) * 1000).toFixed(0);
+  const words = {
+    good: ["good", `good: the system's clock is ${off(it.offset_seconds)} off, and is corrected, to ${error} ms`],
+    suspect: ["warn", it.why],
+    none: ["faint", "the system's, not compared with any other"],
+  };
   const [tone, text] = words[it.trust] ?? ["warn", it.trust];
-  const server = it => [it.name, it.believed ? "believed" : "not believed", it.offset_seconds === null ? "-" : `${signed(it.offset_seconds.toFixed(3))} s`, it.fault ?? ""];
-  const servers = it.servers.length ? [table(["Server", "", "Our clock is off by", "Fault"], it.servers.map(server))] : [];
+  const rows = it.servers.map(it => [it.name, it.believed ? "yes" : "no", off(it.offset_seconds), it.fault ?? ""]);
+  const servers = rows.length ? [table(["Server", "Believed", "We are off by", "Fault"], rows)] : [];
   return [make("p", { class: tone }, text), make("div", { class: "wide" }, ...servers)];
 }
 
@@ -162,8 +170,10 @@ async function certificates() {
   if (Date.now() - looked < CERTIFICATES) return;
   const { chain, roots, peers } = await json("/api/certificates");
   looked = Date.now();
-  const row = whose => it => [whose, it.subject, it.issuer, `${it.not_before?.slice(0, 10)} to ${it.not_after?.slice(0, 10)}`, `${it.key}; ${it.signature}`, it.usages?.join(" ") ?? "any"];
-  const rows = [...chain.map((it, at) => row(at ? "our chain" : "ours")(it)), ...roots.map(row("trusted"))];
+  const day = date => date?.slice(0, 10) ?? "?";
+  const row = (whose, it) => [whose, it.subject, it.issuer, `${day(it.not_before)} to ${day(it.not_after)}`,
+    `${it.key}; ${it.signature}`, it.usages?.join(" ") ?? "any"];
+  const rows = [...chain.map((it, at) => row(at ? "our chain" : "ours", it)), ...roots.map(it => row("trusted", it))];
   const named = verdict => peers.filter(peer => peer.verdict === verdict).map(peer => peer.peer).join(", ");
   const faults = peers.filter(peer => peer.configured).flatMap(peer => peer.findings.filter(it => it.verdict === "fail"));
   fill("certificates", [
@@ -179,9 +189,12 @@ async function certificates() {
 async function ladder() {
   if (!opened) return;
   const id = opened;
-  const text = await ask(`/api/calls/${id}/ladder?text=true`).then(answer => answer.text(), fault => fault.message);
+  const none = fault => `There is no ladder: ${fault.message}`;
+  const text = await ask(`/api/calls/${id}/ladder?text=true`).then(answer => answer.text(), none);
   if (id !== opened) return;
-  place("ladder-title").textContent = id === "last" ? "The call that began last" : `Call ${id}`;
+  // A call that begins while this one is read does not take its place.
+  if (id === "last") opened = /^call (\w+)/.exec(text)?.[1] ?? id;
+  place("ladder-title").textContent = opened === "last" ? "No call so far" : `Call ${opened}`;
   if (place("rungs").textContent !== text) place("rungs").textContent = text;
 }
 
@@ -211,7 +224,9 @@ function table(head, rows, ids = []) {
     make("tbody", {}, ...rows.map((row, at) => make("tr", ids[at] ? { id: ids[at] } : {}, ...cells(row)))));
 }
 
-const fill = (id, parts) => children(place(id), parts.map(part => typeof part === "string" ? document.createTextNode(part) : part));
+function fill(id, parts) {
+  children(place(id), parts.map(part => typeof part === "string" ? document.createTextNode(part) : part));
+}
 
 /** Makes a node's children equal to `fresh`, and leaves alone what has not changed: focus, selection and scrolling stay. */
 function children(parent, fresh) {
