@@ -16,10 +16,10 @@ use crate::wire::q931::{
     self, Bearer, Builder, CallState, Called, Channel, Dialect, Maintenance, Number, NumberType, Restart,
 };
 
-const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
+pub(super) const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
 const E1: Span = Span { carrier: Carrier::E1, ..T1 };
 const NFAS: [Span; 3] = [T1, Span { interface: 1, ..T1 }, Span { interface: 2, signalling: false, ..T1 }];
-const KINDS: [Kind; 18] = [
+pub(super) const KINDS: [Kind; 18] = [
     Kind::Setup,
     Kind::SetupAck,
     Kind::CallProceeding,

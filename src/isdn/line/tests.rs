@@ -2,42 +2,23 @@
 
 use std::collections::VecDeque;
 
+use super::fuzz::{KINDS, T1};
 use super::*;
 use crate::cause::Cause;
 use crate::isdn::call::Word;
 use crate::isdn::link::Link;
-use crate::isdn::timeslots::{Carrier, Counting};
+use crate::isdn::timeslots::Carrier;
 use crate::private::Private;
 use crate::random::Random;
 use crate::session::Codec;
 use crate::wire::q921::Side;
 use crate::wire::q931::transfer::{self, Answer, Ask, Said};
 use crate::wire::q931::{
-    self, Bearer, Builder, CallState, Called, ChangeStatus, Channel, Choice, Dialect, Facility, Maintenance, Number,
-    NumberType, Restart, id,
+    self, Bearer, Builder, CallState, Called, ChangeStatus, Channel, Choice, Dialect, Facility, Number, NumberType,
+    Restart, id,
 };
 
 mod join;
-
-const T1: Span = Span { carrier: Carrier::T1, interface: 0, signalling: true, counting: Counting::Timeslot };
-const KINDS: [Kind; 16] = [
-    Kind::Setup,
-    Kind::CallProceeding,
-    Kind::Alerting,
-    Kind::Connect,
-    Kind::ConnectAck,
-    Kind::Disconnect,
-    Kind::Release,
-    Kind::ReleaseComplete,
-    Kind::Restart,
-    Kind::RestartAck,
-    Kind::Status,
-    Kind::StatusEnquiry,
-    Kind::Information,
-    Kind::Facility,
-    Kind::Service(Maintenance::National),
-    Kind::ServiceAck(Maintenance::National),
-];
 
 fn ms(ms: u64) -> Instant {
     Instant::START + Duration::from_millis(ms)
