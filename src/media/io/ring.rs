@@ -25,9 +25,11 @@ use super::socket::{Socket, is_of_earlier};
 use super::{Arrival, BUFFER, Datagram, Gather, LONGEST, Post, Sockets, Woken};
 
 /// Buffers for datagrams; what comes while all are in use waits in its socket. A power of two.
-const SLOTS: u16 = 512;
+const SLOTS: u16 = 1024;
 /// Buffers for packets of our own making that wait to be taken by the kernel.
 const LETTERS: u16 = 128;
+/// Buffers that there shall be for each receive that is asked for again: of what waits in a socket all is taken at once.
+const WAITING: usize = 4;
 const BUFFERS: usize = (SLOTS + LETTERS) as usize;
 /// Requests that wait to be taken by the kernel.
 const REQUESTS: u32 = 1024;
@@ -55,7 +57,7 @@ pub struct Ring {
     wake: Arc<EventFd>,
     alarm: Alarm,
     /// Receives that ended and are to be asked for again.
-    ended: Vec<usize>,
+    ended: VecDeque<usize>,
     lines: Vec<Attended>,
     /// Lines that are readable.
     ready: VecDeque<usize>,
@@ -176,7 +178,7 @@ impl Ring {
             rang: false,
             wake: wake.clone(),
             alarm: Alarm::new()?,
-            ended: Vec::with_capacity(sockets),
+            ended: VecDeque::with_capacity(sockets),
             lines: Vec::new(),
             ready: VecDeque::new(),
             template,
@@ -201,7 +203,17 @@ impl Ring {
         let asked = unsafe { self.mail.ask(receive, matter) };
         self.mail.sockets[at].armed = asked;
         if !asked {
-            self.ended.push(at);
+            self.ended.push_back(at);
+        }
+    }
+
+    /// Asks again for receives that ended, mostly for want of buffers: for no more than there are buffers for now. A receive
+    /// that ends again at once costs as much as a packet, and who is behind would stay behind.
+    fn receive_again(&mut self) {
+        let most = self.slots.given / WAITING;
+        for _ in 0..most.min(self.ended.len()) {
+            let Some(at) = self.ended.pop_front() else { return };
+            self.receive(at);
         }
     }
 
@@ -235,7 +247,7 @@ impl Ring {
     }
 
     fn received(&mut self, at: usize, generation: u16, entry: &cqueue::Entry) {
-        if let Some(slot) = cqueue::buffer_select(entry.flags()).map(Slot) {
+        if let Some(slot) = cqueue::buffer_select(entry.flags()).map(|number| self.slots.take(number)) {
             match entry.result() {
                 0.. => self.arrived.push_back(Arrived { at, generation, slot }),
                 _ => self.slots.give(slot),
@@ -244,7 +256,7 @@ impl Ring {
         let Some(place) = self.mail.sockets.get_mut(at) else { return };
         if place.generation == generation && !cqueue::more(entry.flags()) {
             place.armed = false;
-            self.ended.push(at);
+            self.ended.push_back(at);
         }
     }
 
@@ -357,15 +369,9 @@ impl Sockets for Ring {
     fn wait(&mut self, gather: Option<Gather>, most: Option<Duration>) -> Woken {
         let mut packets = 0;
         if !self.ended.is_empty() {
-            // Mostly for want of buffers: those of what was sent come back first, or each would end again at once.
+            // Those of what was sent come back first.
             packets += self.glance();
-        }
-        while let Some(at) = self.ended.pop() {
-            self.receive(at);
-            if self.ended.last() == Some(&at) {
-                // There is no room for requests: later.
-                break;
-            }
+            self.receive_again();
         }
         self.alarm.within(most);
         if !self.mail.put_aside.is_empty() {
@@ -381,6 +387,7 @@ impl Sockets for Ring {
         if packets == 0 && !self.is_called() {
             packets += match most {
                 Some(Duration::ZERO) => self.glance(),
+                _ if !self.ended.is_empty() => self.glance(),
                 _ => self.look(1, None),
             };
         }
@@ -617,6 +624,8 @@ struct Slots {
     memory: Box<[UnsafeCell<Octets>]>,
     queue: Box<[UnsafeCell<Page>]>,
     tail: u16,
+    /// How many are the kernel's.
+    given: usize,
 }
 
 impl Slots {
@@ -625,7 +634,7 @@ impl Slots {
         let pages = (usize::from(SLOTS) * size_of::<BufRingEntry>()).div_ceil(size_of::<Page>());
         let memory = (0..SLOTS).map(|_| UnsafeCell::new(Octets([0; HEAD + BUFFER]))).collect();
         let queue = (0..pages).map(|_| UnsafeCell::new(Page([0; 4096]))).collect();
-        let mut slots = Slots { memory, queue, tail: 0 };
+        let mut slots = Slots { memory, queue, tail: 0, given: 0 };
         // SAFETY: the queue is as long as it is said to be, begins at a page, and lives until it is unregistered.
         unsafe { ring.submitter().register_buf_ring_with_flags(slots.entries() as u64, SLOTS, GROUP, 0)? };
         (0..SLOTS).for_each(|number| slots.give(Slot(number)));
@@ -645,9 +654,16 @@ impl Slots {
         entry.set_len((HEAD + LONGEST) as u32);
         entry.set_bid(slot.0);
         self.tail = self.tail.wrapping_add(1);
+        self.given += 1;
         // SAFETY: the first entry of the queue, whose tail the kernel reads after what was written before it.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries()).cast_mut()) };
         tail.store(self.tail, Ordering::Release);
+    }
+
+    /// The kernel wrote to it.
+    fn take(&mut self, number: u16) -> Slot {
+        self.given -= 1;
+        Slot(number)
     }
 
     fn octets(&mut self, slot: &Slot) -> &mut [u8; HEAD + BUFFER] {
