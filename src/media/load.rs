@@ -130,8 +130,9 @@ struct Window {
 impl Pause {
     /// What a pause adds to a packet's delay at most.
     const MOST: Duration = Duration::from_micros(400);
-    /// Packets that a wake-up shall find.
+    /// Packets that a wake-up shall find, or those of this time where that is more.
     const WANTED: usize = 12;
+    const ENOUGH: Duration = Duration::from_micros(250);
     /// Packets a second from which on it is tried.
     const SOME: f32 = 4000.0;
     /// How long one way is gone before it is judged.
@@ -172,9 +173,10 @@ impl Pause {
 
     /// What the next wake-up shall wait for.
     pub fn gather(&self) -> Option<Gather> {
-        let most = Duration::from_secs_f32(Pause::WANTED as f32 / self.rate.max(1.0)).min(Pause::MOST);
+        let packets = Pause::WANTED.max((self.rate * Pause::ENOUGH.as_secs_f32()) as usize);
+        let most = Duration::from_secs_f32(packets as f32 / self.rate.max(1.0)).min(Pause::MOST);
         let gathering = self.gathering && self.rate >= Pause::SOME;
-        gathering.then_some(Gather { packets: Pause::WANTED, most })
+        gathering.then_some(Gather { packets, most })
     }
 }
 
@@ -228,9 +230,13 @@ mod tests {
 
     #[test]
     fn a_pause_is_as_long_as_the_packets_need() {
-        let pause = |rate| Pause { rate, gathering: true, ..Pause::default() }.gather().map(|gather| gather.most);
-        assert_eq!(pause(10_000.0), Some(Pause::MOST));
-        assert_eq!(pause(48_000.0), Some(Duration::from_micros(250)));
+        let pause = |rate| {
+            let gather = Pause { rate, gathering: true, ..Pause::default() }.gather()?;
+            Some((gather.packets, gather.most.as_micros()))
+        };
+        assert_eq!(pause(10_000.0), Some((12, Pause::MOST.as_micros())));
+        assert_eq!(pause(48_000.0), Some((12, 250)));
+        assert_eq!(pause(192_000.0), Some((48, 250)), "many calls gather for as long as fewer do");
         assert_eq!(pause(100.0), None, "a silence ends the waiting");
     }
 
