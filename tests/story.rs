@@ -65,13 +65,14 @@ impl Stage {
         notify
     }
 
-    /// Bob answers, the transferor is let go, Bob hangs up.
+    /// Bob answers, the transferor is let go, Bob hangs up once the gateway has come so far.
     #[track_caller]
-    fn bob_talks(&mut self, invite: &Received) {
+    fn bob_talks(&mut self, invite: &Received, gateway: &str) {
         invite.answer(200, "OK", &Sdp::encrypted(self.lync.host, "sendrecv"));
         self.lync.expect("ACK");
         self.notified("SIP/2.0 200 OK");
         self.lync.expect("BYE").answer(200, "OK", "");
+        self.gateway.expect(gateway);
         let mut bob = Dialog::called(invite);
         bob.request("BYE", "", "");
         self.lync.expect("200 BYE");
@@ -116,7 +117,7 @@ fn a_box_whose_clock_is_ahead_transfers_and_says_what_is_wrong() {
     stage.call.acknowledge(&held);
     let invite = stage.refer();
     assert!((-2..=1).contains(&off(&invite)), "the INVITE to the target is off by {} s", off(&invite));
-    stage.bob_talks(&invite);
+    stage.bob_talks(&invite, "resumed");
     assert_eq!(stage.transfers("handled", "reached"), 1.0);
     assert_eq!(stage.demarc.metric_where("demarc_referrer_identities_total", "verdict=\"valid\""), 1.0);
     let (_, clock) = get(stage.demarc.web, "/api/clock").unwrap();
@@ -169,7 +170,7 @@ fn a_refer_that_the_gateway_cannot_take_is_taken_over() {
         let Some(mut stage) = Stage::set(Lab::new(), scenario, &keys, |_| {}) else { return };
         let invite = stage.refer();
         assert_eq!(invite.uri(), BOB);
-        stage.bob_talks(&invite);
+        stage.bob_talks(&invite, "REFER");
         stage.demarc.logs(&["this box places the call itself"]);
         assert_eq!(stage.transfers("taken-over", "reached"), 1.0, "{scenario}");
     }
