@@ -141,6 +141,8 @@ impl Pause {
     const TRIALS: u32 = 20;
     /// The share of the cost that gathering must leave: it delays packets.
     const WORTH: f32 = 0.9;
+    /// A thread at work for more of the time than that goes on with gathering: while it tried the dearer way it would fall behind.
+    const BUSY: f32 = 0.65;
 
     /// A wake-up found so many packets; `spent` is the processor's time that the thread has taken in all.
     pub fn woken(&mut self, now: Instant, packets: usize, spent: impl FnOnce() -> Duration) {
@@ -160,11 +162,14 @@ impl Pause {
             *self = Pause { since: self.since, rate: self.rate, window: next, ..Pause::default() };
             return;
         }
-        let cost = next.spent.saturating_sub(before.spent).as_secs_f32() / before.packets.max(1) as f32;
+        let spent = next.spent.saturating_sub(before.spent);
+        let busy = spent > next.since.since(before.since).mul_f32(Pause::BUSY);
+        let cost = spent.as_secs_f32() / before.packets.max(1) as f32;
         let known = &mut self.costs[usize::from(self.gathering)];
         *known = Some(known.map_or(cost, |known| known + (cost - known) / 4.0));
         self.windows = (self.windows + 1) % Pause::TRIALS;
         self.gathering = match (self.windows, self.costs) {
+            _ if busy && self.gathering => true,
             (0, _) | (_, [None, _]) => false,
             (1, _) | (_, [_, None]) => true,
             (_, [Some(without), Some(with)]) => with < without * Pause::WORTH,
@@ -226,6 +231,12 @@ mod tests {
             second(at, [10, 20]);
         }
         assert!(second(26, [10, 20]) < 3000);
+    }
+
+    #[test]
+    fn a_busy_thread_tries_nothing_dearer() {
+        assert!(share(60_000, [15, 12]) > 0.95, "72 % of its time, and no window without");
+        assert!(share(60_000, [10, 6]) < 0.95, "36 %: one of twenty windows");
     }
 
     #[test]
