@@ -52,7 +52,9 @@ fn main() {
         );
         let Some([ours, spandsp, silence]) = judge(&lab, codec, losses) else { return };
         println!("  ours {ours:.3}, spandsp {spandsp:.3}, silence {silence:.3}");
-        rows.extend(lines(name, ours, spandsp, silence));
+        rows.push(line(name, ours, "silence", silence, GAIN));
+        // Only for G.711 it has the same to go on.
+        rows.extend((codec == Codec::Pcmu).then(|| line(name, ours, "spandsp", spandsp, 0.0)));
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     fs::create_dir_all(&folder).unwrap();
@@ -60,22 +62,15 @@ fn main() {
     fs::write(folder.join("concealment.jsonl"), rows).unwrap();
 }
 
-fn lines(name: &str, ours: f64, spandsp: f64, silence: f64) -> [Value; 2] {
-    let row = |rival: &str, value: f64, least: f64| {
-        let met = ours >= least;
-        println!(
-            "  beside {rival}: {:+.3}, at least {:+.3}: {}",
-            ours - value,
-            least - value,
-            if met { "met" } else { "missed" }
-        );
-        json!({
-            "name": format!("concealment_{}_{rival}", name.replace(' ', "_")), "unit": "PESQ (MOS), more is better",
-            "ours": ours, "rival": rival, "rival_value": value, "ratio": ours / value, "target": least / value, "met": met,
-            "runs": DRAWS * SPEECH.len() as u64,
-        })
-    };
-    [row("silence", silence, silence + GAIN), row("spandsp", spandsp, spandsp)]
+/// Ours beside a rival's score, of which it asks so much more.
+fn line(name: &str, ours: f64, rival: &str, value: f64, gain: f64) -> Value {
+    let met = ours >= value + gain;
+    println!("  beside {rival}: {:+.3}, at least {gain:+.3}: {}", ours - value, if met { "met" } else { "missed" });
+    json!({
+        "name": format!("concealment_{}_{rival}", name.replace(' ', "_")), "unit": "PESQ (MOS), more is better",
+        "ours": ours, "rival": rival, "rival_value": value, "ratio": ours / value, "target": (value + gain) / value, "met": met,
+        "runs": DRAWS * SPEECH.len() as u64,
+    })
 }
 
 /// The mean scores of our concealment, spandsp's, and silence.

@@ -262,6 +262,17 @@ impl Cable<Line> {
         self.places(Setup::new(Bearer::speech(Codec::Pcmu), number))
     }
 
+    /// A call of ours that libpri has answered.
+    pub fn talks(&mut self) -> CallId {
+        let call = self.calls();
+        self.run(self.now + 50);
+        let theirs = self.last("ring", "call").unwrap().to_owned();
+        self.orders(&format!("answer {theirs}"));
+        self.run(self.now + 50);
+        assert!(self.answered(call));
+        call
+    }
+
     pub fn places(&mut self, setup: Setup) -> CallId {
         self.act(|line, now, out| line.place(now, setup, out)).unwrap()
     }

@@ -328,7 +328,7 @@ impl Switch {
             member.healed += 1;
         }
         let (good, text) = group.told(&report);
-        if let (true, Some(trunk)) = (group.reported(turn.now, &report), group.trunk) {
+        if let (line::Report::Up | line::Report::Down(_), Some(trunk)) = (&report, group.trunk) {
             self.trunk_of_line(trunk, &text, turn);
         }
         turn.out.push(Output::Report(Report::Line { line, good, text }));

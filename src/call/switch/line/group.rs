@@ -22,10 +22,8 @@ pub(super) struct Group {
     pub trunk: Option<TrunkId>,
     pub access: Arc<Access>,
     pub line: Line,
-    /// Since when no D channel of it is up, and why.
-    pub down: Option<(Instant, String)>,
-    /// The span whose D channel shall stand by and cannot, and since when.
-    pub unready: Option<(usize, Instant)>,
+    /// The first good span whose D channel is down, and since when.
+    pub silent: Option<(usize, Instant)>,
 }
 
 /// A span of a line.
@@ -64,8 +62,7 @@ impl Group {
         let member = |settings| Member { settings, alarms, forced: false, since, why: why.to_owned(), healed: 0 };
         // A far end that still knows calls of ours must not take new ones for these.
         let line = Line::new(terms).with_references_after(random.below(0x7fff) as u16);
-        let down = Some((now.mono, "it did not come up yet".to_owned()));
-        Group { line, access, trunk, down, unready: None, spans: spans.into_iter().map(member).collect() }
+        Group { line, access, trunk, silent: None, spans: spans.into_iter().map(member).collect() }
     }
 
     /// Do its lines go on as these?
@@ -86,11 +83,10 @@ impl Group {
     /// Looks whether every D channel of a good span could be used.
     pub fn look(&mut self, now: Instant) {
         let is_up = |span: usize| self.spans.get(span).is_some_and(Member::is_up);
-        let mut broken = self.line.links().filter(|(span, condition, _)| is_up(*span) && !condition.is_up());
-        let broken = broken.next().filter(|_| self.line.is_up()).map(|(span, ..)| span);
-        self.unready = match (broken, self.unready) {
-            (Some(span), Some((known, since))) if known == span => Some((span, since)),
-            (broken, _) => broken.map(|span| (span, now)),
+        let silent = self.line.links().find(|(span, condition, _)| is_up(*span) && !condition.is_up());
+        self.silent = match (silent, self.silent) {
+            (Some((span, ..)), Some((known, since))) if known == span => Some((span, since)),
+            (silent, _) => silent.map(|(span, ..)| (span, now)),
         };
     }
 
@@ -106,17 +102,6 @@ impl Group {
     pub fn stream(&self, slot: Slot) -> Option<Stream> {
         let settings = &self.spans.get(slot.span)?.settings;
         Some(terms::through(settings, slot.timeslot))
-    }
-
-    /// It reports something: does that change whether calls can be made?
-    pub fn reported(&mut self, now: Now, report: &line::Report) -> bool {
-        let down = match report {
-            line::Report::Up => None,
-            line::Report::Down(why) => Some((now.mono, why.to_string())),
-            _ => return false,
-        };
-        self.down = down;
-        true
     }
 
     pub fn numbering(&self) -> Numbering {

@@ -7,7 +7,7 @@ use firmware_io::Alarms;
 use super::super::super::report::{SpanView, TimeslotView};
 use super::group::{Group, Member};
 use crate::alarm::{Alarm, Severity, Text};
-use crate::config::{Config, DChannel};
+use crate::config::Config;
 use crate::hop::SpanId;
 use crate::isdn::line;
 use crate::isdn::link::Down;
@@ -71,7 +71,7 @@ impl Group {
             let text = Text::new(what, "no call can use its timeslots, and those that did have ended", remedy);
             Alarm::new(now, member.since, Severity::Major, name, text)
         });
-        spans.chain(self.silent(now)).chain(self.unready(now))
+        spans.chain(self.silent(now))
     }
 
     fn stands_by(&self, place: usize) -> bool {
@@ -80,35 +80,29 @@ impl Group {
             && self.line.links().any(|(span, link, _)| span == place && link.is_up())
     }
 
-    /// The D channel that shall take over when the one in use fails could not.
-    fn unready(&self, now: Now) -> Option<Alarm> {
-        let (place, since) = self.unready?;
+    /// A line itself is in order, and nobody at its far end sets calls up.
+    fn silent(&self, now: Now) -> Option<Alarm> {
+        let (place, since) = self.silent?;
         let name = &self.spans.get(place)?.settings.name;
         let fault = self.line.links().find(|(span, ..)| *span == place).and_then(|(.., fault)| fault);
         let fault = fault.map_or_else(|| "nobody answers on it".to_owned(), |fault| fault.to_string());
+        let (severity, what, breaks) = match self.line.is_up() {
+            true => (
+                Severity::Minor,
+                "does not stand by",
+                "nothing yet; once the D channel in use fails as well, no call can be set up",
+            ),
+            false => (Severity::Major, "is down", "no call can be set up on its timeslots"),
+        };
         let text = Text::new(
-            format!("the D channel of {name} does not stand by: {fault}"),
-            "nothing yet; once the D channel in use fails, no call can be set up",
-            format!("compare DChannel= and Interface= of {name} with the carrier's; demarc doctor looks closer"),
-        );
-        (now.mono.since(since) >= SETTLES).then(|| Alarm::new(now, since, Severity::Minor, name, text))
-    }
-
-    /// The line itself is in order, and nobody at its far end sets calls up.
-    fn silent(&self, now: Now) -> Option<Alarm> {
-        let (down, why) = self.down.as_ref()?;
-        let signalling = |member: &&Member| !matches!(member.settings.d_channel, DChannel::Of(_));
-        let first = self.spans.iter().filter(signalling).find(|member| member.is_up())?;
-        let since = if *down > first.since { *down } else { first.since };
-        let name = &first.settings.name;
-        let text = Text::new(
-            format!("the D channel of {name} is down: {why}"),
-            "no call can be set up on its timeslots",
+            format!("the D channel of {name} {what}: {fault}"),
+            breaks,
             format!(
-                "compare Switch= and Side= of {name} with the carrier's, and end a loop back; demarc doctor looks closer"
+                "compare Switch=, Side=, DChannel= and Interface= of {name} with the carrier's, ask whether the D channel is in \
+                 service, and end a loop back; demarc doctor looks closer"
             ),
         );
-        (now.mono.since(since) >= SETTLES).then(|| Alarm::new(now, since, Severity::Major, name, text))
+        (now.mono.since(since) >= SETTLES).then(|| Alarm::new(now, since, severity, name, text))
     }
 }
 
